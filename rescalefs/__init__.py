@@ -1,0 +1,1 @@
+"""Your Rescale account as a folder."""

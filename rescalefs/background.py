@@ -1,0 +1,72 @@
+"""Owns every thread we start."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+Body = Callable[[threading.Event], None]
+
+
+class Background:
+    """Starts threads, ends them together, and reports the first crash.
+
+    A body takes the ``stop`` event and returns soon after it is set. When a body raises, ``stop`` is set
+    for all, ``on_crash`` is called once, and `close` raises what it raised: nothing dies quietly.
+    Not promised: that a body which ignores ``stop`` ends; `close` says which one did not.
+    """
+
+    def __init__(self, on_crash: Callable[[], None] | None = None, patience: float = 10.0) -> None:
+        self._stop = threading.Event()
+        self._on_crash = on_crash
+        self._patience = patience  # seconds that close() gives each thread
+        self._lock = threading.Lock()  # guards _threads and _crash
+        self._threads: list[threading.Thread] = []
+        self._crash: BaseException | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the threads have been told to end."""
+        return self._stop.is_set()
+
+    def start(self, name: str, body: Body) -> None:
+        """Run ``body(stop)`` in a thread called ``name``; after `close`, do nothing."""
+        thread = threading.Thread(target=self._run, args=(name, body), name=f"rescalefs-{name}", daemon=True)
+        with self._lock:
+            if self._stop.is_set():
+                return
+            self._threads = [each for each in self._threads if each.is_alive() or each.ident is None]
+            self._threads.append(thread)
+        thread.start()
+
+    def close(self) -> None:
+        """Set ``stop``, join every thread, and raise the first crash if there was one. Safe to call twice."""
+        self._stop.set()
+        with self._lock:
+            threads, self._threads = self._threads, []
+        for thread in threads:
+            if thread is threading.current_thread() or thread.ident is None:
+                continue
+            thread.join(self._patience)
+            if thread.is_alive():
+                log.warning("thread %s did not end within %.0f s", thread.name, self._patience)
+        with self._lock:
+            crash, self._crash = self._crash, None
+        if crash is not None:
+            raise crash
+
+    def _run(self, name: str, body: Body) -> None:
+        try:
+            body(self._stop)
+        except BaseException as error:  # whatever it is, close() raises it
+            log.exception("thread %s crashed; the others are told to end", name)
+            with self._lock:
+                first = self._crash is None
+                if first:
+                    self._crash = error
+            self._stop.set()
+            if first and self._on_crash is not None:
+                self._on_crash()
