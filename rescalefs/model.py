@@ -45,6 +45,15 @@ class RemoteFile:
         return f"{self.id}-{mark}"
 
 
+@dataclass(frozen=True, slots=True)
+class LiveFile:
+    """A file in the working directory of a run that has not ended: it may grow, change and vanish."""
+
+    job_id: str
+    run_id: str
+    path: str  # below the working directory, as the server tells it: not yet safe to use as a local path
+
+
 _TERMINAL = frozenset({"completed", "failed", "stopped", "force stop", "force stopped", "terminated"})
 
 

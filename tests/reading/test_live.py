@@ -1,0 +1,145 @@
+"""Files that grow while they are read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from rescalefs.errors import NotFound
+from rescalefs.model import LiveFile
+from rescalefs.reading.live import LiveFiles, OpenLiveFile
+from tests.fakes import FakeClock
+
+LOG = LiveFile("aabbcc", "1", "residuals.log")
+
+
+@dataclass
+class Body:
+    """One answer."""
+
+    start: int
+    content: bytes
+    total: int | None
+
+    def __iter__(self) -> Iterator[bytes]:
+        for at in range(0, len(self.content), 3):
+            yield self.content[at : at + 3]
+
+
+@dataclass
+class Cluster:
+    """A live file in memory; counts what it sends."""
+
+    content: bytes = b""
+    knows_ranges: bool = True
+    gone: bool = False
+    sent: list[int] = field(default_factory=list)
+
+    @contextmanager
+    def open_tail(self, file: LiveFile, start: int) -> Iterator[Body]:
+        if self.gone:
+            raise NotFound(f"{file.path}: the run has ended")
+        if not self.knows_ranges:
+            start = 0
+        body = Body(start, self.content[start:], len(self.content) if self.knows_ranges else None)
+        self.sent.append(len(body.content))
+        yield body
+
+
+def read(file: OpenLiveFile, offset: int = 0, count: int = 1000) -> bytes:
+    buffer = bytearray(count)
+    return bytes(buffer[: file.read_into(memoryview(buffer), offset)])
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_a_growing_file_is_read_as_far_as_it_goes(tmp_path: Path, knows_ranges: bool) -> None:
+    clock, cluster = FakeClock(), Cluster(b"step 1\n", knows_ranges)
+    files = LiveFiles(cluster, clock, tmp_path)
+    file = files.open(LOG)
+    assert (file.size, read(file)) == (7, b"step 1\n")
+    cluster.content += b"step 2\n"
+    assert read(file) == b"step 1\n"  # within the pause: what is known
+    clock.advance(1)
+    assert (file.size, read(file, 7)) == (14, b"step 2\n")
+    file.close()
+    files.close()
+
+
+def test_only_what_is_new_is_sent(tmp_path: Path) -> None:
+    clock, cluster = FakeClock(), Cluster(b"x" * 100)
+    files = LiveFiles(cluster, clock, tmp_path)
+    for _ in range(3):
+        files.size(LOG)
+        clock.advance(1)
+        cluster.content += b"y"
+    assert cluster.sent == [100, 1, 1]
+    files.close()
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_a_file_that_was_begun_anew_is_read_anew(tmp_path: Path, knows_ranges: bool) -> None:
+    clock, cluster = FakeClock(), Cluster(b"a long first file", knows_ranges)
+    files = LiveFiles(cluster, clock, tmp_path)
+    file = files.open(LOG)
+    clock.advance(1)
+    cluster.content = b"short"
+    assert (file.size, read(file)) == (5, b"short")
+    file.close()
+    files.close()
+
+
+def test_what_is_open_stays_readable_when_the_run_has_ended(tmp_path: Path) -> None:
+    clock, cluster = FakeClock(), Cluster(b"done\n")
+    files = LiveFiles(cluster, clock, tmp_path)
+    file = files.open(LOG)
+    cluster.gone = True
+    clock.advance(1000)
+    assert read(file) == b"done\n"
+    with pytest.raises(NotFound):
+        files.size(LiveFile("aabbcc", "1", "other.log"))
+    files.close()
+    assert read(file) == b"done\n"
+    file.close()
+
+
+def test_what_nobody_looks_at_is_forgotten(tmp_path: Path) -> None:
+    clock, cluster = FakeClock(), Cluster(b"12345")
+    files = LiveFiles(cluster, clock, tmp_path)
+    files.size(LOG)
+    clock.advance(100)
+    files.size(LiveFile("aabbcc", "1", "other.log"))
+    files.size(LOG)
+    assert cluster.sent == [5, 5, 5]  # the third one afresh, from the start
+    files.close()
+
+
+def test_many_readers_share_one_request(tmp_path: Path) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    class Slow(Cluster):
+        @contextmanager
+        def open_tail(self, file: LiveFile, start: int) -> Iterator[Body]:
+            asked.set()
+            assert answer.wait(10)
+            with super().open_tail(file, start) as body:
+                yield body
+
+    cluster = Slow(b"12345")
+    files = LiveFiles(cluster, FakeClock(), tmp_path)
+    sizes: list[int] = []
+    readers = [threading.Thread(target=lambda: sizes.append(files.size(LOG))) for _ in range(4)]
+    readers[0].start()
+    assert asked.wait(10)
+    for reader in readers[1:]:
+        reader.start()
+    answer.set()
+    for reader in readers:
+        reader.join(10)
+    assert sizes == [5, 5, 5, 5]
+    assert cluster.sent == [5]
+    files.close()
