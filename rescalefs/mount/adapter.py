@@ -1,0 +1,311 @@
+"""The only importer of fusepy: its callbacks, translated; what they mean is decided in filesystem.py.
+
+Needs libfuse 2 to be imported. Five of fusepy's own methods are replaced because they cost too much or lose
+something; docs/decisions/0010-fusepy.md says which and why.
+"""
+
+from __future__ import annotations
+
+import codecs
+import ctypes
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import fuse
+
+from rescalefs.errors import PathError, RescaleFSError
+from rescalefs.mount.attributes import Attributes, Owner
+from rescalefs.mount.errnos import errno_for
+from rescalefs.mount.filesystem import FileSystem
+from rescalefs.mount.syscalls import Moment
+
+log = logging.getLogger(__name__)
+
+
+class Asked(Protocol):
+    """Whether the end of the mount has been asked for; `session.Ending` knows."""
+
+    is_asked: bool
+
+
+def serve(
+    filesystem: FileSystem,
+    mountpoint: str,
+    options: Mapping[str, Any],
+    started: Callable[[], None],
+    ending: Asked,
+) -> None:
+    """Mount, and answer the kernel until the mount is gone; raise RuntimeError when it could not be mounted.
+
+    ``started`` is called once the kernel talks to us. Once ``ending`` is asked for, the next
+    statvfs(2) on the mount ends it: libfuse can be told only from within one of its own threads.
+    """
+    Kernel(
+        Adapter(filesystem, started, ending),
+        mountpoint,
+        raw_fi=True,
+        encoding=PATHS,
+        foreground=True,
+        **options,
+    )
+
+
+# --- paths: bytes to the kernel, and all of them must come back as they went
+
+PATHS = "rescalefs_paths"
+
+
+def _paths_codec(name: str) -> codecs.CodecInfo | None:
+    """UTF-8 that keeps what is not UTF-8. fusepy takes the name of an encoding, and no error handler."""
+    if name != PATHS:
+        return None
+    return codecs.CodecInfo(
+        encode=lambda text, _="strict": codecs.utf_8_encode(text, "surrogateescape"),
+        decode=lambda data, _="strict": codecs.utf_8_decode(data, "surrogateescape", True),
+        name=PATHS,
+    )
+
+
+codecs.register(_paths_codec)
+
+
+# --- libfuse's table of callbacks
+
+
+class _Table(ctypes.Structure):
+    """fusepy's ends with FUSE 2.8. libfuse 2.9 goes on, and the last one is worth having."""
+
+    _fields_ = [
+        *fuse.fuse_operations._fields_,
+        ("poll", ctypes.c_void_p),
+        ("write_buf", ctypes.c_void_p),
+        ("read_buf", ctypes.c_void_p),
+        ("flock", ctypes.c_void_p),
+        (
+            "fallocate",
+            ctypes.CFUNCTYPE(
+                ctypes.c_int,
+                ctypes.c_char_p,
+                ctypes.c_int,
+                fuse.c_off_t,
+                fuse.c_off_t,
+                ctypes.POINTER(fuse.fuse_file_info),
+            ),
+        ),
+    ]
+
+
+fuse.fuse_operations = _Table  # FUSE.__init__ fills whatever stands under this name
+
+_view = ctypes.pythonapi.PyMemoryView_FromMemory
+_view.restype = ctypes.py_object
+_view.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int]
+_READ, _WRITE = 0x100, 0x200  # PyBUF_READ, PyBUF_WRITE
+
+
+class Kernel(fuse.FUSE):  # type: ignore[misc]  # fusepy ships no types
+    """fusepy's side towards libfuse, where its own way is not good enough.
+
+    Every callback runs on a thread of libfuse, for which `threading.local` does not survive.
+    """
+
+    operations: Adapter
+
+    @staticmethod
+    def _wrapper(function: Callable[..., int | None], *args: Any) -> int:
+        """Every callback passes here, so only errnos we chose reach the kernel, and never an empty success.
+
+        fusepy's own compares ``errno > 0``, and a `requests.ConnectionError` has None there.
+        """
+        try:
+            return function(*args) or 0
+        except BaseException as error:  # noqa: BLE001  (an exception that passed into C would be lost)
+            return -_reported(error, function.__name__, args)
+
+    def getattr(self, path: bytes, buffer: Any) -> None:
+        _fill(buffer.contents, self.operations.filesystem.attributes(_text(path)))
+
+    def fgetattr(self, _path: bytes | None, buffer: Any, info: Any) -> None:
+        _fill(buffer.contents, self.operations.filesystem.handle_attributes(info.contents.fh))
+
+    def read(self, _path: bytes | None, buffer: Any, size: int, offset: int, info: Any) -> int:
+        """Straight into the buffer that goes to the kernel; fusepy would have the bytes copied twice."""
+        view = _view(ctypes.addressof(buffer.contents), size, _WRITE)
+        return self.operations.filesystem.read_into(info.contents.fh, view, offset)
+
+    def write(self, _path: bytes | None, buffer: Any, size: int, offset: int, info: Any) -> int:
+        view = _view(ctypes.addressof(buffer.contents), size, _READ)
+        return self.operations.filesystem.write(info.contents.fh, view, offset)
+
+    def readdir(self, _path: bytes | None, buffer: Any, add: Any, _offset: int, info: Any) -> None:
+        """Names with their types and inodes, so that `ls` and `find` need not ask for each."""
+        entry = fuse.c_stat()
+        reference = ctypes.byref(entry)
+        add(buffer, b".", None, 0)
+        add(buffer, b"..", None, 0)
+        for name, inode, mode in self.operations.filesystem.entries(info.contents.fh):
+            entry.st_ino = inode
+            entry.st_mode = mode
+            if add(buffer, name.encode("utf-8", "surrogateescape"), reference, 0):
+                raise MemoryError("libfuse has no room for a directory")
+
+    def ftruncate(self, _path: bytes | None, length: int, info: Any) -> None:
+        self.operations.filesystem.truncate_handle(info.contents.fh, length)
+
+    def fallocate(self, _path: bytes | None, mode: int, offset: int, length: int, info: Any) -> None:
+        self.operations.filesystem.allocate(info.contents.fh, mode, offset, length)
+
+    def utimens(self, path: bytes, times: Any) -> None:
+        """As two numbers each: fusepy adds them up, and "now" and "leave it" are lost in the sum."""
+        self.operations.utimens(_text(path), _moment(times.contents.actime), _moment(times.contents.modtime))
+
+
+class Adapter(fuse.Operations):  # type: ignore[misc]
+    """The callbacks that need no more than fusepy gives. What is None is absent: the kernel stops asking."""
+
+    use_ns = True
+    flag_nullpath_ok = True  # what is open is known by its handle, also when it has no name any more
+    flag_nopath = True
+    flag_utime_omit_ok = True  # `touch -a` changes one time and leaves the other
+
+    bmap = None
+    ioctl = None
+    lock = None  # the kernel keeps locks by itself
+    flush = None
+    # A getxattr that answers anything is asked for ever: `ls -l` would cost twice as much.
+    getxattr = setxattr = listxattr = removexattr = None
+
+    def __init__(self, filesystem: FileSystem, started: Callable[[], None], ending: Asked) -> None:
+        self.filesystem = filesystem
+        self._started = started
+        self._ending = ending
+        self._is_root = os.geteuid() == 0
+
+    # Only their presence counts for fusepy: `Kernel` answers these itself.
+    fallocate = True
+    read = readdir = write = True
+
+    def init(self, _path: str) -> None:
+        self._started()
+
+    def statfs(self, _path: str) -> dict[str, int]:
+        if self._ending.is_asked:
+            fuse.fuse_exit()
+        space = self.filesystem.space()
+        return {name: getattr(space, name) for name in dir(space) if name.startswith("f_")}
+
+    def access(self, path: str, mode: int) -> None:
+        self.filesystem.access(path, mode)
+
+    def readlink(self, path: str) -> str:
+        return self.filesystem.read_link(path)
+
+    def open(self, path: str, info: Any) -> None:
+        opened = self.filesystem.open(path, info.flags)
+        info.fh = opened.handle
+        info.keep_cache = opened.keep_cache
+        info.direct_io = opened.direct_io
+
+    def create(self, path: str, mode: int, info: Any) -> None:
+        info.fh = self.filesystem.create(path, info.flags, mode, self._caller()).handle
+
+    def release(self, _path: str | None, info: Any) -> None:
+        self.filesystem.close(info.fh)
+
+    def fsync(self, _path: str | None, only_data: int, info: Any) -> None:
+        self.filesystem.sync(info.fh, bool(only_data))
+
+    def opendir(self, path: str) -> int:
+        return self.filesystem.open_folder(path)
+
+    def releasedir(self, _path: str | None, handle: int) -> None:
+        self.filesystem.close_folder(handle)
+
+    def fsyncdir(self, _path: str | None, _only_data: int, handle: int) -> None:
+        self.filesystem.sync_folder(handle)
+
+    def truncate(self, path: str, length: int) -> None:
+        self.filesystem.truncate(path, length)
+
+    def mknod(self, path: str, mode: int, device: int) -> None:
+        self.filesystem.make_node(path, mode, device, self._caller())
+
+    def mkdir(self, path: str, mode: int) -> None:
+        self.filesystem.make_folder(path, mode, self._caller())
+
+    def symlink(self, path: str, target: str) -> None:
+        self.filesystem.symlink(path, target, self._caller())
+
+    def link(self, path: str, existing: str) -> None:
+        self.filesystem.link(existing, path)
+
+    def unlink(self, path: str) -> None:
+        self.filesystem.unlink(path)
+
+    def rmdir(self, path: str) -> None:
+        self.filesystem.remove_folder(path)
+
+    def rename(self, old: str, new: str) -> None:
+        self.filesystem.rename(old, new)
+
+    def chmod(self, path: str, mode: int) -> None:
+        self.filesystem.change_mode(path, mode)
+
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        self.filesystem.change_owner(path, uid, gid)
+
+    def utimens(self, path: str, accessed: Moment, modified: Moment) -> None:
+        self.filesystem.change_times(path, accessed, modified)
+
+    def _caller(self) -> Owner | None:
+        """Whose the new thing is to be; None where nobody but we can ask, or we could not give it away."""
+        if not self._is_root:
+            return None
+        uid, gid, _ = fuse.fuse_get_context()
+        return Owner(uid, gid)
+
+
+def _reported(error: BaseException, operation: str, args: tuple[Any, ...]) -> int:
+    """The errno for an error, once the log has it: what we foresaw briefly, the rest with its traceback."""
+    about = args[0] if isinstance(args[0], bytes) else b"an open file"
+    if isinstance(error, PathError) or (isinstance(error, OSError) and error.errno):
+        log.debug("%s %r: %s", operation, about, error)
+    elif isinstance(error, RescaleFSError):
+        log.warning("%s %r: %s", operation, about, error)
+    else:
+        log.error("unforeseen failure in %s %r", operation, about, exc_info=error)
+    return errno_for(error)
+
+
+def _text(path: bytes) -> str:
+    return path.decode("utf-8", "surrogateescape")
+
+
+def _moment(time: Any) -> Moment:
+    return time.tv_sec, time.tv_nsec
+
+
+def _fill(target: Any, attributes: Attributes) -> None:
+    """Write into libfuse's struct stat, which it has zeroed."""
+    (
+        target.st_mode,
+        target.st_ino,
+        target.st_nlink,
+        target.st_uid,
+        target.st_gid,
+        target.st_size,
+        target.st_blocks,
+        target.st_blksize,
+        accessed,
+        modified,
+        changed,
+        target.st_rdev,
+    ) = attributes
+    time = target.st_atimespec
+    time.tv_sec, time.tv_nsec = divmod(accessed, 1_000_000_000)
+    time = target.st_mtimespec
+    time.tv_sec, time.tv_nsec = divmod(modified, 1_000_000_000)
+    time = target.st_ctimespec
+    time.tv_sec, time.tv_nsec = divmod(changed, 1_000_000_000)

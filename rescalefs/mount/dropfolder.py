@@ -1,0 +1,500 @@
+"""submit/: a local directory seen through the mount, with our names laid over it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+from rescalefs.clock import Clock
+from rescalefs.mount import syscalls
+from rescalefs.mount.attributes import FILE_MODE, LINK_MODE, Attributes, Owner, described, from_backing
+from rescalefs.mount.handles import OpenLog, OpenText, OpenThing
+from rescalefs.mount.openfiles import OpenFiles, is_within
+from rescalefs.mount.overlays import DropViews, Kind, Overlay, Overlays
+
+_WALK = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PIN = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+# The kernel has dealt with these before it asks. O_APPEND: it names the offset of each write, and a shared
+# mapping writes pages wherever they are, which a descriptor in append mode would put at the end.
+# O_DIRECT: our buffers are not aligned the way a disk wants them.
+_NOT_OURS = os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_DIRECT
+
+# What libfuse calls a file that is removed while it is open (fuse.c, hidden_name).
+_HIDDEN = re.compile(r"\.fuse_hidden[0-9a-f]{16}")
+
+_OVERLAY_MODE = (
+    stat.S_IFREG | FILE_MODE | stat.S_IWUSR
+)  # taking writes, or `cp` over an old `status` would fail
+
+
+class Entry(NamedTuple):
+    """A name in a directory. Of ``mode`` only the type counts."""
+
+    name: str
+    inode: int
+    mode: int
+
+
+class Place:
+    """A name in an open directory: what the *at system calls take. Nothing between is followed."""
+
+    __slots__ = ("_root", "folder", "name")
+
+    def __init__(self, root: int, path: str) -> None:
+        self._root = self.folder = root
+        *between, self.name = path.split("/")
+        self.name = self.name or "."
+        try:
+            for name in between:
+                below = os.open(name, _WALK, dir_fd=self.folder)
+                self.close()
+                self.folder = below
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self.folder != self._root:
+            os.close(self.folder)
+            self.folder = self._root
+
+    def __enter__(self) -> Place:  # noqa: PYI034  (Self is in Python since 3.11)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def stat(self) -> os.stat_result:
+        return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
+
+    def open(self, flags: int, mode: int = 0o600) -> int:
+        return os.open(self.name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=self.folder)
+
+    def unlink(self) -> None:
+        os.unlink(self.name, dir_fd=self.folder)
+
+
+class BackingFile:
+    """A file of the backing directory, open."""
+
+    def __init__(self, descriptor: int, closed: Callable[[int], None]) -> None:
+        self._descriptor = descriptor
+        self._closed = closed
+
+    def attributes(self) -> Attributes:
+        return from_backing(os.fstat(self._descriptor))
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        return os.preadv(self._descriptor, [buffer], offset)
+
+    def write(self, data: memoryview, offset: int) -> int:
+        return os.pwrite(self._descriptor, data, offset)
+
+    def truncate(self, length: int) -> None:
+        os.ftruncate(self._descriptor, length)
+
+    def allocate(self, mode: int, offset: int, length: int) -> None:
+        syscalls.allocate(self._descriptor, mode, offset, length)
+
+    def sync(self, only_data: bool) -> None:
+        (os.fdatasync if only_data else os.fsync)(self._descriptor)
+
+    def close(self) -> None:
+        self._closed(self._descriptor)
+
+
+class BackingFolder:
+    """A directory of the backing directory, open, with our names in it."""
+
+    def __init__(self, descriptor: int, overlays: list[Overlay]) -> None:
+        self._descriptor = descriptor
+        self._overlays = {overlay.name: overlay for overlay in overlays}
+
+    def entries(self) -> Iterator[Entry]:
+        taken = set()
+        with os.scandir(self._descriptor) as found:
+            for each in found:
+                kind = _type_of(each)
+                if each.name in self._overlays and not stat.S_ISDIR(kind):
+                    continue
+                taken.add(each.name)
+                yield Entry(each.name, each.inode(), kind)
+        for name, overlay in self._overlays.items():
+            if name not in taken:
+                yield Entry(name, overlay.inode, stat.S_IFLNK if overlay.kind is Kind.LINK else stat.S_IFREG)
+
+    def sync(self) -> None:
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class DropFolder:
+    """Behaves as the local directory it is; `docs/semantics.md` lists the few differences.
+
+    Paths are relative to it ("" is the folder itself) and never lead out: what lies between is walked name
+    by name, and no symbolic link is followed on the way or at its end; the kernel has resolved them before.
+    What the backing directory refuses is passed on with its own errno. Thread-safe.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        views: DropViews,
+        files: OpenFiles,
+        clock: Clock,
+        changed: Callable[[Path], None] = lambda _: None,
+        quiet: float = 2.0,
+    ) -> None:
+        """``changed`` is told what was written or renamed. ``quiet`` is the settle time: see `Overlays`."""
+        self.folder = folder
+        self._files = files
+        self._changed = changed
+        self._overlays = Overlays(views, files.is_busy_below, clock, quiet)
+        self._views = views
+        self._owner = Owner.of_this_process()
+        self._umask = _umask()
+        self._root = os.open(folder, _WALK)
+        self._lock = threading.Lock()  # guards _hidden
+        self._hidden: dict[str, int | Attributes] = {}  # libfuse's name -> a pin of the nameless file
+
+    def close(self) -> None:
+        """Give the descriptors back; nothing works afterwards."""
+        with self._lock:
+            hidden, self._hidden = self._hidden, {}
+        for pin in hidden.values():
+            _unpin(pin)
+        os.close(self._root)
+
+    # --- what is there
+
+    def attributes(self, path: str) -> Attributes:
+        hidden = self._hidden.get(path) if self._hidden else None
+        if hidden is not None:
+            return hidden if isinstance(hidden, Attributes) else from_backing(os.fstat(hidden))
+        overlay = self._overlay(path)
+        if overlay is not None:
+            return self._described(overlay)
+        with Place(self._root, path) as place:
+            return from_backing(place.stat())
+
+    def read_link(self, path: str) -> str:
+        overlay = self._overlay(path)
+        if overlay is not None and overlay.kind is Kind.LINK:
+            return os.fsdecode(overlay.content)
+        with Place(self._root, path) as place:
+            return os.readlink(place.name, dir_fd=place.folder)
+
+    def access(self, path: str, mode: int) -> None:
+        if self._overlay(path) is None:
+            with self._reaching(path) as reachable:
+                if not os.access(reachable, mode, effective_ids=True):
+                    raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def open_folder(self, path: str) -> BackingFolder:
+        with Place(self._root, path) as place:
+            descriptor = place.open(_LIST)
+        is_drop = bool(path) and "/" not in path
+        return BackingFolder(descriptor, self._overlays.of(path) if is_drop else [])
+
+    def space(self) -> os.statvfs_result:
+        return os.statvfs(self._root)
+
+    # --- files
+
+    def open(self, path: str, flags: int) -> OpenThing:
+        """Open what is there. What is written to one of our names lands in the folder, and stays covered."""
+        overlay = self._overlay(path)
+        writing = flags & os.O_ACCMODE != os.O_RDONLY
+        if overlay is not None and not writing:
+            return self._open_overlay(overlay)
+        with Place(self._root, path) as place:
+            create = os.O_CREAT if overlay is not None else 0
+            descriptor = place.open(flags & ~_NOT_OURS | create, 0o644)
+        return self._opened(descriptor, path, writing)
+
+    def is_overlay(self, path: str) -> bool:
+        return self._overlay(path) is not None
+
+    def create(self, path: str, flags: int, mode: int, caller: Owner | None = None) -> OpenThing:
+        with Place(self._root, path) as place:
+            descriptor = place.open(flags & ~_NOT_OURS | os.O_CREAT | flags & os.O_EXCL, mode)
+            self._give(place, caller, mode)
+        self._overlays.touched(path)
+        return self._opened(descriptor, path, writing=True)
+
+    def truncate(self, path: str, length: int) -> None:
+        with self._covered(path), self._reaching(path) as reachable:
+            os.truncate(reachable, length)
+        self._tell(path)
+
+    # --- names
+
+    def make_node(self, path: str, mode: int, device: int, caller: Owner | None = None) -> None:
+        with Place(self._root, path) as place:
+            os.mknod(place.name, mode, device, dir_fd=place.folder)
+            self._give(place, caller, mode)
+        self._tell(path)
+
+    def make_folder(self, path: str, mode: int, caller: Owner | None = None) -> None:
+        with Place(self._root, path) as place:
+            os.mkdir(place.name, mode, dir_fd=place.folder)
+            self._give(place, caller, mode)
+        if "/" not in path:
+            self._overlays.made(path)
+        self._tell(path)
+
+    def symlink(self, path: str, target: str, caller: Owner | None = None) -> None:
+        with Place(self._root, path) as place:
+            os.symlink(target, place.name, dir_fd=place.folder)
+            self._give(place, caller, LINK_MODE)
+        self._tell(path)
+
+    def link(self, old: str, new: str) -> None:
+        if self._overlay(old) is not None:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        with Place(self._root, old) as source, Place(self._root, new) as target:
+            os.link(
+                source.name,
+                target.name,
+                src_dir_fd=source.folder,
+                dst_dir_fd=target.folder,
+                follow_symlinks=False,
+            )
+        self._tell(new)
+
+    def unlink(self, path: str) -> None:
+        with self._lock:
+            hidden = self._hidden.pop(path, None)
+        if hidden is not None:
+            _unpin(hidden)
+            return
+        with self._covered(path), Place(self._root, path) as place:
+            place.unlink()
+        self._overlays.removed(path)
+        self._tell(path)
+
+    def remove_folder(self, path: str) -> None:
+        with Place(self._root, path) as place:
+            try:
+                os.rmdir(place.name, dir_fd=place.folder)
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY or not self._remove_covered(path):
+                    raise
+                os.rmdir(place.name, dir_fd=place.folder)
+        self._unpin_below(path)
+        if "/" not in path:
+            self._overlays.forget(path)
+        self._tell(path)
+
+    def rename(self, old: str, new: str) -> None:
+        overlay = self._overlay(old)
+        if self._is_hiding(old, new) and (overlay is not None or self._files.is_open(old)):
+            self._hide(old, new, overlay)
+            return
+        if overlay is not None:
+            # Not a file that could be moved. `mv` then copies what is shown and removes it here, which works.
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        with Place(self._root, old) as source, Place(self._root, new) as target:
+            os.rename(source.name, target.name, src_dir_fd=source.folder, dst_dir_fd=target.folder)
+        self._files.renamed(old, new)
+        self._rename_hidden(old, new)
+        if "/" not in old:
+            self._overlays.renamed(old, new)
+        self._tell(old)
+        self._tell(new)
+
+    # --- attributes
+
+    def change_mode(self, path: str, mode: int) -> None:
+        with self._covered(path), self._reaching(path) as reachable:
+            Path(reachable).chmod(mode)
+
+    def change_owner(self, path: str, uid: int, gid: int) -> None:
+        with self._covered(path), self._reaching(path) as reachable:
+            os.chown(reachable, uid, gid)
+
+    def change_times(self, path: str, accessed: syscalls.Moment, modified: syscalls.Moment) -> None:
+        with self._covered(path), self._reaching(path) as reachable:
+            syscalls.set_times(reachable, accessed, modified)
+
+    # --- our names
+
+    def _overlay(self, path: str) -> Overlay | None:
+        """What is laid over this path; nothing over a directory, whose content it would take away."""
+        overlay = self._overlays.find(path)
+        if overlay is None:
+            return None
+        try:
+            with Place(self._root, path) as place:
+                return None if stat.S_ISDIR(place.stat().st_mode) else overlay
+        except FileNotFoundError:
+            return overlay
+
+    @contextlib.contextmanager
+    def _covered(self, path: str) -> Iterator[None]:
+        """What is done to one of our names is done to what it covers, and succeeds when it covers nothing."""
+        try:
+            yield
+        except FileNotFoundError:
+            if self._overlays.find(path) is None:
+                raise
+
+    def _described(self, overlay: Overlay) -> Attributes:
+        mode = stat.S_IFLNK | LINK_MODE if overlay.kind is Kind.LINK else _OVERLAY_MODE
+        return described(mode, overlay.inode, self._owner, len(overlay.content), overlay.changed_ns)
+
+    def _open_overlay(self, overlay: Overlay) -> OpenThing:
+        if overlay.kind is Kind.LOG:
+            return OpenLog(
+                overlay.content, lambda: self._views.log(overlay.drop), lambda: self._described(overlay)
+            )
+        return OpenText(overlay.content, self._described(overlay))
+
+    def _remove_covered(self, path: str) -> bool:
+        """Remove what our names cover in a drop, if nothing else is in it; tell whether that was so."""
+        if "/" in path:
+            return False
+        covering = {overlay.name for overlay in self._overlays.of(path)}
+        with Place(self._root, path) as place:
+            folder = place.open(_LIST)
+        try:
+            with os.scandir(folder) as found:
+                covered = {each.name for each in found if not each.is_dir(follow_symlinks=False)}
+                if not covered or not covered <= covering:
+                    return False
+            for name in covered:
+                os.unlink(name, dir_fd=folder)
+        finally:
+            os.close(folder)
+        return True
+
+    # --- files removed while open
+
+    def _is_hiding(self, old: str, new: str) -> bool:
+        """Whether this is libfuse removing an open file, which it does by another name beside the old one."""
+        folder, _, name = old.rpartition("/")
+        new_folder, _, new_name = new.rpartition("/")
+        return folder == new_folder and bool(_HIDDEN.fullmatch(new_name)) and not _HIDDEN.fullmatch(name)
+
+    def _hide(self, old: str, new: str, overlay: Overlay | None) -> None:
+        """Remove ``old`` for real, and keep what fstat(2) on the open file has to be told under ``new``.
+
+        Left as libfuse wants it, a file of that name would stand in the folder, and `rmdir` would fail.
+        """
+        kept: int | Attributes
+        if overlay is not None:
+            kept = self._described(overlay)
+            self.unlink(old)
+        else:
+            with Place(self._root, old) as place:
+                kept = place.open(_PIN)
+                place.unlink()
+            self._files.removed(old)
+            self._tell(old)
+        with self._lock:
+            self._hidden[new] = kept
+
+    def _rename_hidden(self, old: str, new: str) -> None:
+        with self._lock:
+            for path in [path for path in self._hidden if is_within(path, old)]:
+                self._hidden[new + path[len(old) :]] = self._hidden.pop(path)
+
+    def _unpin_below(self, path: str) -> None:
+        """libfuse can't reach the files any more that were removed in a folder that is gone, too."""
+        with self._lock:
+            gone = [self._hidden.pop(each) for each in list(self._hidden) if is_within(each, path)]
+        for pin in gone:
+            _unpin(pin)
+
+    # --- the rest
+
+    @contextlib.contextmanager
+    def _reaching(self, path: str) -> Iterator[str]:
+        """A path by which calls that know no dir_fd reach exactly this, a symbolic link included."""
+        hidden = self._hidden.get(path)
+        if isinstance(hidden, int):
+            yield f"/proc/self/fd/{hidden}"
+            return
+        with Place(self._root, path) as place, _pinned(place) as reachable:
+            yield reachable
+
+    def _opened(self, descriptor: int, path: str, writing: bool) -> BackingFile:
+        self._files.opened(descriptor, path, writing)
+        return BackingFile(descriptor, self._close_writing if writing else self._close)
+
+    def _close(self, descriptor: int) -> None:
+        self._files.closed(descriptor)
+        os.close(descriptor)
+
+    def _close_writing(self, descriptor: int) -> None:
+        path = self._files.closed(descriptor)
+        os.close(descriptor)
+        if path is not None:
+            self._tell(path)
+
+    def _give(self, place: Place, caller: Owner | None, mode: int) -> None:
+        """Make what was just created the caller's, with exactly the mode the kernel asked for."""
+        if caller is not None and caller != self._owner:
+            inherits = os.fstat(place.folder).st_mode & stat.S_ISGID
+            os.chown(
+                place.name,
+                caller.uid,
+                -1 if inherits else caller.gid,
+                dir_fd=place.folder,
+                follow_symlinks=False,
+            )
+        if mode & self._umask and not stat.S_ISLNK(found := place.stat().st_mode):
+            with _pinned(place) as reachable:
+                Path(reachable).chmod(stat.S_IMODE(mode) | found & stat.S_ISGID)
+
+    def _tell(self, path: str) -> None:
+        self._overlays.touched(path)
+        self._changed(self.folder / path)
+
+
+def _type_of(entry: os.DirEntry[str]) -> int:
+    """The type bits, without a stat(2) for the three that nearly everything is."""
+    if entry.is_symlink():
+        return stat.S_IFLNK
+    if entry.is_dir(follow_symlinks=False):
+        return stat.S_IFDIR
+    if entry.is_file(follow_symlinks=False):
+        return stat.S_IFREG
+    return stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
+
+
+@contextlib.contextmanager
+def _pinned(place: Place) -> Iterator[str]:
+    """A path by which calls that know no dir_fd reach exactly what is at this place, and follow nothing."""
+    pin = place.open(_PIN)
+    try:
+        yield f"/proc/self/fd/{pin}"
+    finally:
+        os.close(pin)
+
+
+def _unpin(pin: int | Attributes) -> None:
+    if isinstance(pin, int):
+        os.close(pin)
+
+
+def _umask() -> int:
+    """This process's own: the kernel takes it off modes that the caller's was taken off already."""
+    line = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("Umask:")
+    )
+    return int(line.split()[1], 8)

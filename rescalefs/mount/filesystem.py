@@ -1,0 +1,301 @@
+"""What each file operation means for nodes, remote files and the drop folder; knows no FUSE library."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, Protocol
+
+from rescalefs.errors import ApiError, IsADirectory, NotADirectory, ReadOnly
+from rescalefs.model import RemoteFile
+from rescalefs.mount.attributes import (
+    FILE_MODE,
+    FOLDER_MODE,
+    LINK_MODE,
+    Attributes,
+    Owner,
+    described,
+)
+from rescalefs.mount.dropfolder import BackingFile, DropFolder, Entry
+from rescalefs.mount.handles import Handles, OpenContent, OpenRemote, OpenText, OpenThing
+from rescalefs.mount.pagecache import PageCache, Pages
+from rescalefs.mount.syscalls import Moment
+from rescalefs.tree import nodes
+
+_DROPS = "/submit"
+
+_FILE = stat.S_IFREG | FILE_MODE
+_FOLDER = stat.S_IFDIR | FOLDER_MODE
+_LINK = stat.S_IFLNK | LINK_MODE
+
+
+class Nodes(Protocol):
+    """What this room needs of the tree; `rescalefs.tree.Tree` is one."""
+
+    def node(self, path: str) -> nodes.Node: ...
+
+
+class Reading(Protocol):
+    """What this room needs to read remote files; `rescalefs.reading.ReadEngine` is one."""
+
+    def open(self, file: RemoteFile) -> OpenRemote: ...
+
+
+class OpenFolder(Protocol):
+    """A directory that was opened."""
+
+    def entries(self) -> Iterable[Entry]: ...
+
+    def sync(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Opened(NamedTuple):
+    """What the kernel has to know about an open file."""
+
+    handle: int
+    keep_cache: bool = False  # the pages it has from earlier opens are still right
+    direct_io: bool = False  # it must not keep pages at all, nor trust the size
+
+
+class NodeFolder:
+    """A directory of the tree as it was when it was opened."""
+
+    def __init__(self, entries: Mapping[str, nodes.Node], drops: DropFolder) -> None:
+        self._entries = entries
+        self._drops = drops
+
+    def entries(self) -> Iterator[Entry]:
+        for name, node in self._entries.items():
+            if isinstance(node, nodes.DropFolder):
+                yield Entry(name, self._drops.attributes("").inode, stat.S_IFDIR)
+            else:
+                yield Entry(name, node.inode, _type_of(node))
+
+    def sync(self) -> None:
+        """There is nothing that could be lost."""
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+class FileSystem:
+    """The mount's operations. Paths are absolute within the mount; errors are ours, or OSErrors.
+
+    Below submit/ all goes to the drop folder. The rest is the tree, which nobody can write: EROFS.
+    Thread-safe: what is shared is frozen, or guards itself.
+    """
+
+    def __init__(self, tree: Nodes, reading: Reading, drops: DropFolder) -> None:
+        self._tree = tree
+        self._reading = reading
+        self._drops = drops
+        self._owner = Owner.of_this_process()
+        self._pages = PageCache()
+        self._files: Handles[OpenThing] = Handles()
+        self._folders: Handles[OpenFolder] = Handles()
+
+    # --- what is there
+
+    def attributes(self, path: str) -> Attributes:
+        if path.startswith(_DROPS) and (below := below_drops(path)) is not None:
+            return self._drops.attributes(below)
+        return self._described(self._tree.node(path))
+
+    def handle_attributes(self, handle: int) -> Attributes:
+        return self._files[handle].attributes()
+
+    def read_link(self, path: str) -> str:
+        below = below_drops(path)
+        if below is not None:
+            return self._drops.read_link(below)
+        node = self._tree.node(path)
+        if not isinstance(node, nodes.LinkNode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return node.target
+
+    def access(self, path: str, mode: int) -> None:
+        below = below_drops(path)
+        if below is not None:
+            self._drops.access(below, mode)
+            return
+        node = self._tree.node(path)
+        if mode & os.W_OK:
+            raise _read_only(path)
+        if mode & os.X_OK and not isinstance(node, nodes.Directory):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def space(self) -> os.statvfs_result:
+        """Of the disk that holds the drop folder: the one place that takes bytes."""
+        return self._drops.space()
+
+    # --- folders
+
+    def open_folder(self, path: str) -> int:
+        below = below_drops(path)
+        if below is not None:
+            return self._folders.put(self._drops.open_folder(below))
+        node = self._tree.node(path)
+        if not isinstance(node, nodes.Directory):
+            raise NotADirectory(path)
+        return self._folders.put(NodeFolder(node.entries(), self._drops))
+
+    def entries(self, handle: int) -> Iterable[Entry]:
+        return self._folders[handle].entries()
+
+    def sync_folder(self, handle: int) -> None:
+        self._folders[handle].sync()
+
+    def close_folder(self, handle: int) -> None:
+        self._folders.take(handle).close()
+
+    # --- files
+
+    def open(self, path: str, flags: int) -> Opened:
+        below = below_drops(path)
+        if below is not None:
+            thing = self._drops.open(below, flags)
+            return Opened(self._files.put(thing), direct_io=not isinstance(thing, BackingFile))
+        node = self._tree.node(path)
+        if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
+            raise _read_only(path)
+        if isinstance(node, nodes.TextNode):
+            text = node.snapshot()
+            return Opened(self._files.put(OpenText(text.content, self._text(node, text))), direct_io=True)
+        if isinstance(node, nodes.RemoteNode):
+            return self._open_remote(path, node)
+        raise IsADirectory(path)
+
+    def create(self, path: str, flags: int, mode: int, caller: Owner | None = None) -> Opened:
+        return Opened(self._files.put(self._drops.create(writable(path), flags, mode, caller)))
+
+    def read_into(self, handle: int, buffer: memoryview, offset: int) -> int:
+        """Fill ``buffer``, which must not be kept; short only where the file ends."""
+        return self._files[handle].read_into(buffer, offset)
+
+    def write(self, handle: int, data: memoryview, offset: int) -> int:
+        return self._files[handle].write(data, offset)
+
+    def truncate(self, path: str, length: int) -> None:
+        self._drops.truncate(writable(path), length)
+
+    def truncate_handle(self, handle: int, length: int) -> None:
+        self._files[handle].truncate(length)
+
+    def allocate(self, handle: int, mode: int, offset: int, length: int) -> None:
+        self._files[handle].allocate(mode, offset, length)
+
+    def sync(self, handle: int, only_data: bool) -> None:
+        self._files[handle].sync(only_data)
+
+    def close(self, handle: int) -> None:
+        self._files.take(handle).close()
+
+    # --- names and attributes, in the drop folder alone
+
+    def make_node(self, path: str, mode: int, device: int, caller: Owner | None = None) -> None:
+        self._drops.make_node(writable(path), mode, device, caller)
+
+    def make_folder(self, path: str, mode: int, caller: Owner | None = None) -> None:
+        self._drops.make_folder(writable(path), mode, caller)
+
+    def symlink(self, path: str, target: str, caller: Owner | None = None) -> None:
+        self._drops.symlink(writable(path), target, caller)
+
+    def link(self, old: str, new: str) -> None:
+        self._drops.link(movable(old, new), writable(new))
+
+    def unlink(self, path: str) -> None:
+        self._drops.unlink(writable(path))
+
+    def remove_folder(self, path: str) -> None:
+        self._drops.remove_folder(writable(path))
+
+    def rename(self, old: str, new: str) -> None:
+        self._drops.rename(movable(old, new), writable(new))
+
+    def change_mode(self, path: str, mode: int) -> None:
+        self._drops.change_mode(changeable(path), mode)
+
+    def change_owner(self, path: str, uid: int, gid: int) -> None:
+        self._drops.change_owner(changeable(path), uid, gid)
+
+    def change_times(self, path: str, accessed: Moment, modified: Moment) -> None:
+        self._drops.change_times(changeable(path), accessed, modified)
+
+    # --- the tree's nodes
+
+    def _described(self, node: nodes.Node) -> Attributes:
+        if isinstance(node, nodes.RemoteNode):
+            return self._remote(node, node.file.size or 0)
+        if isinstance(node, nodes.Directory):
+            return described(_FOLDER, node.inode, self._owner, 0, node.modified_ns, node.links)
+        if isinstance(node, nodes.TextNode):
+            return self._text(node, node.snapshot())
+        if isinstance(node, nodes.LinkNode):
+            size = len(os.fsencode(node.target))
+            return described(_LINK, node.inode, self._owner, size, node.modified_ns)
+        return self._drops.attributes("")
+
+    def _text(self, node: nodes.TextNode, text: nodes.Text) -> Attributes:
+        return described(_FILE, node.inode, self._owner, len(text.content), text.modified_ns)
+
+    def _remote(self, node: nodes.RemoteNode, size: int) -> Attributes:
+        return described(_FILE, node.inode, self._owner, size, node.modified_ns)
+
+    def _open_remote(self, path: str, node: nodes.RemoteNode) -> Opened:
+        try:
+            opened = self._reading.open(node.file)
+        except OSError as error:  # of a socket or disk of ours, with an errno that is not the application's
+            raise ApiError(f"{path}: {error}") from error
+        lease = self._pages.lease(path, node.file.version)
+        thing = OpenContent(path, opened, self._remote(node, opened.size), self._pages, lease)
+        return Opened(
+            self._files.put(thing),
+            keep_cache=lease.pages is Pages.KEEP,
+            # With a size the kernel does not know it would cut reads short.
+            direct_io=not node.final or lease.pages is Pages.BYPASS or node.file.size != opened.size,
+        )
+
+
+def below_drops(path: str) -> str | None:
+    """The path relative to submit/, "" for itself; None for what lies elsewhere."""
+    if path == _DROPS:
+        return ""
+    return path[len(_DROPS) + 1 :] if path.startswith(_DROPS + "/") else None
+
+
+def writable(path: str) -> str:
+    """The same of a name to be made or removed: everything else, submit/ itself included, is read-only."""
+    below = below_drops(path)
+    if not below:
+        raise _read_only(path)
+    return below
+
+
+def changeable(path: str) -> str:
+    """The same of something whose mode, owner or times are to be changed."""
+    below = below_drops(path)
+    if below is None:
+        raise _read_only(path)
+    return below
+
+
+def movable(old: str, new: str) -> str:
+    """The same of the source of a rename or link. EXDEV makes `mv` and `ln` copy what comes from the tree."""
+    if not below_drops(old) and below_drops(new):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+    return writable(old)
+
+
+def _read_only(path: str) -> ReadOnly:
+    return ReadOnly(f"{path}: only submit/ takes writes")
+
+
+def _type_of(node: nodes.Node) -> int:
+    if isinstance(node, nodes.Directory):
+        return stat.S_IFDIR
+    return stat.S_IFLNK if isinstance(node, nodes.LinkNode) else stat.S_IFREG

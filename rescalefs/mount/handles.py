@@ -1,0 +1,180 @@
+"""What is open, by the number the kernel knows it by."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from rescalefs.errors import ContentError, WrongBytes
+from rescalefs.mount.attributes import Attributes
+from rescalefs.mount.pagecache import Lease, PageCache
+
+
+class OpenRemote(Protocol):
+    """What this room needs of an open remote file; `rescalefs.reading.OpenFile` is one."""
+
+    @property
+    def size(self) -> int: ...
+
+    def read_into(self, buffer: memoryview, offset: int) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class OpenThing(Protocol):
+    """A file that was opened. ``buffer`` and ``data`` are the kernel's: nobody may keep them."""
+
+    def attributes(self) -> Attributes: ...
+
+    def read_into(self, buffer: memoryview, offset: int, /) -> int: ...
+
+    def write(self, data: memoryview, offset: int, /) -> int: ...
+
+    def truncate(self, length: int, /) -> None: ...
+
+    def allocate(self, mode: int, offset: int, length: int, /) -> None: ...
+
+    def sync(self, only_data: bool, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class ReadOnlyThing:
+    """The half of `OpenThing` that everything outside the drop folder shares: it cannot be written."""
+
+    def write(self, _data: memoryview, _offset: int) -> int:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    def truncate(self, _length: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    def allocate(self, _mode: int, _offset: int, _length: int) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    def sync(self, _only_data: bool) -> None:
+        """There is nothing that could be lost."""
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+class OpenText(ReadOnlyThing):
+    """A small text as it was when it was opened: no reader sees half of one state and half of another."""
+
+    def __init__(self, text: bytes, attributes: Attributes) -> None:
+        self._text = text
+        self._attributes = attributes
+
+    def attributes(self) -> Attributes:
+        return self._attributes
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        return copy_slice(self._text, buffer, offset)
+
+
+class OpenLog(ReadOnlyThing):
+    """A text that only ever grows: reading past the end looks for more, so that `tail -f` follows it.
+
+    Should it not be a continuation of what was read (another drop has the name now), the old text stays.
+    """
+
+    def __init__(
+        self, text: bytes, now: Callable[[], bytes | None], attributes: Callable[[], Attributes]
+    ) -> None:
+        self._text = text
+        self._now = now
+        self._attributes = attributes
+
+    def attributes(self) -> Attributes:
+        return self._attributes()
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        if offset + len(buffer) > len(self._text):
+            text = self._now()
+            if text is not None and text.startswith(self._text):
+                self._text = text
+        return copy_slice(self._text, buffer, offset)
+
+
+class OpenContent(ReadOnlyThing):
+    """An open remote file. A read is whole or an error: to the kernel a short one means the end of the file.
+
+    Once the bytes turned out wrong, every reader of the same pages gets an error until it opens the file
+    again: the kernel may have given it some of them without asking here.
+    """
+
+    def __init__(
+        self, path: str, opened: OpenRemote, attributes: Attributes, cache: PageCache, lease: Lease
+    ) -> None:
+        self._path = path
+        self._opened = opened
+        self._attributes = attributes
+        self._cache = cache
+        self._lease = lease
+        self._size = opened.size
+
+    def attributes(self) -> Attributes:
+        return self._attributes
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        if self._lease.spoiled:
+            raise WrongBytes(f"{self._path}: bytes read before were wrong. Open it again")
+        try:
+            count = self._opened.read_into(buffer, offset)
+        except WrongBytes:
+            self._cache.spoil(self._lease)
+            raise
+        except (
+            OSError
+        ) as error:  # of some socket or disk of ours: its errno would tell the application nonsense
+            raise ContentError(f"{self._path}: {error}") from error
+        expected = min(len(buffer), self._size - offset)
+        if count < expected:
+            raise ContentError(f"{self._path}: {count} of {expected} bytes at {offset} arrived")
+        return count
+
+    def close(self) -> None:
+        self._cache.release(self._lease)
+        self._opened.close()
+
+
+def copy_slice(text: bytes, buffer: memoryview, offset: int) -> int:
+    """Fill ``buffer`` with ``text`` from ``offset`` on; return the count."""
+    piece = text[offset : offset + len(buffer)]
+    buffer[: len(piece)] = piece
+    return len(piece)
+
+
+T = TypeVar("T")
+
+
+class Handles(Generic[T]):
+    """Number -> open thing. Thread-safe without a lock: each step is one operation on a dict or a counter."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._things: dict[int, T] = {}
+
+    def put(self, thing: T) -> int:
+        number = next(self._numbers)
+        self._things[number] = thing
+        return number
+
+    def __getitem__(self, number: int) -> T:
+        try:
+            return self._things[number]
+        except KeyError:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
+
+    def take(self, number: int) -> T:
+        """Forget the number and return what it stood for."""
+        try:
+            return self._things.pop(number)
+        except KeyError:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
+
+    def __len__(self) -> int:
+        return len(self._things)

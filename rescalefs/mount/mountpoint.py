@@ -1,0 +1,197 @@
+"""What is mounted where, whether a folder is fit to be mounted on, and how to take a mount away."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rescalefs.errors import CannotMount
+
+log = logging.getLogger(__name__)
+
+SUBTYPE = "rescalefs"
+_TYPE = f"fuse.{SUBTYPE}"
+_TOOL_LIMIT = 20.0  # seconds for one call of fusermount, which only asks the kernel
+
+INSTALL = "apt-get install fuse3 libfuse2 (libfuse2t64 on Ubuntu 24.04), or dnf install fuse fuse-libs"
+
+
+@dataclass(frozen=True, slots=True)
+class MountEntry:
+    """A line of /proc/self/mountinfo."""
+
+    path: Path
+    kind: str  # such as ext4, fuse.sshfs
+    source: str
+
+    @property
+    def is_ours(self) -> bool:
+        return self.kind == _TYPE
+
+
+def absolute(mountpoint: Path) -> Path:
+    """Its real path, without asking the mountpoint itself: a dead mount would not answer."""
+    whole = Path(os.path.abspath(mountpoint))  # noqa: PTH100  (Path.resolve asks the last name, too)
+    return whole.parent.resolve() / whole.name
+
+
+def mount_at(mountpoint: Path) -> MountEntry | None:
+    """What is mounted exactly there; the uppermost, if there are several."""
+    wanted = absolute(mountpoint)
+    found = None
+    for entry in mounts():
+        if entry.path == wanted:
+            found = entry
+    return found
+
+
+def is_mounted(mountpoint: Path) -> bool:
+    """Whether one of our mounts is there, dead or alive."""
+    entry = mount_at(mountpoint)
+    return entry is not None and entry.is_ours
+
+
+def is_stale(mountpoint: Path) -> bool:
+    """Whether the daemon of the mount that is there has died. One that lives and hangs makes this wait."""
+    try:
+        os.statvfs(mountpoint)  # the one question that the kernel never answers from memory
+    except OSError as error:
+        return error.errno in {errno.ENOTCONN, errno.ECONNABORTED}
+    return False
+
+
+def clear_stale(mountpoint: Path) -> None:
+    """Take away what a daemon that was killed left behind."""
+    while is_mounted(mountpoint) and is_stale(mountpoint):
+        log.warning("%s: its daemon died without unmounting; clearing it", mountpoint)
+        detach(mountpoint, lazy=True)
+
+
+def mounts() -> Iterator[MountEntry]:
+    """All of them, in the order they were made (proc(5))."""
+    with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            before, _, after = line.partition(" - ")
+            kind, source, *_ = after.split(" ")
+            yield MountEntry(Path(_unescaped(before.split(" ")[4])), kind, _unescaped(source))
+
+
+def check_fuse(allow_other: bool = False) -> None:
+    """Raise CannotMount, with what to do about it, unless this machine can mount at all."""
+    device = Path("/dev/fuse")
+    if not device.exists():
+        raise CannotMount(
+            "/dev/fuse is missing: the kernel's FUSE module is not loaded (modprobe fuse), or a container "
+            "hides it (docker run --device /dev/fuse --cap-add SYS_ADMIN)"
+        )
+    if not os.access(device, os.R_OK | os.W_OK):
+        raise CannotMount("/dev/fuse may not be opened by you: ask for read and write permission on it")
+    if os.geteuid() == 0:
+        return
+    if unmounter() is None:
+        raise CannotMount(f"fusermount is missing. Install FUSE: {INSTALL}")
+    if allow_other and "user_allow_other" not in _lines(Path("/etc/fuse.conf")):
+        raise CannotMount("--allow-other needs the line user_allow_other in /etc/fuse.conf")
+
+
+def prepare(mountpoint: Path) -> bool:
+    """Make sure that it can be mounted on, clearing a dead mount of ours; tell whether it made the folder."""
+    clear_stale(mountpoint)
+    entry = mount_at(mountpoint)
+    if entry is not None:
+        what = "rescalefs" if entry.is_ours else f"{entry.source} ({entry.kind})"
+        way_out = f"rescalefs umount {mountpoint}" if entry.is_ours else f"umount {mountpoint}"
+        raise CannotMount(f"cannot mount on {mountpoint}: {what} is mounted there already. First: {way_out}")
+    try:
+        mountpoint.mkdir(mode=0o700)
+        return True
+    except FileExistsError:
+        _check_folder(mountpoint)
+        return False
+    except OSError as error:
+        raise CannotMount(f"cannot mount on {mountpoint}: {error.strerror}. Make the folder first") from error
+
+
+def detach(mountpoint: Path, lazy: bool = False) -> None:
+    """Take the mount out of the tree; ``lazy`` also while files are open. Raise CannotMount when refused."""
+    tool = unmounter()
+    if tool is None:
+        command = ["umount", *(["-l"] if lazy else []), str(mountpoint)]
+    else:
+        command = [tool, "-u", *(["-z"] if lazy else []), str(mountpoint)]
+    result = subprocess.run(  # noqa: S603  (a system tool, with a path that we know)
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_TOOL_LIMIT,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    if result.returncode == 0:
+        return
+    if "busy" in result.stderr:
+        users = ", ".join(holders(mountpoint)) or "some program"
+        raise CannotMount(
+            f"cannot unmount {mountpoint}: in use by {users}. Leave it, close its files, and try again"
+        )
+    raise CannotMount(f"cannot unmount {mountpoint}: {result.stderr.strip() or f'{command[0]} failed'}")
+
+
+def holders(mountpoint: Path, at_most: int = 5) -> list[str]:
+    """Who has a file or its working directory there, as far as we may see: `bash (4242)`."""
+    inside = str(absolute(mountpoint))
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        if any(link == inside or link.startswith(inside + "/") for link in _links(process)):
+            name = " ".join(_lines(process / "comm"))
+            found.append(f"{name} ({process.name})")
+    return found[:at_most]
+
+
+def unmounter() -> str | None:
+    """fusermount, under the name it has here."""
+    return shutil.which("fusermount3") or shutil.which("fusermount")
+
+
+def _check_folder(mountpoint: Path) -> None:
+    try:
+        if not stat.S_ISDIR(mountpoint.stat().st_mode):
+            raise CannotMount(f"cannot mount on {mountpoint}: it is not a folder. Choose an empty folder")
+        if any(mountpoint.iterdir()):
+            raise CannotMount(f"cannot mount on {mountpoint}: it is not empty. Choose an empty folder")
+    except OSError as error:
+        raise CannotMount(f"cannot mount on {mountpoint}: {error.strerror}") from error
+    if not os.access(mountpoint, os.W_OK):
+        raise CannotMount(
+            f"cannot mount on {mountpoint}: you may not write to it. Choose a folder of your own"
+        )
+
+
+def _links(process: Path) -> Iterator[str]:
+    """Where a process is and what it has open. Reading a link does not ask the file system it leads to."""
+    with contextlib.suppress(OSError):
+        for link in (process / "cwd", process / "root", *(process / "fd").iterdir()):
+            with contextlib.suppress(OSError):
+                yield str(link.readlink())
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return [line.strip() for line in file.read_text(errors="replace").splitlines()]
+    except OSError:
+        return []
+
+
+def _unescaped(field: str) -> str:
+    r"""mountinfo writes blanks, tabs, newlines and backslashes as \040 and the like."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)

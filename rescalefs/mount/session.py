@@ -1,0 +1,337 @@
+"""The life of a mount: made, said to be ready, served, taken away, and nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+from rescalefs.background import Background
+from rescalefs.clock import Clock, SystemClock, never
+from rescalefs.errors import CannotMount
+from rescalefs.mount import claims
+from rescalefs.mount.filesystem import FileSystem
+from rescalefs.mount.mountpoint import (
+    INSTALL,
+    SUBTYPE,
+    absolute,
+    check_fuse,
+    clear_stale,
+    detach,
+    is_mounted,
+    mount_at,
+    prepare,
+)
+from rescalefs.mount.notify import VARIABLE, Notifier
+
+log = logging.getLogger(__name__)
+
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_POLL = 0.05  # seconds between two looks at whether a process has ended
+
+
+@dataclass(frozen=True, slots=True)
+class MountSettings:
+    """How the kernel is asked to mount."""
+
+    allow_other: bool = False  # let other users in; the kernel then checks modes and owners for us
+    read_only: bool = False
+    attr_timeout: float = 1.0  # s: after that `tail -f` sees a live file grow
+    entry_timeout: float = (
+        1.0  # s: after that a name that went away in the backing directory is gone here, too
+    )
+    max_background: int = (
+        64  # readahead requests under way; the kernel's 12 are few where each waits for a network
+    )
+    patience: float = 30.0  # s for the end, before the mount is torn away from what still uses it
+
+    def options(self) -> Mapping[str, Any]:
+        """mount.fuse(8)'s options."""
+        return {
+            "fsname": SUBTYPE,
+            "subtype": SUBTYPE,
+            "ro": self.read_only,
+            "allow_other": self.allow_other,
+            # Only then: for one user the backing directory's own refusals are exact, and writes elsewhere
+            # are refused with EROFS, where the kernel, going by the mode, would say EACCES.
+            "default_permissions": self.allow_other,
+            "use_ino": True,
+            "big_writes": True,  # 128 KiB at a time; without, 4 KiB
+            "atomic_o_trunc": True,  # O_TRUNC comes with the open, not as a truncate of its own before it
+            "attr_timeout": self.attr_timeout,
+            "entry_timeout": self.entry_timeout,
+            "negative_timeout": 0,  # the overlays rely on it: an absent name is asked for again
+            "max_background": self.max_background,
+        }
+
+
+class Ending:
+    """The wish to end a mount. `ask` may be called from any thread and from a signal handler."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        # Its put() is re-entrant, as Python documents; Event.set() in a handler could wait for itself.
+        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def ask(self) -> None:
+        self.is_asked = True
+        self._asked.put(None)
+
+    def wait(self) -> None:
+        """Return once it has been asked for."""
+        self._asked.get()
+
+
+def nothing() -> None:
+    """What a hook does by default."""
+
+
+def mount_foreground(
+    mountpoint: Path,
+    filesystem: FileSystem,
+    settings: MountSettings,
+    *,
+    on_start: Callable[[], None] = nothing,
+    on_ready: Callable[[], None] = nothing,
+    on_stop: Callable[[], None] = nothing,
+    ending: Ending | None = None,
+) -> None:
+    """Mount, serve, and return when the mount is gone: by umount, a signal, or because ``ending`` was asked.
+
+    ``on_start`` runs when the kernel first speaks to us: start threads there. ``on_ready`` runs once the
+    mount has answered from outside. ``on_stop`` runs when the end has come or was asked for: make what waits
+    for the network give up, since libfuse lets every operation under way finish first.
+    Whoever set NOTIFY_SOCKET is told when it is ready. Off the main thread signals go their usual way.
+    """
+    mountpoint = absolute(mountpoint)
+    check_fuse(settings.allow_other)
+    adapter = _adapter()
+    claims.claim(mountpoint)
+    was_made = prepare(mountpoint)
+    try:
+        session = _Session(mountpoint, settings, ending or Ending(), Notifier.from_environment())
+        session.run(adapter, filesystem, on_start, on_ready, on_stop)
+    finally:
+        if was_made:
+            with contextlib.suppress(OSError):
+                mountpoint.rmdir()
+
+
+class _Session:
+    """One mount, from the main thread's view. libfuse has a thread of its own, so signals stay Python's."""
+
+    def __init__(self, mountpoint: Path, settings: MountSettings, ending: Ending, notifier: Notifier) -> None:
+        self._mountpoint = mountpoint
+        self._settings = settings
+        self._ending = ending
+        self._notifier = notifier
+        self._answers = threading.Event()  # the kernel speaks to us, or never will
+        self._gone = threading.Event()
+        self._failure: BaseException | None = None
+
+    def run(
+        self,
+        adapter: ModuleType,
+        filesystem: FileSystem,
+        on_start: Callable[[], None],
+        on_ready: Callable[[], None],
+        on_stop: Callable[[], None],
+    ) -> None:
+        def serve(_: threading.Event) -> None:
+            try:
+                adapter.serve(
+                    filesystem,
+                    str(self._mountpoint),
+                    self._settings.options(),
+                    lambda: self._start(on_start),
+                    self._ending,
+                )
+            except RuntimeError as error:
+                self._failure = self._failure or error
+            finally:
+                self._gone.set()
+                self._answers.set()
+                self._ending.ask()
+
+        threads = Background(patience=self._settings.patience)
+        outside = self._mountpoint.stat().st_dev
+        with _signals(self._ending.ask):
+            threads.start("fuse", serve)
+            try:
+                self._answers.wait()
+                if self._is_answering(outside):
+                    on_ready()
+                    self._notifier.ready(f"mounted on {self._mountpoint}")
+                self._ending.wait()
+            finally:
+                self._notifier.stopping(f"leaving {self._mountpoint}")
+                on_stop()
+                self._end()
+                threads.close()
+        self._complain()
+
+    def _start(self, on_start: Callable[[], None]) -> None:
+        """libfuse's init: it cannot fail, so what fails here is kept and ends the mount."""
+        try:
+            on_start()
+        except BaseException as error:  # noqa: BLE001  (raised by run)
+            self._failure = error
+            self._ending.ask()
+        self._answers.set()
+
+    def _is_answering(self, outside: int) -> bool:
+        return not self._gone.is_set() and self._failure is None and self._mountpoint.stat().st_dev != outside
+
+    def _end(self) -> None:
+        """Take the mount away if it is still there."""
+        self._ending.is_asked = True
+        if self._gone.is_set():
+            return
+        with contextlib.suppress(OSError):
+            os.statvfs(self._mountpoint)  # the adapter sees that the end was asked for, and tells libfuse
+        if not self._gone.wait(self._settings.patience):
+            log.error("%s: some operation does not end; leaving it behind", self._mountpoint)
+            with contextlib.suppress(CannotMount):
+                detach(self._mountpoint, lazy=True)
+
+    def _complain(self) -> None:
+        if isinstance(self._failure, RuntimeError):
+            raise CannotMount(f"cannot mount on {self._mountpoint}: libfuse refused, and said why above")
+        if self._failure is not None:
+            raise self._failure
+
+
+@contextlib.contextmanager
+def _signals(ask: Callable[[], None]) -> Iterator[None]:
+    """Let the signals that end programs ask for the end. Off the main thread Python allows no handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, _: FrameType | None) -> None:
+        log.info("%s: ending", signal.Signals(number).name)
+        ask()
+
+    before = {number: signal.signal(number, handle) for number in _ENDING_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _adapter() -> ModuleType:
+    """The one module that needs libfuse, or what to install."""
+    try:
+        from rescalefs.mount import adapter
+    except OSError as error:
+        raise CannotMount(f"libfuse 2 is missing ({error}). Install it: {INSTALL}") from error
+    return adapter
+
+
+def mount_background(
+    arguments: Sequence[str],
+    mountpoint: Path,
+    log_file: Path,
+    *,
+    patience: float = 60.0,
+    clock: Clock | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> int:
+    """Start `rescalefs ARGUMENTS` (a `mount --foreground`) as a daemon; return its pid once it answers.
+
+    Its messages go to ``log_file``. Raise CannotMount with the last of them when it ends first, or does not
+    answer within ``patience`` seconds; then nothing of it is left.
+    """
+    clock = clock or SystemClock()
+    log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="rescalefs-") as private, log_file.open("ab") as messages:
+        said_before = messages.tell()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as news:
+            address = f"{private}/notify"
+            news.bind(address)
+            daemon = subprocess.Popen(  # noqa: S603  (ourselves)
+                [sys.executable, "-m", "rescalefs", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=messages,
+                stderr=messages,
+                start_new_session=True,
+                env={**(os.environ if environment is None else environment), VARIABLE: address},
+            )
+            why_not = _await_ready(daemon, news, clock, patience)
+    if why_not is None:
+        daemon.returncode = 0  # it lives on without us; Popen would warn that it was forgotten
+        return daemon.pid
+    _put_down(daemon, mountpoint)
+    raise CannotMount(_last_words(log_file, said_before) or f"cannot mount on {mountpoint}: {why_not}")
+
+
+def umount(mountpoint: Path, *, clock: Clock | None = None, patience: float = 60.0) -> None:
+    """Unmount, and return once the mount is gone and its daemon has ended, with everything it had to write.
+
+    Raise CannotMount when nothing of ours is mounted there, when it is in use (and by whom), or when the
+    daemon takes longer than ``patience`` seconds.
+    """
+    clock = clock or SystemClock()
+    mountpoint = absolute(mountpoint)
+    entry = mount_at(mountpoint)
+    if entry is None:
+        raise CannotMount(f"nothing is mounted on {mountpoint}")
+    if not entry.is_ours:
+        raise CannotMount(f"{mountpoint} is not ours: {entry.source} ({entry.kind}) is mounted there")
+    daemon = claims.daemon_of(mountpoint)
+    detach(mountpoint)
+    deadline = clock.monotonic() + patience
+    while claims.daemon_of(mountpoint) is not None:
+        if clock.monotonic() > deadline:
+            raise CannotMount(
+                f"{mountpoint} is unmounted, but process {daemon} has not ended in {patience:.0f} s"
+            )
+        clock.wait(never(), _POLL)
+
+
+def _await_ready(
+    daemon: subprocess.Popen[bytes], news: socket.socket, clock: Clock, patience: float
+) -> str | None:
+    """None once it is ready; else why it never will be."""
+    deadline = clock.monotonic() + patience
+    news.settimeout(_POLL)
+    while clock.monotonic() < deadline:
+        with contextlib.suppress(TimeoutError):
+            if b"READY=1" in news.recv(4096).splitlines():
+                return None
+        if daemon.poll() is not None:
+            return f"the daemon ended with exit code {daemon.returncode}"
+    return f"no answer within {patience:.0f} s"
+
+
+def _put_down(daemon: subprocess.Popen[bytes], mountpoint: Path) -> None:
+    if daemon.poll() is None:
+        daemon.terminate()
+        try:
+            daemon.wait(10)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait()
+    if is_mounted(mountpoint):
+        clear_stale(absolute(mountpoint))
+
+
+def _last_words(log_file: Path, start: int) -> str:
+    """The end of what was said since ``start``, for people."""
+    with log_file.open("rb") as messages:
+        messages.seek(start)
+        lines = [line for line in messages.read().decode(errors="replace").splitlines() if line.strip()]
+    return "\n".join(lines[-5:])

@@ -1,0 +1,98 @@
+"""A tree, a read engine and views of drops as small as can be, for tests of what the mount makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rescalefs.errors import NoSuchPath, NotADirectory, RescaleFSError
+from rescalefs.model import RemoteFile
+from rescalefs.tree import nodes
+
+WHEN = 1_700_000_000_123_456_789
+
+
+def folder(path: str, entries: Mapping[str, nodes.Node]) -> nodes.FixedDirectory:
+    return nodes.FixedDirectory(nodes.inode_of(path), WHEN, entries)
+
+
+def text(path: str, content: bytes) -> nodes.TextNode:
+    return nodes.TextNode(nodes.inode_of(path), lambda: nodes.Text(content, WHEN))
+
+
+def remote(file: RemoteFile, final: bool = True) -> nodes.RemoteNode:
+    return nodes.RemoteNode(nodes.inode_of(file.id), WHEN, file, final)
+
+
+class FixedTree:
+    """A tree whose root has fixed entries, and submit/."""
+
+    def __init__(self, entries: Mapping[str, nodes.Node]) -> None:
+        drops = nodes.DropFolder(nodes.inode_of("submit"), WHEN)
+        self._root = nodes.FixedDirectory(nodes.ROOT_INODE, WHEN, {**entries, "submit": drops})
+
+    def node(self, path: str) -> nodes.Node:
+        node: nodes.Node = self._root
+        for name in path.strip("/").split("/") if path != "/" else ():
+            if not isinstance(node, nodes.Directory):
+                raise NotADirectory(path)
+            found = node.find(name)
+            if found is None:
+                raise NoSuchPath(path)
+            node = found
+        return node
+
+
+@dataclass
+class MemoryFile:
+    """An open remote file whose bytes are at hand, or fail as told."""
+
+    content: bytes
+    failure: BaseException | None = None
+    stops_at: int | None = None  # reads end there, as a broken engine's would
+    closed: bool = False
+
+    @property
+    def size(self) -> int:
+        return len(self.content)
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        if self.failure is not None:
+            raise self.failure
+        piece = self.content[: self.stops_at][offset : offset + len(buffer)]
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class MemoryReading:
+    """A read engine over a dict: file id -> what opening it gives, or raises."""
+
+    files: dict[str, MemoryFile | RescaleFSError] = field(default_factory=dict)
+
+    def open(self, file: RemoteFile) -> MemoryFile:
+        found = self.files[file.id]
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+
+@dataclass
+class FixedViews:
+    """What is told about drops, as dicts by the drop's name."""
+
+    statuses: dict[str, bytes] = field(default_factory=dict)
+    logs: dict[str, bytes] = field(default_factory=dict)
+    jobs: dict[str, str] = field(default_factory=dict)
+
+    def status(self, drop: str) -> bytes | None:
+        return self.statuses.get(drop)
+
+    def log(self, drop: str) -> bytes | None:
+        return self.logs.get(drop)
+
+    def job_id(self, drop: str) -> str | None:
+        return self.jobs.get(drop)
