@@ -1,0 +1,109 @@
+"""`rescalefs jobs`, `statuses`, `stop` and `delete`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rescalefs.cli.connection import with_client
+from rescalefs.cli.listing import Row, json_option, print_rows, printable
+from rescalefs.errors import UserError
+from rescalefs.model import Job
+
+if TYPE_CHECKING:
+    from rescalefs.api import RescaleClient
+
+_yes_option = click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+
+
+@click.command()
+@with_client
+@click.option(
+    "--state", metavar="STATE", help="Only jobs in this state, as the server calls it: completed, …"
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N.")
+@json_option
+def jobs(client: RescaleClient, state: str | None, limit: int | None, as_json: bool) -> None:
+    """List jobs, newest first.
+
+    In a pipe, a line has: id, status, time of creation, name.
+    """
+    found = client.newest_jobs(limit) if limit is not None and state is None else client.jobs(state)
+    print_rows(map(_job_row, found[:limit]), as_json, ("id", "status", "inserted", "name"))
+
+
+@click.command()
+@with_client
+@click.argument("job")
+@click.option("--cluster", is_flag=True, help="The history of its cluster.")
+@json_option
+def statuses(client: RescaleClient, job: str, cluster: bool, as_json: bool) -> None:
+    """Show the history of a job, oldest first.
+
+    JOB is its id. In a pipe, a line has: time, status, reason.
+    """
+    history = client.cluster_statuses(job) if cluster else client.statuses(job)
+    rows = ({"date": each.date, "status": each.status, "reason": each.reason} for each in history)
+    print_rows(rows, as_json, ("date", "status", "reason"))
+
+
+@click.command()
+@with_client
+@click.argument("job")
+@_yes_option
+def stop(client: RescaleClient, job: str, yes: bool) -> int:
+    """Stop a job that runs.
+
+    JOB is its id. What it has written so far becomes its outputs. Stopping takes a while;
+    `rescalefs statuses` tells.
+    """
+    found = client.job(job).job
+    if found.is_finished:
+        raise UserError(f"job {job} cannot be stopped: it has ended already, as {found.status}")
+    if not (yes or click.confirm(f"Stop {_described(found)}?", err=True)):
+        return _left_alone(job)
+    client.stop_job(job)
+    click.echo(f"job {job} has been told to stop")
+    return 0
+
+
+@click.command()
+@with_client
+@click.argument("job")
+@click.option("--with-inputs", is_flag=True, help="Delete its input files, too, which other jobs may use.")
+@_yes_option
+def delete(client: RescaleClient, job: str, with_inputs: bool, yes: bool) -> int:
+    """Delete a job and its outputs.
+
+    JOB is its id. Nothing brings them back.
+    """
+    found = client.job(job).job
+    what = "its outputs and its input files" if with_inputs else "its outputs"
+    if not (yes or click.confirm(f"Delete {_described(found)}, {what}, for ever?", err=True)):
+        return _left_alone(job)
+    client.delete_job(job, with_inputs)
+    click.echo(f"job {job} is deleted")
+    return 0
+
+
+def _left_alone(job: str) -> int:
+    click.echo(f"rescalefs: job {job} is left as it is", err=True)
+    return 1
+
+
+def _described(job: Job) -> str:
+    return f"job {job.id}, {printable(job.name)!r} ({job.status or 'saved'})"
+
+
+def _job_row(job: Job) -> Row:
+    return {
+        "id": job.id,
+        "name": job.name,
+        "status": job.status,
+        "cluster_status": job.cluster_status,
+        "inserted": job.inserted,
+        "owner": job.owner,
+        "analyses": job.analyses,
+        "project": job.project_id,
+    }

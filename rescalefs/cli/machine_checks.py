@@ -1,0 +1,147 @@
+"""Is this machine fit? Each check looks at one thing, changes nothing, and says how to mend what it finds.
+
+A check takes the places it looks at as arguments, so that tests show it broken machines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import ctypes.util
+import os
+import platform
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rescalefs.cli.finding import Finding, broken, doubtful, fine
+
+_GIB = 1 << 30
+_INSTALL_FUSE = "Debian, Ubuntu: apt install fuse3 libfuse2 (libfuse2t64 on 24.04 and later)"
+# The drop folder takes a watch for each folder in it, and an instance for each mount; a desktop takes its own.
+_WATCHES_WANTED = 8192
+_INSTANCES_WANTED = 64
+
+
+def python_version() -> Finding:
+    """Which Python it is. That it is new enough shows in that we run at all."""
+    return fine("python", f"{platform.python_implementation()} {platform.python_version()}")
+
+
+def fuse_device(device: Path = Path("/dev/fuse")) -> Finding:
+    """The kernel's half of FUSE."""
+    check = "fuse device"
+    if not device.exists():
+        remedy = "modprobe fuse; in a container: docker run --device /dev/fuse --cap-add SYS_ADMIN"
+        return broken(check, f"{device} is missing", remedy)
+    if not os.access(device, os.R_OK | os.W_OK):
+        return broken(check, f"you may not open {device}", f"chmod 666 {device}, as root")
+    return fine(check, f"{device} can be opened")
+
+
+def libfuse(find: Callable[[str], str | None] = ctypes.util.find_library) -> Finding:
+    """The library that fusepy loads: version 2, under the name of its major version."""
+    check = "libfuse 2"
+    library = find("fuse")
+    if library is None:
+        return broken(check, "libfuse.so.2 is not installed", _INSTALL_FUSE)
+    try:
+        ctypes.CDLL(library)
+    except OSError as error:
+        return broken(check, f"{library} cannot be loaded: {error}", _INSTALL_FUSE)
+    return fine(check, f"{library} loads")
+
+
+def fusermount(which: Callable[[str], str | None] = shutil.which, is_root: bool | None = None) -> Finding:
+    """The set-user-id program through which libfuse mounts for people who aren't root."""
+    check = "fusermount"
+    path = which("fusermount")
+    root = os.geteuid() == 0 if is_root is None else is_root
+    if path is None:
+        if root:
+            return fine(check, "not installed, and root can do without")
+        return broken(check, "it is not installed, and only root can mount without it", _INSTALL_FUSE)
+    if not (root or Path(path).stat().st_mode & stat.S_ISUID):
+        remedy = f"chmod u+s {Path(path).resolve()}, as root"
+        return broken(check, f"{path} is not set-user-id, so it may not mount", remedy)
+    return fine(check, path)
+
+
+def allow_other(settings: Path = Path("/etc/fuse.conf"), is_root: bool | None = None) -> Finding:
+    """What ``mount --allow-other`` needs."""
+    check = "allow other users"
+    if os.geteuid() == 0 if is_root is None else is_root:
+        return fine(check, "root may")
+    try:
+        lines = [line.strip() for line in settings.read_text(encoding="utf-8", errors="replace").splitlines()]
+    except OSError:
+        lines = []
+    if "user_allow_other" in lines:
+        return fine(check, f"{settings} allows it")
+    remedy = f"echo user_allow_other >> {settings}, as root"
+    return broken(check, f"{settings} does not have the line user_allow_other", remedy)
+
+
+def inotify(limits: Path = Path("/proc/sys/fs/inotify")) -> list[Finding]:
+    """How many folders and mounts can be watched for drops."""
+    return [
+        _limit(limits / "max_user_watches", _WATCHES_WANTED),
+        _limit(limits / "max_user_instances", _INSTANCES_WANTED),
+    ]
+
+
+def _limit(path: Path, wanted: int) -> Finding:
+    check = f"inotify {path.name.removeprefix('max_user_')}"
+    try:
+        allowed = int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return doubtful(check, f"{path} cannot be read", "drops are found by looking, some seconds later")
+    if allowed < wanted:
+        name = f"fs.inotify.{path.name}"
+        return doubtful(check, f"only {allowed} allowed", f"sysctl -w {name}={wanted}, as root")
+    return fine(check, f"{allowed} allowed")
+
+
+def cache_folder(folder: Path, limit: int) -> Finding:
+    """Whether there is room for ``limit`` bytes of blocks, for us alone. A bad cache slows reads, no more."""
+    check = "cache folder"
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing) as probe:
+            probe.write(b"rescalefs")
+    except OSError as error:
+        found = f"{existing} cannot be written to: {error.strerror}; every read asks the server"
+        return doubtful(check, found, "choose another folder with --cache-dir")
+    if existing == folder and folder.stat().st_mode & 0o077:
+        return doubtful(check, f"{folder} can be read by others", f"chmod 700 {folder}")
+    free = shutil.disk_usage(existing).free + _size_below(folder)
+    if free < limit:
+        found = f"{folder} has {free / _GIB:.1f} GiB free, and the cache may take {limit / _GIB:.1f} GiB"
+        return doubtful(
+            check, found, f"--cache-size {max(1, free // _GIB)}G, or another folder with --cache-dir"
+        )
+    return fine(check, f"{folder}, {free / _GIB:.1f} GiB free")
+
+
+def _size_below(folder: Path) -> int:
+    """What is in the cache already: it counts as free, since the cache may take it."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # another mount may just have evicted it
+            total += path.lstat().st_blocks * 512
+    return total
+
+
+def stale_mounts(mountpoints: Iterable[Path], is_stale: Callable[[Path], bool]) -> Finding:
+    """Mounts of ours whose daemon was killed: everything that touches them fails."""
+    check = "mounts"
+    alive: list[str] = []
+    dead: list[str] = []
+    for mountpoint in mountpoints:
+        (dead if is_stale(mountpoint) else alive).append(str(mountpoint))
+    if dead:
+        remedy = "; ".join(f"rescalefs umount {mountpoint}" for mountpoint in dead)
+        return doubtful(check, f"nobody serves {', '.join(dead)} any more", remedy)
+    return fine(check, f"{', '.join(alive)} answers" if alive else "none, and none left behind")

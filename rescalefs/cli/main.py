@@ -1,0 +1,107 @@
+"""Parses the command line, and is the door at which errors become exit codes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from rescalefs.cli.lazy import LazyGroup
+from rescalefs.errors import RescaleFSError
+
+_DONE, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
+
+OVERVIEW = {
+    "Account": {
+        "login": ("account", "Check an API key and keep it in a profile."),
+        "whoami": ("account", "Show whose key it is."),
+        "doctor": ("doctor", "Check this machine and the account, and say how to mend things."),
+    },
+    "Files": {
+        "mount": ("mount", "Mount the account on a folder."),
+        "umount": ("mount", "End a mount."),
+        "status": ("mount", "Show what is mounted and how it is doing."),
+    },
+    "Jobs": {
+        "submit": ("submit", "Submit a folder as a job, without a mount."),
+        "jobs": ("jobs", "List jobs, newest first."),
+        "statuses": ("jobs", "Show the history of a job, oldest first."),
+        "stop": ("jobs", "Stop a job that runs."),
+        "delete": ("jobs", "Delete a job and its outputs."),
+    },
+    "Catalogue": {
+        "coretypes": ("catalogue", "List hardware with its price per core and hour."),
+        "analyses": ("catalogue", "List software and its versions."),
+        "projects": ("catalogue", "List projects that jobs can be booked on."),
+    },
+    "To try and to set up": {
+        "demo": ("demo", "Show the main job on a simulator, in under a minute."),
+        "simulator": ("simulator", "Serve a Rescale of your own, on this machine."),
+        "completion": ("completion", "Print the script that completes commands in a shell."),
+    },
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    overview=OVERVIEW,
+    name="rescalefs",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.option("-v", "--verbose", count=True, help="Log to standard error; twice for every operation.")
+@click.version_option(package_name="rescalefs", message="%(prog)s %(version)s")
+def rescalefs(verbose: int) -> None:
+    """Your Rescale account as a folder.
+
+    Start with `rescalefs login` and `rescalefs mount ~/Rescale`, or see it all on a simulator first:
+    `rescalefs demo`.
+    """
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def main(arguments: Sequence[str] | None = None, context: object = None) -> int:
+    """Run one command; return its exit code. ``context`` is what commands find as ``click.Context.obj``."""
+    try:
+        outcome = rescalefs.main(arguments, prog_name="rescalefs", standalone_mode=False, obj=context)
+        sys.stdout.flush()  # here, where a reader that has gone can still be met quietly
+    except BrokenPipeError:
+        _close_quietly()
+        return _FAILED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort as error:
+        return _aborted(error)
+    except (RescaleFSError, OSError) as error:
+        logging.getLogger(__name__).debug("the command failed", exc_info=error)
+        click.echo(f"rescalefs: {_one_line(error)}", err=True)
+        return _FAILED
+    return outcome if isinstance(outcome, int) else _DONE
+
+
+def _aborted(error: click.Abort) -> int:
+    """click raises Abort for Ctrl-C, and for a question to which standard input had no answer."""
+    if isinstance(error.__cause__ or error.__context__, EOFError):
+        click.echo("rescalefs: the question got no answer: standard input has ended", err=True)
+        return _FAILED
+    return _INTERRUPTED
+
+
+def _one_line(error: Exception) -> str:
+    """What went wrong, without line ends: scripts and logs count on one line."""
+    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip()) or type(error).__name__
+
+
+def _close_quietly() -> None:
+    """Send what is still buffered nowhere, or the interpreter complains about it as it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""The door of the command line: what is imported, and what becomes of errors."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from typing import NoReturn
+
+import click
+import pytest
+
+from rescalefs.cli.connection import Connection
+from rescalefs.cli.main import OVERVIEW, main, rescalefs
+from rescalefs.errors import RescaleFSError, Unauthenticated
+
+COMMANDS = [(name, module, line) for section in OVERVIEW.values() for name, (module, line) in section.items()]
+
+
+def failing(error: BaseException) -> Connection:
+    """A connection whose opening raises."""
+
+    def open_client(profile: str | None) -> NoReturn:
+        raise error
+
+    return Connection(open_client)
+
+
+@pytest.mark.parametrize(("name", "module", "line"), COMMANDS)
+def test_the_overview_says_what_the_command_itself_says(name: str, module: str, line: str) -> None:
+    command = getattr(importlib.import_module(f"rescalefs.cli.{module}"), name)
+    assert isinstance(command, click.Command)
+    assert command.name == name
+    assert command.get_short_help_str(200) == line
+
+
+def test_help_lists_every_command_and_imports_none() -> None:
+    program = (
+        "import sys; from rescalefs.cli.main import main; assert main(['--help']) == 0\n"
+        "print(*sorted(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert all(f"  {name}" in done.stdout and line in done.stdout for name, _, line in COMMANDS)
+    imported = set(done.stderr.split())
+    assert not imported & {f"rescalefs.cli.{module}" for _, module, _ in COMMANDS}
+    assert not imported & {
+        "rich",
+        "requests",
+        "msgspec",
+        "sqlalchemy",
+        "watchdog",
+        "fuse",
+        "diskcache",
+        "starlette",
+    }
+
+
+def test_an_error_we_foresaw_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["jobs"], failing(Unauthenticated("the key is not known\nhere"))) == 1
+    assert capsys.readouterr() == ("", "rescalefs: the key is not known; here\n")
+
+
+def test_an_error_without_words_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["jobs"], failing(RescaleFSError())) == 1
+    assert capsys.readouterr().err == "rescalefs: RescaleFSError\n"
+
+
+def test_a_fault_of_ours_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        main(["jobs"], failing(ZeroDivisionError()))
+
+
+def test_ctrl_c_is_exit_code_130() -> None:
+    assert main(["jobs"], failing(KeyboardInterrupt())) == 130
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--wrong"], ["jobs", "--limit", "0"], ["statuses"], ["completion", "csh"]]
+)
+def test_wrong_usage_is_exit_code_2_with_a_hint(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("Usage: rescalefs")
+
+
+def test_a_misspelt_command_gets_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["job"]) == 2
+    assert "No such command 'job'. Did you mean 'jobs'?" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_gone_is_met_quietly() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with subprocess.Popen(
+        [sys.executable, "-m", "rescalefs", "completion", "bash"], stdout=writing, stderr=subprocess.PIPE
+    ) as process:
+        os.close(writing)
+        _, complaint = process.communicate(timeout=60)
+    assert (process.returncode, complaint) == (1, b"")
+
+
+def test_python_m_rescalefs_is_rescalefs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "rescalefs", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.startswith("rescalefs ")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script_for_each_shell(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "_RESCALEFS_COMPLETE" in script
+    assert "rescalefs" in script
+
+
+def test_a_shell_asks_for_names_and_gets_them() -> None:
+    environment = {
+        **os.environ,
+        "_RESCALEFS_COMPLETE": "bash_complete",
+        "COMP_WORDS": "rescalefs sta",
+        "COMP_CWORD": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "rescalefs"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == ["plain,status", "plain,statuses"]
+
+
+def test_a_group_without_arguments_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "Usage: rescalefs" in capsys.readouterr().err
+    assert rescalefs.name == "rescalefs"
