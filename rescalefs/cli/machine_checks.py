@@ -20,7 +20,7 @@ from rescalefs.cli.finding import Finding, broken, doubtful, fine
 
 _GIB = 1 << 30
 _INSTALL_FUSE = "Debian, Ubuntu: apt install fuse3 libfuse2 (libfuse2t64 on 24.04 and later)"
-# The drop folder takes a watch for each folder in it, and an instance for each mount; a desktop takes its own.
+# The drop folder takes a watch for each folder in it, and an instance for each mount; a desktop takes more.
 _WATCHES_WANTED = 8192
 _INSTANCES_WANTED = 64
 
