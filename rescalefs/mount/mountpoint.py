@@ -110,7 +110,7 @@ def prepare(mountpoint: Path) -> bool:
     if entry is not None:
         what = "rescalefs" if entry.is_ours else f"{entry.source} ({entry.kind})"
         way_out = f"rescalefs umount {mountpoint}" if entry.is_ours else f"umount {mountpoint}"
-        raise CannotMount(f"cannot mount on {mountpoint}: {what} is mounted there already. First: {way_out}")
+        raise CannotMount(f"cannot mount on {mountpoint}: {what} is already mounted there. First: {way_out}")
     try:
         mountpoint.mkdir(mode=0o700)
         return True
@@ -166,7 +166,7 @@ def unmounter() -> str | None:
 def _check_folder(mountpoint: Path) -> None:
     try:
         if not stat.S_ISDIR(mountpoint.stat().st_mode):
-            raise CannotMount(f"cannot mount on {mountpoint}: it is not a folder. Choose an empty folder")
+            raise CannotMount(f"cannot mount on {mountpoint}: it is not a directory. Choose an empty folder")
         if any(mountpoint.iterdir()):
             raise CannotMount(f"cannot mount on {mountpoint}: it is not empty. Choose an empty folder")
     except OSError as error:

@@ -294,10 +294,10 @@ def umount(mountpoint: Path, *, clock: Clock | None = None, patience: float = 60
     daemon = claims.daemon_of(mountpoint)
     detach(mountpoint)
     deadline = clock.monotonic() + patience
-    while claims.daemon_of(mountpoint) is not None:
+    while daemon is not None and claims.is_running(daemon.pid):
         if clock.monotonic() > deadline:
             raise CannotMount(
-                f"{mountpoint} is unmounted, but process {daemon} has not ended in {patience:.0f} s"
+                f"{mountpoint} is unmounted, but process {daemon.pid} has not ended in {patience:.0f} s"
             )
         clock.wait(never(), _POLL)
 
