@@ -1,0 +1,156 @@
+"""Looks at dropped folders: what lies in them, and which folder is which."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rescalefs.submit.listing import JOB_FILE, OUR_NAMES, Entry, Kind, Listing, is_ignored
+
+
+class FolderTooLarge(Exception):
+    """There are more entries than the limit allows. Caught by who looks."""
+
+    def __init__(self, limit: int, first: tuple[Entry, ...]) -> None:
+        super().__init__(f"the folder has more than {limit} entries")
+        self.first = first
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which folder it is, whatever it is called.
+
+    ``born`` tells a folder from a later one that was given the same inode number. It is None where the
+    file system does not keep the time (NFS 3, sshfs).
+    """
+
+    inode: int
+    born: int | None  # nanoseconds
+
+
+def identity(path: Path) -> Identity:
+    """Which folder lies at ``path``; raises OSError where none does."""
+    facts = path.stat()
+    return Identity(facts.st_ino, _birth_ns(path, facts))
+
+
+def folders(parent: Path) -> dict[str, tuple[Path, int]]:
+    """The folders right below ``parent`` that can be drops, with inodes: no links, no hidden ones."""
+    found = {}
+    with os.scandir(parent) as entries:
+        for entry in entries:
+            if (
+                not entry.name.startswith(".")
+                and not is_ignored(entry.name)
+                and entry.is_dir(follow_symlinks=False)
+            ):
+                found[entry.name] = (Path(entry.path), entry.inode())
+    return found
+
+
+def job_file_mark(folder: Path) -> str:
+    """Differs when job.json was edited; empty where there is none."""
+    entry = job_entry(folder)
+    return f"{entry.inode}-{entry.size}-{entry.modified_ns}" if entry else ""
+
+
+def look(folder: Path, most_entries: int) -> Listing:
+    """List ``folder``. What vanishes meanwhile is left out: whoever looks, looks again."""
+    entries: list[Entry] = []
+    for entry in _walk(folder, "", folder.resolve()):
+        entries.append(entry)
+        if len(entries) > most_entries:
+            raise FolderTooLarge(most_entries, tuple(entries))
+    return Listing(tuple(entries), job_entry(folder))
+
+
+def job_entry(folder: Path) -> Entry | None:
+    """Its job.json, where that is a file."""
+    with contextlib.suppress(FileNotFoundError):
+        facts = (folder / JOB_FILE).stat()
+        if stat.S_ISREG(facts.st_mode):
+            return _file_entry(JOB_FILE, folder / JOB_FILE, facts)
+    return None
+
+
+def _walk(top: Path, below: str, real_top: Path) -> Iterator[Entry]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(top / below) as entries:
+        for each in entries:
+            if is_ignored(each.name) or (not below and each.name in {*OUR_NAMES, JOB_FILE}):
+                continue
+            path = f"{below}/{each.name}" if below else each.name
+            with contextlib.suppress(FileNotFoundError):
+                entry = _entry(each, path, real_top)
+                yield entry
+                if entry.kind is Kind.FOLDER and entry.readable:
+                    yield from _walk(top, path, real_top)
+
+
+def _entry(each: os.DirEntry[str], path: str, real_top: Path) -> Entry:
+    if each.is_symlink():
+        return _linked(Path(each.path), path, real_top)
+    facts = each.stat(follow_symlinks=False)
+    if stat.S_ISREG(facts.st_mode):
+        return _file_entry(path, Path(each.path), facts)
+    if stat.S_ISDIR(facts.st_mode):
+        readable = os.access(each.path, os.R_OK | os.X_OK)
+        return Entry(path, Kind.FOLDER, inode=facts.st_ino, readable=readable)
+    return Entry(path, Kind.SPECIAL, inode=facts.st_ino)
+
+
+def _linked(link: Path, path: str, real_top: Path) -> Entry:
+    """A link to a file within the drop counts as that file; any other is of a kind that is refused."""
+    try:
+        target = link.resolve(strict=True)
+        facts = target.stat()
+    except (OSError, RuntimeError):  # RuntimeError: a loop, up to Python 3.12
+        return Entry(path, Kind.BROKEN_LINK)
+    if real_top not in target.parents:
+        return Entry(path, Kind.LINK_OUT)
+    if stat.S_ISDIR(facts.st_mode):
+        return Entry(path, Kind.LINK_TO_FOLDER)
+    return _file_entry(path, target, facts) if stat.S_ISREG(facts.st_mode) else Entry(path, Kind.SPECIAL)
+
+
+def _file_entry(path: str, real: Path, facts: os.stat_result) -> Entry:
+    return Entry(
+        path=path,
+        kind=Kind.FILE,
+        size=facts.st_size,
+        modified_ns=facts.st_mtime_ns,
+        changed_ns=facts.st_ctime_ns,
+        inode=facts.st_ino,
+        readable=os.access(real, os.R_OK),
+        executable=bool(facts.st_mode & stat.S_IXUSR),
+    )
+
+
+# statx(2): Python's os.stat does not tell the birth time on Linux.
+_AT_FDCWD = -100
+_AT_SYMLINK_NOFOLLOW = 0x100
+_STATX_BTIME = 0x800
+_BTIME_OFFSET = 80  # of stx_btime in struct statx: s64 seconds, u32 nanoseconds; linux/stat.h
+
+
+def _birth_ns(path: Path, facts: os.stat_result) -> int | None:
+    if sys.platform == "darwin":
+        return int(facts.st_birthtime * 1e9)
+    try:
+        statx = ctypes.CDLL(None, use_errno=True).statx
+    except (AttributeError, OSError):  # a C library without it
+        return None
+    answer = ctypes.create_string_buffer(256)
+    if statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, answer) != 0:
+        return None
+    mask = int.from_bytes(answer.raw[0:4], sys.byteorder)
+    if not mask & _STATX_BTIME:
+        return None
+    seconds = int.from_bytes(answer.raw[_BTIME_OFFSET : _BTIME_OFFSET + 8], sys.byteorder, signed=True)
+    nanoseconds = int.from_bytes(answer.raw[_BTIME_OFFSET + 8 : _BTIME_OFFSET + 12], sys.byteorder)
+    return seconds * 10**9 + nanoseconds

@@ -1,0 +1,250 @@
+"""What happened to every drop: events in one SQLite table, each durable before the next act."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import sqlalchemy as sql
+from sqlalchemy.exc import DatabaseError, IntegrityError
+
+from rescalefs.errors import RescaleFSError, UserError
+from rescalefs.submit.machine import AnyEvent, Drop, Event, OutOfPlace, step
+
+_FORMAT = 1  # PRAGMA user_version of the files we write
+
+_tables = sql.MetaData()
+
+_events = sql.Table(
+    "events",
+    _tables,
+    sql.Column("seq", sql.Integer, primary_key=True),
+    sql.Column("drop_id", sql.String, nullable=False),
+    sql.Column("number", sql.Integer, nullable=False),  # from 1, without gaps, for each drop
+    sql.Column("at", sql.String, nullable=False),
+    sql.Column("event", sql.LargeBinary, nullable=False),  # JSON
+    # Of two threads or daemons that act on one state of a drop, the second finds its event's place taken.
+    sql.UniqueConstraint("drop_id", "number"),
+    sqlite_autoincrement=True,
+)
+
+_uploads = sql.Table(
+    "uploads",
+    _tables,
+    sql.Column("file_id", sql.String, primary_key=True),
+    sql.Column("name", sql.String, nullable=False),
+    sql.Column("type_id", sql.Integer, nullable=False),
+    sql.Column("size", sql.Integer, nullable=False),
+    sql.Column("sha512", sql.String, nullable=False),
+    sql.Column("mark", sql.String, nullable=False),  # of the local files it was made from
+    sql.Column("at", sql.String, nullable=False),  # when the server was last known to have it
+    sql.Index("by_content", "name", "size", "sha512"),
+)
+
+_facts = sql.Table(
+    "facts",
+    _tables,
+    sql.Column("name", sql.String, primary_key=True),
+    sql.Column("value", sql.String, nullable=False),
+)
+
+
+class JournalDamaged(UserError):
+    """The journal cannot be believed, so nothing may be done on its word."""
+
+
+class JournalFailed(RescaleFSError):
+    """The disk did not take the event: what it tells of must not be relied on."""
+
+
+class Overtaken(Exception):
+    """The drop has an event with this number already: decide again. Caught by who acted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the journal."""
+
+    seq: int
+    drop_id: str
+    number: int
+    at: datetime
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that the server got from here."""
+
+    file_id: str
+    name: str
+    type_id: int
+    size: int
+    sha512: str
+    mark: str
+    at: datetime
+
+
+class Journal:
+    """Remembers events and uploads of one account. Thread-safe; several processes may have it open.
+
+    `append` returns only when the event would survive a power cut, and only if no other took its place.
+    Not promised: mending. A damaged file is refused on opening.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        url = sql.URL.create("sqlite", database=str(path))
+        self._engine = sql.create_engine(url, connect_args={"timeout": 30.0})
+        sql.event.listen(self._engine, "connect", _make_durable)
+        try:
+            self._open()
+        except DatabaseError as error:
+            self._engine.dispose()
+            raise self._damaged(str(error.orig)) from error
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def append(self, drop: Drop, event: Event, at: datetime) -> Drop:
+        """The drop after the event, which is durable; nothing happened on `OutOfPlace` and `Overtaken`."""
+        after = step(drop, event)
+        row = {
+            "drop_id": drop.id,
+            "number": after.number,
+            "at": at.isoformat(),
+            "event": msgspec.json.encode(event),
+        }
+        with self._writing() as connection:
+            try:
+                connection.execute(_events.insert().values(row))
+            except IntegrityError as error:
+                raise Overtaken(drop.id) from error
+        return after
+
+    def entries(self, after: int = 0) -> Iterator[Entry]:
+        """All that was appended behind ``after``, in order."""
+        query = sql.select(_events).where(_events.c.seq > after).order_by(_events.c.seq)
+        try:
+            with self._engine.connect() as connection:
+                rows = connection.execute(query).all()
+        except DatabaseError as error:
+            raise self._damaged(str(error.orig)) from error
+        for row in rows:
+            yield self._entry(row)
+
+    def replay(self) -> dict[str, Drop]:
+        """Every drop as its events tell it."""
+        drops: dict[str, Drop] = {}
+        for entry in self.entries():
+            drops[entry.drop_id] = self.told(drops.get(entry.drop_id, Drop(entry.drop_id)), entry)
+        return drops
+
+    def told(self, drop: Drop, entry: Entry) -> Drop:
+        """The drop after one entry; raises `JournalDamaged` where that does not fit what came before."""
+        if entry.number != drop.number + 1:
+            raise self._damaged(f"event {drop.number + 1} of drop {drop.id} is missing")
+        try:
+            return step(drop, entry.event)
+        except OutOfPlace as error:
+            raise self._damaged(f"event {entry.number} of drop {drop.id}: {error}") from error
+
+    def remember(self, upload: Upload) -> None:
+        """Note, durably, that the server has this file."""
+        row = {
+            "file_id": upload.file_id,
+            "name": upload.name,
+            "type_id": upload.type_id,
+            "size": upload.size,
+            "sha512": upload.sha512,
+            "mark": upload.mark,
+            "at": upload.at.isoformat(),
+        }
+        with self._writing() as connection:
+            connection.execute(_uploads.delete().where(_uploads.c.file_id == upload.file_id))
+            connection.execute(_uploads.insert().values(row))
+
+    def forget(self, file_id: str) -> None:
+        """The server does not have this file any more."""
+        with self._writing() as connection:
+            connection.execute(_uploads.delete().where(_uploads.c.file_id == file_id))
+
+    def uploads(self, name: str, type_id: int, size: int) -> tuple[Upload, ...]:
+        """The files of this name, type and size that the server got from here, the latest first."""
+        query = (
+            sql.select(_uploads)
+            .where(_uploads.c.name == name, _uploads.c.type_id == type_id, _uploads.c.size == size)
+            .order_by(_uploads.c.at.desc())
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return tuple(Upload(**{**row._asdict(), "at": datetime.fromisoformat(row.at)}) for row in rows)
+
+    def fact(self, name: str) -> str | None:
+        """What was last noted under this name."""
+        with self._engine.connect() as connection:
+            return connection.execute(sql.select(_facts.c.value).where(_facts.c.name == name)).scalar()
+
+    def note(self, name: str, value: str) -> None:
+        """Note, durably, in place of what was noted before."""
+        with self._writing() as connection:
+            connection.execute(_facts.delete().where(_facts.c.name == name))
+            connection.execute(_facts.insert().values(name=name, value=value))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._engine.dispose()
+
+    def _open(self) -> None:
+        with self._engine.connect() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check").scalars().all()
+            if found != ["ok"]:
+                raise self._damaged(str(found[0]))
+            version = connection.exec_driver_sql("PRAGMA user_version").scalar()
+        if version not in {0, _FORMAT}:
+            raise UserError(f"{self._path} was written by a newer rescalefs; use that one")
+        with self._engine.begin() as connection:
+            _tables.create_all(connection)
+            connection.exec_driver_sql(f"PRAGMA user_version = {_FORMAT}")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sql.Connection]:
+        """One transaction: all of it is durable at the end, or nothing happened."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except DatabaseError as error:
+            raise JournalFailed(f"cannot write {self._path}: {error.orig}") from error
+
+    def _entry(self, row: sql.Row[Any]) -> Entry:
+        try:
+            event = msgspec.json.decode(row.event, type=AnyEvent)
+            return Entry(row.seq, row.drop_id, row.number, datetime.fromisoformat(row.at), event)
+        except (msgspec.MsgspecError, ValueError, TypeError) as error:
+            raise self._damaged(f"line {row.seq}: {error}") from error
+
+    def _damaged(self, reason: str) -> JournalDamaged:
+        return JournalDamaged(
+            f"the journal of the drop folder, {self._path}, is damaged ({reason}), so nothing is submitted. "
+            "Put back a copy; or first move every drop that has its job out of the drop folder, then remove "
+            "the journal: without it, every folder there counts as new and is submitted"
+        )
+
+
+def _make_durable(connection: Any, _record: Any) -> None:
+    """Have SQLite sync each commit to the disk before it returns.
+
+    WAL costs one sync a commit and lets others read meanwhile. Where the file system cannot do it, SQLite
+    stays with its rollback journal, for which EXTRA also syncs the folder: with FULL a commit could be lost.
+    """
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = EXTRA")
+    cursor.close()

@@ -1,0 +1,202 @@
+"""What is known of all drops: the journal, and its replay in memory."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from rescalefs.clock import Clock
+from rescalefs.submit.journal import Entry, Journal, Overtaken
+from rescalefs.submit.machine import Drop, Event, Found
+from rescalefs.submit.report import DropReport, Progress, log_line, log_lines, status_line
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Page:
+    """One drop, and what its files in the folder say."""
+
+    drop: Drop
+    changed: datetime
+    log: list[str] = field(default_factory=list)
+    note: str = ""  # what keeps it, as long as it does; told by who acts, not by the journal
+    progress: Callable[[], Progress] | None = None
+
+
+class Ledger:
+    """Records events and shows what they add up to. Thread-safe.
+
+    `record` makes an event durable first and visible then: nothing is shown that a crash could take back.
+    Reading (`status`, `log`, `job_id`, `drop`, …) touches neither disk nor network.
+    """
+
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._lock = threading.Lock()  # guards all below
+        self._seq = 0  # of the newest entry that is known
+        self._pages: dict[str, _Page] = {}
+        self._by_folder: dict[str, str] = {}
+        self._open: dict[str, None] = {}  # the drops whose job has not ended
+        self._bells: list[threading.Event] = []
+
+    def bell(self) -> threading.Event:
+        """An event of the caller's own that is set whenever anything changed."""
+        bell = threading.Event()
+        with self._lock:
+            self._bells.append(bell)
+        return bell
+
+    def ring(self) -> None:
+        """Wake everyone who waits on a bell."""
+        with self._lock:
+            bells = tuple(self._bells)
+        for bell in bells:
+            bell.set()
+
+    def record(self, drop: Drop, event: Event) -> Drop:
+        """The drop after the event, durable and visible. Raises as `Journal.append` does."""
+        try:
+            after = self._journal.append(drop, event, self._clock.now())
+        except Overtaken:
+            self.catch_up()
+            raise
+        self.catch_up()
+        return after
+
+    def begin(self, event: Found) -> Drop:
+        """A new drop."""
+        return self.record(Drop(str(uuid.uuid4())), event)
+
+    def catch_up(self) -> None:
+        """Learn what was recorded since, by whomever."""
+        with self._lock:
+            known = self._seq
+        for entry in self._journal.entries(known):
+            with self._lock:
+                self._turn(entry)
+        self.ring()
+
+    def _turn(self, entry: Entry) -> None:
+        """Apply one entry; nothing where another thread already did. Under the lock."""
+        if entry.seq <= self._seq:
+            return
+        page = self._pages.get(entry.drop_id) or _Page(Drop(entry.drop_id), entry.at)
+        before = page.drop
+        page.drop = self._journal.told(before, entry)
+        page.changed = entry.at
+        page.log += log_lines(before, entry.event, entry.at)
+        if page.drop.state is not before.state:
+            page.note, page.progress = "", None
+        self._pages[entry.drop_id] = page
+        self._seq = entry.seq
+        self._shelve(before, page.drop)
+
+    def _shelve(self, before: Drop, after: Drop) -> None:
+        if after.state.is_terminal:
+            self._open.pop(after.id, None)
+        else:
+            self._open[after.id] = None
+        moved_away = not after.here or after.folder != before.folder
+        if moved_away and self._by_folder.get(before.folder) == after.id:
+            del self._by_folder[before.folder]
+        if after.here:
+            self._by_folder[after.folder] = after.id
+
+    def say(self, drop_id: str, note: str, logged: bool = False) -> None:
+        """Show what keeps a drop, until its state changes or something else is said."""
+        with self._lock:
+            page = self._pages[drop_id]
+            if page.note == note:
+                return
+            page.note = note
+            if logged:
+                page.log.append(log_line(self._clock.now(), note))
+
+    def show(self, drop: Drop, progress: Callable[[], Progress]) -> None:
+        """Show how far its uploads are, until its state changes. ``progress`` must be cheap."""
+        with self._lock:
+            self._pages[drop.id].progress = progress
+
+    def drop(self, drop_id: str) -> Drop:
+        """The drop as it is now."""
+        with self._lock:
+            return self._pages[drop_id].drop
+
+    def drops(self) -> tuple[Drop, ...]:
+        """All of them, in the order in which they were found."""
+        with self._lock:
+            return tuple(page.drop for page in self._pages.values())
+
+    def open_drops(self) -> tuple[Drop, ...]:
+        """Those whose job has not ended."""
+        with self._lock:
+            return tuple(self._pages[drop_id].drop for drop_id in self._open)
+
+    def changed(self, drop_id: str) -> datetime:
+        """When it last got on."""
+        with self._lock:
+            return self._pages[drop_id].changed
+
+    def at(self, folder: str) -> Drop | None:
+        """The drop that lies there."""
+        with self._lock:
+            drop_id = self._by_folder.get(folder)
+            return self._pages[drop_id].drop if drop_id else None
+
+    def status(self, folder: str) -> bytes | None:
+        """The content of its `status`."""
+        with self._lock:
+            page = self._page(folder)
+            if page is None:
+                return None
+            drop, progress, note = page.drop, page.progress, page.note
+        return f"{status_line(drop, progress() if progress else None, note)}\n".encode()
+
+    def log(self, folder: str) -> bytes | None:
+        """The content of its `status.log`."""
+        with self._lock:
+            page = self._page(folder)
+            return None if page is None else "".join(f"{line}\n" for line in page.log).encode()
+
+    def job_id(self, folder: str) -> str | None:
+        """The job it became."""
+        with self._lock:
+            page = self._page(folder)
+            return page.drop.job_id if page else None
+
+    def reports(self) -> tuple[DropReport, ...]:
+        """Every drop, for people."""
+        with self._lock:
+            pages = [(p.drop, p.changed, p.progress, p.note) for p in self._pages.values()]
+        return tuple(_report(*each) for each in pages)
+
+    def report(self, drop_id: str) -> DropReport:
+        """One drop, for people."""
+        with self._lock:
+            page = self._pages[drop_id]
+            facts = (page.drop, page.changed, page.progress, page.note)
+        return _report(*facts)
+
+    def _page(self, folder: str) -> _Page | None:
+        drop_id = self._by_folder.get(folder)
+        return self._pages[drop_id] if drop_id else None
+
+
+def _report(drop: Drop, changed: datetime, progress: Callable[[], Progress] | None, note: str) -> DropReport:
+    return DropReport(
+        id=drop.id,
+        folder=drop.folder,
+        state=drop.state,
+        status=status_line(drop, progress() if progress else None, note),
+        job_id=drop.job_id,
+        job_status=drop.status,
+        here=drop.here,
+        problems=drop.problems,
+        changed=changed,
+    )

@@ -1,0 +1,142 @@
+"""Pure: what lies in a dropped folder, as of one look at it."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+JOB_FILE = "job.json"
+
+OUR_NAMES = frozenset({"status", "status.log", "job"})
+"""What rescalefs shows in a drop beside what is really there; never inputs, even where real."""
+
+_TEMPORARY = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"\.DS_Store",
+        r"\._.*",  # AppleDouble files, which Finder leaves on foreign disks
+        r"Thumbs\.db",
+        r"desktop\.ini",
+        r"~\$.*",  # Office, while a document is open
+        r"\.#.*",  # Emacs, while a file is edited
+        r"\..*\.sw[a-p]",  # Vim, the same
+        r".*\.part",
+        r".*\.crdownload",
+        r"\.goutputstream-.*",  # GLib (Nautilus, gedit), until the copy is complete
+        r"\.Trash-.*",
+        r"\.~lock.*",  # LibreOffice
+        r"\..+\.[A-Za-z0-9]{6}",  # rsync's `.name.XXXXXX`, until the copy is complete
+        r"\.fuse_hidden[0-9a-f]+",  # libfuse: deleted while open
+        r"\.nfs[0-9a-f]{8,}",  # NFS: deleted while open
+    )
+)
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a file of this name comes and goes while people and programs work, and is never an input."""
+    return any(pattern.fullmatch(name) for pattern in _TEMPORARY)
+
+
+class Kind(enum.Enum):
+    """What an entry is, with links already followed as far as they may be."""
+
+    FILE = "a file"
+    FOLDER = "a folder"
+    LINK_OUT = "a link that leaves the folder"
+    LINK_TO_FOLDER = "a link to a folder"
+    BROKEN_LINK = "a link to nothing"
+    SPECIAL = "neither a file nor a folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file or folder of a drop."""
+
+    path: str  # below the drop, with `/`
+    kind: Kind
+    size: int = 0
+    modified_ns: int = 0
+    changed_ns: int = 0
+    inode: int = 0
+    readable: bool = True
+    executable: bool = False
+
+    @property
+    def mark(self) -> str:
+        """Differs when the content may; a modification time that was set back does not hide a write."""
+        return f"{self.inode}-{self.size}-{self.modified_ns}-{self.changed_ns}"
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All entries of a drop but those that are ignored, job.json and our own names; sorted by path."""
+
+    entries: tuple[Entry, ...] = ()
+    job_file: Entry | None = None
+    by_path: Mapping[str, Entry] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        ordered = tuple(sorted(self.entries, key=lambda entry: entry.path))
+        object.__setattr__(self, "entries", ordered)
+        object.__setattr__(self, "by_path", {entry.path: entry for entry in ordered})
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two looks between which nothing was changed, added, renamed or removed.
+
+        The change time of the inode is left out: a mere `chmod` is not a new content to check.
+        """
+        digest = hashlib.sha256()
+        for entry in (*self.entries, *((self.job_file,) if self.job_file else ())):
+            facts = (entry.path, entry.kind.name, entry.size, entry.modified_ns, entry.inode, entry.readable)
+            digest.update(repr(facts).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def below(self, folder: str) -> tuple[Entry, ...]:
+        """Everything in ``folder``, at any depth."""
+        return tuple(entry for entry in self.entries if entry.path.startswith(f"{folder}/"))
+
+    def matching(self, pattern: str) -> tuple[Entry, ...]:
+        """The files that a pattern of the shell names; `*` stays within one folder, `**` does not."""
+        regex = re.compile(_translated(pattern))
+        return tuple(
+            each for each in self.entries if each.kind is not Kind.FOLDER and regex.fullmatch(each.path)
+        )
+
+
+_WILD = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]")
+
+
+def _translated(pattern: str) -> str:
+    """``pattern`` as a regular expression over whole paths."""
+    parts: list[str] = []
+    end = 0
+    for wild in _WILD.finditer(pattern):
+        parts += [re.escape(pattern[end : wild.start()]), _regex_of(wild[0])]
+        end = wild.end()
+    return "".join([*parts, re.escape(pattern[end:])])
+
+
+def _regex_of(wild: str) -> str:
+    if wild.startswith("["):
+        inner = wild[1:-1].replace("\\", r"\\").replace("[", r"\[")
+        return f"[^/{inner[1:]}]" if inner.startswith("!") else f"(?!/)[{inner}]"
+    return {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}[wild]
+
+
+def is_pattern(path: str) -> bool:
+    """Whether ``path`` has wildcards in it."""
+    return any(mark in path for mark in "*?[")
+
+
+def total_size(entries: Iterable[Entry]) -> int:
+    """Bytes of all of them together."""
+    return sum(entry.size for entry in entries)

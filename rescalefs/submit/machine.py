@@ -1,0 +1,349 @@
+"""Pure: the life of a drop. States, events, one table; everything about states is in this file.
+
+`step` is what the worker does after each act, and what the journal's replay folds over its events. An event
+that has no entry in `TRANSITIONS` for the state is refused: it tells of a moment that is over.
+
+Being in a state *is* the intent: what has to be done there can be done again after a crash. The one act that
+may not simply be done again is creating the job, so that has a state of its own for "asked, answer unknown".
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import msgspec
+
+
+class State(str, enum.Enum):
+    """Where a drop is. The values are what the documentation calls them."""
+
+    UNSEEN = "unseen"  # before its first event
+    WAITING = "waiting"  # for job.json, for an input it names, or for the copying to end
+    CHECKING = "checking"  # job.json against the folder and the server's catalogue
+    REJECTED = "rejected"  # something is wrong that a person has to mend in the folder
+    UPLOADING = "uploading"  # the inputs
+    CREATING = "creating"  # nothing asked yet: all is uploaded
+    IN_DOUBT = "in doubt"  # creating was asked for, and whether it worked is not known
+    SAVED = "saved"  # the job exists, and is not submitted
+    SUBMITTING = "submitting"
+    RUNNING = "running"  # it shows the job's own statuses
+    COMPLETED = "completed"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    DELETED = "deleted"  # the job is not on the server any more
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing follows."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.STOPPED, State.DELETED})
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A dropped folder, as its events tell it."""
+
+    id: str  # the token that its job carries
+    number: int = 0  # of its newest event
+    state: State = State.UNSEEN
+    folder: str = ""  # name below the drop folder, or an absolute path elsewhere
+    inode: int = 0
+    born: int | None = None
+    here: bool = False  # False while the folder is gone
+    fingerprint: str = ""  # of the content that was looked at last
+    job_file: str = ""  # of job.json, the same
+    missing: tuple[str, ...] = ()  # named in job.json, and not in the folder
+    problems: tuple[str, ...] = ()  # why it is rejected
+    name: str = ""  # of the job
+    hold: bool = False
+    files: int = 0
+    size: int = 0  # bytes of all its files
+    definition: str = ""  # JSON of what to create, until it is created
+    job_id: str | None = None
+    status: str = ""  # the job's newest
+    seen: tuple[tuple[str, datetime], ...] = ()  # all its statuses with their dates
+    submitted: datetime | None = None
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="event"):
+    """Something that happened to a drop. `told` is the drop that knows it, but for its state."""
+
+    def told(self, drop: Drop) -> Drop:
+        return drop
+
+
+class Found(Event, frozen=True, tag=True):
+    """A folder appeared that no drop is known for."""
+
+    folder: str
+    inode: int
+    born: int | None = None
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, folder=self.folder, inode=self.inode, born=self.born, here=True)
+
+
+class Moved(Event, frozen=True, tag=True):
+    """It is called differently now; or it is the same drop in a restored copy of the whole drop folder."""
+
+    folder: str
+    inode: int
+    born: int | None = None
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, folder=self.folder, inode=self.inode, born=self.born, here=True)
+
+
+class Vanished(Event, frozen=True, tag=True):
+    """It was deleted, or moved out of the drop folder."""
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, here=False)
+
+
+class Settled(Event, frozen=True, tag=True):
+    """There is a job.json, and nothing has changed for long enough."""
+
+    fingerprint: str
+    job_file: str
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(
+            drop, fingerprint=self.fingerprint, job_file=self.job_file, missing=(), problems=(), hold=False
+        )
+
+
+class Changed(Event, frozen=True, tag=True):
+    """The content is not what was looked at: from the start, please."""
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, fingerprint="", definition="")
+
+
+class Missing(Event, frozen=True, tag=True):
+    """Files that job.json names are not there yet."""
+
+    names: tuple[str, ...]
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, missing=self.names)
+
+
+class Refused(Event, frozen=True, tag=True):
+    """It cannot become a job as it is, for these reasons."""
+
+    problems: tuple[str, ...]
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, problems=self.problems, definition="")
+
+
+class Accepted(Event, frozen=True, tag=True):
+    """Nothing is wrong with it: this is what will be sent."""
+
+    name: str
+    files: int
+    size: int
+    warnings: tuple[str, ...] = ()
+    hold: bool = False
+    estimate: str = ""
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, name=self.name, files=self.files, size=self.size, hold=self.hold)
+
+
+class Uploaded(Event, frozen=True, tag=True):
+    """The server has all files, and this is the job to create."""
+
+    definition: str
+    reused: int = 0  # how many of the files were there already
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, definition=self.definition)
+
+
+class CreateBegun(Event, frozen=True, tag=True):
+    """The request is about to be sent."""
+
+
+class NotCreated(Event, frozen=True, tag=True):
+    """It is certain that the request made no job."""
+
+    reason: str = ""
+
+
+class Created(Event, frozen=True, tag=True):
+    """The job exists."""
+
+    job_id: str
+    found: bool = False  # by its token, after the answer was lost
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, job_id=self.job_id, definition="", status="", seen=(), submitted=None)
+
+
+class Discarded(Event, frozen=True, tag=True):
+    """A job made earlier for this drop, which the server would not take, was removed before it ever ran."""
+
+    job_id: str
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, job_id=None)
+
+
+class Released(Event, frozen=True, tag=True):
+    """The job may be submitted: nothing holds it, or not any more."""
+
+    job_file: str = ""  # the one without `hold`
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, hold=False, job_file=self.job_file or drop.job_file)
+
+
+class Submitted(Event, frozen=True, tag=True):
+    """The job has left its saved state."""
+
+    at: datetime
+    by_us: bool = True
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, submitted=self.at, definition="", problems=())
+
+
+class Edited(Event, frozen=True, tag=True):
+    """job.json was changed after the job was made from it."""
+
+    job_file: str
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, job_file=self.job_file)
+
+
+class StatusSeen(Event, frozen=True, tag=True):
+    """The server told a new status of the job."""
+
+    status: str
+    date: datetime
+    reason: str | None = None
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, status=self.status, seen=(*drop.seen, (self.status, self.date)))
+
+
+class Ended(Event, frozen=True):
+    """The job's last status has come."""
+
+    outputs: int
+    size: int
+    seconds: float | None = None
+
+
+class Completed(Ended, frozen=True, tag=True):
+    """It ended by itself. A command that failed ends so, too."""
+
+
+class Failed(Ended, frozen=True, tag=True):
+    """The server says it failed."""
+
+
+class Stopped(Ended, frozen=True, tag=True):
+    """Someone stopped it."""
+
+
+class Lost(Event, frozen=True, tag=True):
+    """The server has no such job any more."""
+
+
+AnyEvent: TypeAlias = (
+    Found | Moved | Vanished | Settled | Changed | Missing | Refused | Accepted | Uploaded | CreateBegun
+    | NotCreated | Created | Discarded | Released | Submitted | Edited | StatusSeen | Completed | Failed
+    | Stopped | Lost
+)  # fmt: skip
+
+EVENTS: tuple[type[Event], ...] = AnyEvent.__args__
+
+_NO_JOB_YET = (State.CHECKING, State.REJECTED, State.UPLOADING, State.CREATING)
+_JOB = (State.SAVED, State.SUBMITTING, State.RUNNING, *sorted(_TERMINAL, key=lambda state: state.value))
+
+
+def _table() -> dict[tuple[State, type[Event]], State]:
+    table: dict[tuple[State, type[Event]], State] = {
+        (State.UNSEEN, Found): State.WAITING,
+        (State.WAITING, Settled): State.CHECKING,
+        (State.CHECKING, Missing): State.WAITING,
+        (State.CHECKING, Refused): State.REJECTED,
+        (State.CHECKING, Accepted): State.UPLOADING,
+        (State.UPLOADING, Refused): State.REJECTED,
+        (State.UPLOADING, Uploaded): State.CREATING,
+        (State.CREATING, Discarded): State.CREATING,
+        (State.CREATING, Submitted): State.RUNNING,
+        (State.CREATING, CreateBegun): State.IN_DOUBT,
+        (State.IN_DOUBT, NotCreated): State.CREATING,
+        (State.IN_DOUBT, Refused): State.REJECTED,
+        (State.IN_DOUBT, Created): State.SAVED,
+        (State.SAVED, Released): State.SUBMITTING,
+        (State.SAVED, Submitted): State.RUNNING,
+        (State.SUBMITTING, Refused): State.REJECTED,
+        (State.SUBMITTING, Submitted): State.RUNNING,
+        (State.RUNNING, StatusSeen): State.RUNNING,
+        (State.RUNNING, Completed): State.COMPLETED,
+        (State.RUNNING, Failed): State.FAILED,
+        (State.RUNNING, Stopped): State.STOPPED,
+    }
+    for state in State:
+        if state is not State.UNSEEN:
+            table[state, Moved] = table[state, Vanished] = state
+    for state in _NO_JOB_YET:
+        table[state, Changed] = State.WAITING
+    for state in _JOB:
+        table[state, Edited] = state
+        if not state.is_terminal:
+            table[state, Lost] = State.DELETED
+    return table
+
+
+TRANSITIONS: dict[tuple[State, type[Event]], State] = _table()
+
+
+class OutOfPlace(Exception):
+    """The event does not happen to a drop in this state. Caught by who had it happen."""
+
+    def __init__(self, drop: Drop, event: Event) -> None:
+        super().__init__(f"{type(event).__name__} does not happen to a drop that is {drop.state.value}")
+
+
+def step(drop: Drop, event: Event) -> Drop:
+    """The drop after the event. Raises `OutOfPlace` where the table has no entry."""
+    state = TRANSITIONS.get((drop.state, type(event)))
+    if state is None:
+        raise OutOfPlace(drop, event)
+    return replace(event.told(drop), state=state, number=drop.number + 1)
+
+
+def ending(status: str) -> Callable[..., Ended]:
+    """Which event a terminal status of a job is."""
+    word = " ".join(status.replace("_", " ").lower().split())
+    kinds: dict[str, Callable[..., Any]] = {"completed": Completed, "failed": Failed}
+    return kinds.get(word, Stopped)
+
+
+def picture() -> str:
+    """The table as a Mermaid state diagram. What happens in every state without a change is left out."""
+    lines = ["stateDiagram-v2"]
+    for (state, event), after in TRANSITIONS.items():
+        if state is State.UNSEEN:
+            lines.append(f"    [*] --> {_node(after)}: {event.__name__}")
+        elif state is not after or event not in {Moved, Vanished, Edited, Changed}:
+            lines.append(f"    {_node(state)} --> {_node(after)}: {event.__name__}")
+    lines += [f"    {_node(state)} --> [*]" for state in State if state.is_terminal]
+    return "\n".join(lines)
+
+
+def _node(state: State) -> str:
+    return state.name.lower()

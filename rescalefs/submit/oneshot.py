@@ -1,0 +1,199 @@
+"""`rescalefs submit DIR`: one folder, wherever it lies, on its way to a job, in the caller's thread."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from rescalefs.background import Background
+from rescalefs.clock import Clock
+from rescalefs.errors import UserError
+from rescalefs.submit import machine, spec
+from rescalefs.submit.folder import FolderTooLarge, Identity, identity, job_file_mark, look
+from rescalefs.submit.journal import Journal
+from rescalefs.submit.ledger import Ledger
+from rescalefs.submit.listing import JOB_FILE, Listing
+from rescalefs.submit.machine import Drop, State
+from rescalefs.submit.poller import Poller
+from rescalefs.submit.report import DropReport
+from rescalefs.submit.service import JobService
+from rescalefs.submit.settings import SubmitSettings
+from rescalefs.submit.submitter import lock_path
+from rescalefs.submit.uploads import Carrier, Depot
+from rescalefs.submit.worker import Shelf, Worker, examine
+
+Watch = Callable[[DropReport], None]
+
+
+def plan(
+    path: Path, service: JobService, settings: SubmitSettings, clock: Clock, name: str | None = None
+) -> spec.JobSpec | spec.Rejection | spec.Awaited:
+    """What submitting the folder at ``path`` would send. Sends nothing, and notes nothing."""
+    shelf = Shelf(service, clock)
+    folder = path.resolve()
+    return examine(folder, _looked_at(folder, settings), shelf, settings, _overrides(hold=False, name=name))
+
+
+def submit_folder(
+    path: Path,
+    service: JobService,
+    settings: SubmitSettings,
+    clock: Clock,
+    background: Background,
+    *,
+    wait: bool = False,
+    hold: bool = False,
+    name: str | None = None,
+    progress: Watch = lambda _: None,
+) -> DropReport:
+    """Make exactly one job of the folder at ``path``, and return when it is submitted, held, or refused.
+
+    With ``wait``, return when the job has ended. A folder that has its job is only reported on (a held one is
+    submitted, unless ``hold``). ``progress`` is told whenever something changed. Raises UserError where the
+    folder cannot be a drop, or another process is at it.
+    """
+    folder = path.resolve()
+    journal = Journal(settings.journal)
+    try:
+        with _the_only_one(folder, settings):
+            shot = _Shot(
+                folder, service, settings, clock, journal, _overrides(hold=hold, name=name), progress
+            )
+            return shot.run(background, wait=wait, hold=hold)
+    finally:
+        journal.close()
+
+
+def _overrides(*, hold: bool, name: str | None) -> dict[str, Any]:
+    return {**({"hold": True} if hold else {}), **({"name": name} if name else {})}
+
+
+def _looked_at(folder: Path, settings: SubmitSettings) -> Listing:
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder. Name the folder that holds {JOB_FILE} and the inputs")
+    try:
+        listing = look(folder, settings.most_entries)
+    except FolderTooLarge as error:
+        raise UserError(f"{folder}: {error}") from error
+    if listing.job_file is None:
+        raise UserError(f"{folder} has no {JOB_FILE}, which says what to run; see docs/submitting.md")
+    return listing
+
+
+@contextlib.contextmanager
+def _the_only_one(folder: Path, settings: SubmitSettings) -> Iterator[None]:
+    """Keep the daemon, or another `submit`, from acting on the same folder."""
+    inside = settings.folder.exists() and folder.parent == settings.folder.resolve()
+    if inside:
+        path = lock_path(settings)
+    else:
+        which = identity(folder) if folder.is_dir() else Identity(0, None)
+        path = settings.journal.parent / "locks" / f"{which.inode}-{which.born}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        owner = "the mounted rescalefs, see its `status`" if inside else "another `rescalefs submit`"
+        raise UserError(f"{folder} is being submitted by {owner}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class _Shot:
+    """One folder's way, with the same machine, journal and worker that the drop folder has."""
+
+    def __init__(
+        self,
+        folder: Path,
+        service: JobService,
+        settings: SubmitSettings,
+        clock: Clock,
+        journal: Journal,
+        overrides: dict[str, Any],
+        progress: Watch,
+    ) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._clock = clock
+        self._progress = progress
+        self._ledger = Ledger(journal, clock)
+        self._ledger.catch_up()
+        self._depot = Depot(clock)
+        self._carrier = Carrier(
+            service, settings, clock, journal, self._depot, tell=self._ledger.say, ring=self._ledger.ring
+        )
+        self._worker = Worker(service, settings, clock, self._ledger, self._depot, overrides)
+        self._poller = Poller(service, settings, clock, self._ledger)
+        self._bell = self._ledger.bell()
+
+    def run(self, background: Background, *, wait: bool, hold: bool) -> DropReport:
+        """Go as far as was asked for."""
+        drop = self._begin(hold=hold)
+        for number in range(self._settings.uploads):
+            background.start(f"submit-upload-{number + 1}", self._carry)
+        while not self._is_far_enough(self._drop(drop), wait=wait):
+            self._bell.clear()
+            self._progress(self._ledger.report(drop.id))
+            if self._worker.serve_one([self._drop(drop)]):
+                continue
+            pause = self._worker.wait_time([self._drop(drop)])
+            if self._drop(drop).state is State.RUNNING:
+                pause = self._poller.poll([self._drop(drop)])
+            self._clock.wait(self._bell, pause)
+        report = self._ledger.report(drop.id)
+        self._progress(report)
+        return report
+
+    def _drop(self, drop: Drop) -> Drop:
+        return self._ledger.drop(drop.id)
+
+    def _is_far_enough(self, drop: Drop, *, wait: bool) -> bool:
+        if drop.state is State.WAITING:  # an input that job.json names is missing
+            return True
+        if drop.state is State.SAVED:
+            return drop.hold
+        if drop.state is State.RUNNING:
+            return not wait
+        return drop.state is State.REJECTED or drop.state.is_terminal
+
+    def _begin(self, *, hold: bool) -> Drop:
+        """The drop that this folder is, looked at as it lies there now."""
+        listing = _looked_at(self._folder, self._settings)
+        drop = self._known() or self._ledger.begin(
+            machine.Found(self._name(), identity(self._folder).inode, identity(self._folder).born)
+        )
+        if not drop.here or drop.folder != self._name():
+            drop = self._ledger.record(drop, machine.Moved(self._name(), drop.inode, drop.born))
+        if drop.state is State.SAVED and drop.hold and not hold:
+            return self._ledger.record(drop, machine.Released(job_file_mark(self._folder)))
+        if (drop.state, machine.Changed) in machine.TRANSITIONS and listing.fingerprint != drop.fingerprint:
+            drop = self._ledger.record(drop, machine.Changed())
+        if drop.state is State.WAITING:
+            drop = self._ledger.record(
+                drop, machine.Settled(listing.fingerprint, job_file_mark(self._folder))
+            )
+        return drop
+
+    def _known(self) -> Drop | None:
+        seen = identity(self._folder)
+        fit = [each for each in self._ledger.drops() if (each.inode, each.born) == (seen.inode, seen.born)]
+        return fit[0] if fit else None
+
+    def _name(self) -> str:
+        parent = self._settings.folder.resolve() if self._settings.folder.exists() else None
+        return self._folder.name if self._folder.parent == parent else str(self._folder)
+
+    def _carry(self, stop: threading.Event) -> None:
+        bell = self._ledger.bell()
+        while not stop.is_set():
+            bell.clear()
+            if not self._carrier.carry_one():
+                self._clock.wait(bell, self._depot.wait_time())

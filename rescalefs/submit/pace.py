@@ -1,0 +1,20 @@
+"""Pure: when to ask the server again."""
+
+from __future__ import annotations
+
+_GROWTH = 0.1  # of the time since anything changed: the news is at most a tenth older than it could be
+
+
+def poll_interval(quiet: float, least: float, most: float) -> float:
+    """Seconds to the next look at a job that was submitted, or changed its status, ``quiet`` seconds ago."""
+    return max(least, min(most, _GROWTH * quiet))
+
+
+def retry_delay(failures: int, jitter: float, asked: float | None = None) -> float:
+    """Seconds to the next attempt after ``failures`` (from 1) in a row; ``jitter`` is from [0, 1).
+
+    Doubles from 2 s to 60 s, and then a quarter of it is chance, so that many drops do not come at once.
+    What the server ``asked`` for is kept.
+    """
+    delay = min(60.0, 2.0 ** min(failures, 6))
+    return max(asked or 0.0, delay * (0.75 + 0.25 * jitter))

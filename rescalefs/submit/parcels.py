@@ -1,0 +1,225 @@
+"""Pure: which files a job takes from its folder, and as what they are sent.
+
+A *parcel* becomes one file on the server: a file of the folder as it is; or what is taken from one of its
+subfolders, packed as an archive, which the server unpacks so that every file has the path on the cluster that
+it has here.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rescalefs.model import FileType
+from rescalefs.submit import packing
+from rescalefs.submit.listing import JOB_FILE, OUR_NAMES, Entry, Kind, Listing, is_ignored, is_pattern
+from rescalefs.submit.problems import Problem
+
+_REFUSED = {
+    Kind.LINK_OUT: "is a link that leaves the folder; put the file itself there",
+    Kind.LINK_TO_FOLDER: "is a link to a folder; put the folder itself there",
+    Kind.BROKEN_LINK: "is a link to nothing; remove it, or put the file there",
+    Kind.SPECIAL: "is neither a file nor a folder; remove it",
+}
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What becomes one file on the server."""
+
+    name: str
+    members: tuple[Entry, ...]  # one file; or all that goes into the archive, folders included
+    is_archive: bool = False
+    type_id: int = FileType.INPUT
+
+    @property
+    def size(self) -> int:
+        """Bytes to send."""
+        return packing.size(self.members) if self.is_archive else self.members[0].size
+
+    @property
+    def mark(self) -> str:
+        """Differs when the bytes to send may."""
+        return packing.mark(self.members) if self.is_archive else self.members[0].mark
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place in the job's definition that takes the id of a parcel's file."""
+
+    where: tuple[str | int, ...]  # keys and positions from the top; an object, whose `id` it is
+    parcel: int  # its position among the parcels
+
+
+Where = tuple[str | int, ...]
+
+
+@dataclass
+class Packer:
+    """Collects what a job takes: parcels without repetition, slots, problems, and what is not there yet."""
+
+    listing: Listing
+    parcels: list[Parcel] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    _positions: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    _archive_names: set[str] = field(default_factory=set)
+    _faulty: set[str] = field(default_factory=set)
+
+    def everything(self, where: Where) -> list[Any]:
+        """The input files of an analysis that names none: all."""
+        top = [each for each in self.listing.entries if "/" not in each.path]
+        return self._inputs(where, [(entry, {}) for entry in top])
+
+    def named(self, where: Where, wanted: Sequence[Any]) -> list[Any]:
+        """The input files as the analysis names them: ids stay, paths and patterns become what is sent."""
+        kept: list[Any] = []
+        chosen: list[tuple[Entry, dict[str, Any]]] = []
+        for position, each in enumerate(wanted):
+            place = f"{dotted(where)}[{position}]"
+            if isinstance(each, dict) and "id" in each:
+                kept.append(self._checked_id(place, each))
+            else:
+                path, options = _path_of(each)
+                chosen += [(entry, options) for entry in self._chosen(place, path, each)]
+        return kept + self._inputs(where, chosen, offset=len(kept))
+
+    def one(self, where: Where, wanted: str, type_id: FileType) -> dict[str, Any]:
+        """A single file by its path, for a place of the definition that takes one."""
+        for entry in self._chosen(dotted(where), wanted, wanted)[:1]:
+            if entry.kind is Kind.FOLDER:
+                self.problems.append(Problem(dotted(where), "is a folder, and one file belongs here", wanted))
+            elif self._fit(entry):
+                self._slot(where, Parcel(entry.name, (entry,), type_id=type_id))
+        return {}
+
+    def _inputs(self, where: Where, chosen: list[tuple[Entry, dict[str, Any]]], offset: int = 0) -> list[Any]:
+        """One object for each file at the top (or not to be unpacked), then one for each archive."""
+        answer: list[Any] = []
+        packed: dict[str, dict[str, Entry]] = {}
+        for entry, options in chosen:
+            folder = entry.path if entry.kind is Kind.FOLDER else posixpath.dirname(entry.path)
+            if folder and (entry.kind is Kind.FOLDER or options.get("decompress") is not False):
+                taken = packed.setdefault(folder.split("/")[0], {})
+                taken.update({each.path: each for each in (entry, *self._inside(entry))})
+            elif self._fit(entry):
+                self._slot((*where, offset + len(answer)), Parcel(entry.name, (entry,)))
+                answer.append(dict(options))
+        for top, taken in packed.items():
+            members = tuple(each for _, each in sorted(taken.items()) if self._fit(each))
+            self._slot(
+                (*where, offset + len(answer)),
+                Parcel(self._archive_name(top, members), members, is_archive=True),
+            )
+            answer.append({"decompress": True})
+        return answer
+
+    def _inside(self, entry: Entry) -> tuple[Entry, ...]:
+        return self.listing.below(entry.path) if entry.kind is Kind.FOLDER else ()
+
+    def _slot(self, where: Where, parcel: Parcel) -> None:
+        key = (parcel.is_archive, parcel.type_id, tuple(each.path for each in parcel.members))
+        position = self._positions.setdefault(key, len(self.parcels))
+        if position == len(self.parcels):
+            self.parcels.append(parcel)
+        self.slots.append(Slot(where, position))
+
+    def _archive_name(self, top: str, members: tuple[Entry, ...]) -> str:
+        """``top.tar``, or with a number where the folder has a file of that name already."""
+        key = (True, FileType.INPUT, tuple(each.path for each in members))
+        if key in self._positions:
+            return self.parcels[self._positions[key]].name
+        number = 1
+        while (name := f"{top}.tar" if number == 1 else f"{top}-{number}.tar") in self._archive_names or (
+            name in self.listing.by_path
+        ):
+            number += 1
+        self._archive_names.add(name)
+        return name
+
+    def _chosen(self, place: str, path: str | None, value: Any) -> tuple[Entry, ...]:
+        """What a path or pattern names; a problem or a wait where that is nothing."""
+        if path is None:
+            self.problems.append(
+                Problem(place, "must be a path in this folder, or an object with an id", value, '"mesh.msh"')
+            )
+            return ()
+        clean = posixpath.normpath(path)
+        if posixpath.isabs(path) or clean == ".." or clean.startswith("../"):
+            self.problems.append(Problem(place, "leaves the folder; name files below it", path, '"mesh.msh"'))
+            return ()
+        if clean == ".":
+            return tuple(each for each in self.listing.entries if "/" not in each.path)
+        found = self._lookup(clean)
+        if not found:
+            self._not_there(place, clean, path)
+        return found
+
+    def _lookup(self, path: str) -> tuple[Entry, ...]:
+        exact = self.listing.by_path.get(path)
+        if exact is not None:
+            return (exact,)
+        if is_pattern(path):
+            return self.listing.matching(path)
+        folded = unicodedata.normalize(
+            "NFC", path
+        )  # macOS may spell an é of job.json in two characters on disk
+        return tuple(
+            each for each in self.listing.entries if unicodedata.normalize("NFC", each.path) == folded
+        )[:1]
+
+    def _not_there(self, place: str, clean: str, path: str) -> None:
+        if clean in OUR_NAMES:
+            self.problems.append(
+                Problem(place, "is a name that rescalefs shows here itself; rename the file", path)
+            )
+        elif clean == JOB_FILE:
+            self.problems.append(Problem(place, "is the job file itself, which is not sent", path))
+        elif any(is_ignored(part) for part in clean.split("/")):
+            self.problems.append(
+                Problem(place, "has a name of unfinished files, which are not sent; rename it", path)
+            )
+        else:
+            self.missing.append(clean)
+
+    def _fit(self, entry: Entry) -> bool:
+        """Whether it can be sent; the reason is told once."""
+        reason = _unfit(entry)
+        if reason and entry.path not in self._faulty:
+            self._faulty.add(entry.path)
+            self.problems.append(Problem(entry.path, reason))
+        return not reason
+
+    def _checked_id(self, place: str, entry: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(entry["id"], str) or not entry["id"]:
+            self.problems.append(Problem(f"{place}.id", "must be a file's id", entry["id"], '"jNibFc"'))
+        return entry
+
+
+def _path_of(wanted: Any) -> tuple[str | None, dict[str, Any]]:
+    """The path, and what the entry says beside it."""
+    if isinstance(wanted, str) and wanted:
+        return wanted, {}
+    if isinstance(wanted, dict) and isinstance(wanted.get("path"), str) and wanted["path"]:
+        return wanted["path"], {key: value for key, value in wanted.items() if key != "path"}
+    return None, {}
+
+
+def _unfit(entry: Entry) -> str:
+    if entry.kind in _REFUSED:
+        return _REFUSED[entry.kind]
+    if not entry.readable:
+        return "cannot be read: permission denied; chmod u+r it"
+    if not entry.path.isprintable():
+        return "has a name with control characters or broken letters; rename it"
+    return ""
+
+
+def dotted(where: Where) -> str:
+    """``jobanalyses[0].inputFiles``."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
+    return text.removeprefix(".")

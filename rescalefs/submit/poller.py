@@ -1,0 +1,117 @@
+"""Follows the jobs that run."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterable
+from datetime import datetime
+
+from rescalefs.clock import Clock
+from rescalefs.errors import NotFound, RescaleFSError, Throttled
+from rescalefs.model import JobStatus, is_terminal
+from rescalefs.submit import machine
+from rescalefs.submit.journal import Overtaken
+from rescalefs.submit.ledger import Ledger
+from rescalefs.submit.machine import Drop, OutOfPlace, State
+from rescalefs.submit.pace import poll_interval, retry_delay
+from rescalefs.submit.service import JobService
+from rescalefs.submit.settings import SubmitSettings
+
+log = logging.getLogger(__name__)
+
+_FEW = 2  # so many jobs are asked for one by one: no dearer than the list, and surer
+_NEWEST = 200  # jobs of the account in the one request that tells which of many got on
+
+
+class Poller:
+    """Records each new status once, with the server's time, and the end. For one thread.
+
+    Many jobs cost one request, and one more for each that got on or is too old for the list.
+    """
+
+    def __init__(self, service: JobService, settings: SubmitSettings, clock: Clock, ledger: Ledger) -> None:
+        self._service = service
+        self._settings = settings
+        self._clock = clock
+        self._ledger = ledger
+        self._due: dict[str, float] = {}
+        self._failures = 0
+
+    def poll(self, drops: Iterable[Drop]) -> float:
+        """Look at the jobs that are due; return in how many seconds the next one is."""
+        followed = [drop for drop in drops if _is_followed(drop)]
+        now = self._clock.monotonic()
+        due = [drop for drop in followed if self._due.get(drop.id, 0.0) <= now]
+        if due:
+            self._poll(due)
+        self._due = {drop.id: self._due.get(drop.id, 0.0) for drop in followed}
+        now = self._clock.monotonic()
+        return max(0.0, min((at - now for at in self._due.values()), default=self._settings.poll_most))
+
+    def _poll(self, due: list[Drop]) -> None:
+        try:
+            unchanged = self._unchanged(due) if len(due) > _FEW else frozenset[str]()
+            for drop in due:
+                if drop.id not in unchanged:
+                    self._look(drop)
+                self._ledger.say(drop.id, "")
+                self._due[drop.id] = self._clock.monotonic() + self._interval(drop)
+            self._failures = 0
+        except (Overtaken, OutOfPlace):
+            return  # it is due still, and looked at afresh
+        except RescaleFSError as error:
+            self._put_off(due, error)
+
+    def _put_off(self, due: list[Drop], error: RescaleFSError) -> None:
+        self._failures += 1
+        asked = error.retry_after if isinstance(error, Throttled) else None
+        delay = retry_delay(self._failures, random.random(), asked)
+        for drop in due:
+            self._due[drop.id] = self._clock.monotonic() + delay
+            self._ledger.say(drop.id, f"{error}, asking again in {delay:.0f} s", logged=True)
+
+    def _unchanged(self, due: list[Drop]) -> frozenset[str]:
+        """The drops whose job has the status that was seen last, as one list of jobs tells."""
+        listed = {job.id: job.status for job in self._service.newest_jobs(_NEWEST)}
+        return frozenset(
+            drop.id
+            for drop in due
+            if listed.get(drop.job_id or "") == drop.status and not is_terminal(drop.status)
+        )
+
+    def _look(self, drop: Drop) -> None:
+        try:
+            statuses = self._service.statuses(drop.job_id or "")
+            for status in statuses:
+                drop = self._seen(drop, status)
+            if statuses and is_terminal(statuses[-1].status):
+                self._ledger.record(drop, self._ending(drop, statuses))
+        except NotFound:
+            self._ledger.record(drop, machine.Lost())
+
+    def _seen(self, drop: Drop, status: JobStatus) -> Drop:
+        if (status.status, status.date) in drop.seen:
+            return drop
+        if drop.state is State.SAVED:
+            drop = self._ledger.record(drop, machine.Submitted(status.date, by_us=False))
+        return self._ledger.record(drop, machine.StatusSeen(status.status, status.date, status.reason))
+
+    def _ending(self, drop: Drop, statuses: tuple[JobStatus, ...]) -> machine.Ended:
+        outputs = self._service.output_files(drop.job_id or "")
+        size = sum(each.size or 0 for each in outputs)
+        began = _executing_since(statuses) or drop.submitted
+        seconds = (statuses[-1].date - began).total_seconds() if began else None
+        return machine.ending(statuses[-1].status)(len(outputs), size, seconds)
+
+    def _interval(self, drop: Drop) -> float:
+        quiet = (self._clock.now() - self._ledger.changed(drop.id)).total_seconds()
+        return poll_interval(quiet, self._settings.poll_least, self._settings.poll_most)
+
+
+def _is_followed(drop: Drop) -> bool:
+    return drop.state is State.RUNNING or (drop.state is State.SAVED and drop.hold)
+
+
+def _executing_since(statuses: tuple[JobStatus, ...]) -> datetime | None:
+    return next((each.date for each in statuses if each.status.lower() == "executing"), None)

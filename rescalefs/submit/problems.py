@@ -1,0 +1,63 @@
+"""Pure: what is wrong with a drop, said so that a person can mend it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+_MISSING: Any = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: where, what stands there, why that cannot be, and what could."""
+
+    field: str
+    reason: str
+    value: Any = _MISSING
+    example: str = ""
+
+    def __str__(self) -> str:
+        said = "" if self.value is _MISSING else f" is {shown(self.value)},"
+        example = f"; for example {self.example}" if self.example else ""
+        return printable(f"{self.field}{said} {self.reason}{example}")
+
+
+def shown(value: Any, most: int = 60) -> str:
+    """A JSON value as it could stand in the file, cut to a length that can be read."""
+    text = value if isinstance(value, _Raw) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+class _Raw(str):
+    """Text that stands for itself."""
+
+    __slots__ = ()
+
+
+def raw(text: str) -> str:
+    """Have ``text`` shown without quotes."""
+    return _Raw(text)
+
+
+def printable(text: str) -> str:
+    """One line: control characters and broken unicode as escapes, so that no name can forge a line."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def listed(words: Iterable[str], most: int = 8) -> str:
+    """``a, b, c``, cut after ``most``."""
+    every = list(words)
+    rest = len(every) - most
+    return ", ".join(every[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def nearest(word: str, words: Iterable[str]) -> list[str]:
+    """The names that a person who typed ``word`` may have meant, best first."""
+    by_folded = {each.casefold(): each for each in words}
+    found = difflib.get_close_matches(word.casefold(), by_folded, n=3, cutoff=0.5)
+    inside = [folded for folded in by_folded if word and word.casefold() in folded and folded not in found]
+    return [by_folded[folded] for folded in [*found, *sorted(inside)[:3]]]

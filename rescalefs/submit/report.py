@@ -1,0 +1,174 @@
+"""Pure: a drop and its events, in a person's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rescalefs.submit import machine
+from rescalefs.submit.machine import Drop, Event, State
+from rescalefs.submit.problems import listed, printable
+
+
+@dataclass(frozen=True, slots=True)
+class DropReport:
+    """One drop, as `rescalefs drops` lists it."""
+
+    id: str
+    folder: str
+    state: State
+    status: str  # the one line of its `status` file
+    job_id: str | None
+    job_status: str
+    here: bool  # False when the folder is gone
+    problems: tuple[str, ...]
+    changed: datetime  # when it last got on
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the uploads of one drop are."""
+
+    files: int
+    of_files: int
+    size: int
+    of_size: int
+
+    def __str__(self) -> str:
+        percent = 100 * self.size // self.of_size if self.of_size else 0
+        return f"{self.files} of {_count(self.of_files, 'file')}, {percent} %"
+
+
+def status_line(drop: Drop, progress: Progress | None = None, note: str = "") -> str:
+    """The drop's `status`: where it is, and after a colon what it waits for if that is not its turn."""
+    text = _where(drop, progress)
+    return printable(f"{text}: {note}" if note else text)
+
+
+def _where(drop: Drop, progress: Progress | None) -> str:
+    if drop.state is State.WAITING and drop.missing:
+        return f"waiting for {listed(drop.missing)}, named in job.json"
+    if drop.state is State.REJECTED:
+        return f"rejected: {drop.problems[0]}{_more(len(drop.problems))}"
+    if drop.state is State.UPLOADING and progress is not None:
+        return f"uploading {progress}"
+    if drop.state is State.RUNNING or drop.state in _ENDED_BY_STATUS:
+        return drop.status or "submitted"
+    return _WORDS[drop.state].format(job=drop.job_id)
+
+
+_ENDED_BY_STATUS = frozenset({State.COMPLETED, State.FAILED, State.STOPPED})
+_WORDS = {
+    State.UNSEEN: "unseen",
+    State.WAITING: "waiting",
+    State.CHECKING: "checking job.json",
+    State.UPLOADING: "uploading",
+    State.CREATING: "creating the job",
+    State.IN_DOUBT: "creating the job",
+    State.SAVED: 'held: job {job} is saved; remove "hold" from job.json to submit it',
+    State.SUBMITTING: "submitting job {job}",
+    State.DELETED: "deleted: job {job} is not on the server any more",
+}
+
+
+def _more(problems: int) -> str:
+    return f" ({problems} problems, see status.log)" if problems > 1 else " (see status.log)"
+
+
+def log_lines(before: Drop, event: Event, at: datetime) -> list[str]:
+    """What `status.log` says about an event: ``<ISO time>\\t<text>``."""
+    when = event.date if isinstance(event, machine.StatusSeen) else at
+    return [log_line(when, text) for text in _story(before, event)]
+
+
+def log_line(at: datetime, text: str) -> str:
+    """One line, without its end."""
+    return f"{at.isoformat(timespec='seconds')}\t{printable(text)}"
+
+
+def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case per event, each a sentence
+    match event:
+        case machine.Found():
+            return ["found"]
+        case machine.Moved():
+            return [f"is called {event.folder} now"] if event.folder != before.folder else []
+        case machine.Vanished():
+            return ["the folder is gone; its job, if there is one, goes on"]
+        case machine.Settled():
+            return ["complete: checking job.json"]
+        case machine.Changed():
+            return ["the folder changed: looking at it again"]
+        case machine.Missing():
+            return [f"waiting for {listed(event.names)}, named in job.json"]
+        case machine.Refused():
+            advice = "mend this in the folder; it then starts again by itself"
+            return [f"rejected: {each}" for each in event.problems] + [advice]
+        case machine.Accepted():
+            facts = f"nothing wrong: {_count(event.files, 'file')} to send, {bytes_text(event.size)}"
+            costs = [event.estimate] if event.estimate else []
+            return [facts, *costs, *(f"warning: {each}" for each in event.warnings)]
+        case machine.Uploaded():
+            known = f"; {event.reused} of them were there already" if event.reused else ""
+            return [f"the server has {_count(before.files, 'file')}, {bytes_text(before.size)}{known}"]
+        case machine.CreateBegun():
+            return ["creating the job"]
+        case machine.NotCreated():
+            return [f"no job was made: {event.reason}; trying again"]
+        case machine.Created():
+            how = "found on the server: it was made before the answer was lost" if event.found else "created"
+            return [f"job {event.job_id} {how}"]
+        case machine.Discarded():
+            return [f"job {event.job_id} deleted: it was refused before it ran, and is made anew"]
+        case machine.Released():
+            return (
+                [f"nothing holds job {before.job_id} any more: it is submitted as it was made"]
+                if before.hold
+                else []
+            )
+        case machine.Submitted():
+            return [
+                f"job {before.job_id} submitted"
+                if event.by_us
+                else f"job {before.job_id} was submitted elsewhere"
+            ]
+        case machine.Edited():
+            return [
+                f"job.json was edited after job {before.job_id} was made from it: that job stays as it is",
+                "to run the edited one, copy the folder under another name",
+            ]
+        case machine.StatusSeen():
+            return [f"{event.status}: {event.reason}" if event.reason else event.status]
+        case machine.Ended():
+            ran = f" after {duration_text(event.seconds)}" if event.seconds is not None else ""
+            outputs = f"{_count(event.outputs, 'output')}, {bytes_text(event.size)}"
+            return [f"ended{ran}: {outputs}, in job/outputs; its console output is process_output.log there"]
+        case machine.Lost():
+            return [f"job {before.job_id} is not on the server any more: it was deleted there"]
+    raise AssertionError(event)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def bytes_text(size: int) -> str:
+    """``1.2 GB``."""
+    amount = float(size)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{size} bytes" if unit == "bytes" else f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:.4g} TB"
+
+
+def duration_text(seconds: float) -> str:
+    """``8 min 42 s``."""
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    minutes, left = divmod(rest, 60)
+    parts = [
+        f"{hours} h" if hours else "",
+        f"{minutes} min" if minutes else "",
+        f"{left} s" if not hours else "",
+    ]
+    return " ".join(part for part in parts if part)

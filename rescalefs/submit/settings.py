@@ -1,0 +1,28 @@
+"""What can be set in this room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rescalefs.submit.spec import Limits
+
+
+@dataclass(frozen=True)
+class SubmitSettings:
+    """Where drops lie and are remembered, and how patient we are. Times are in seconds."""
+
+    folder: Path  # the backing directory: what people drop into
+    journal: Path  # one account's SQLite file, on this machine's disk
+    settle_time: float = 2.0  # without a change, before a folder counts as complete
+    longest_settle: float = 30.0  # the same for a copy that comes in slowly
+    rescan: float = 30.0  # between two looks at everything, whatever was or was not reported
+    uploads: int = 4  # files sent at once
+    desks: int = 2  # threads that check, create and submit
+    poll_least: float = 5.0  # between two looks at a job just after something happened to it
+    poll_most: float = 60.0  # the same when nothing happens for long
+    doubt: float = 20.0  # how long a job may take to show up after the answer to its creation was lost
+    catalogue_age: float = 600.0  # how long software, hardware and prices are believed
+    trust_upload: float = 3600.0  # how long an uploaded file is believed to be there without asking
+    most_entries: int = 1_000_000  # files and folders in one drop
+    limits: Limits = field(default_factory=Limits)

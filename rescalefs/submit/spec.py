@@ -1,0 +1,377 @@
+"""Pure: the job file and a look at its folder -> what will be sent, or every problem at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rescalefs.model import Analysis, CoreType, FileType
+from rescalefs.submit.catalogue import Catalogue, offers, usable, version_called
+from rescalefs.submit.listing import Kind, Listing
+from rescalefs.submit.parcels import Packer, Parcel, Slot, dotted
+from rescalefs.submit.problems import Problem, listed, nearest, printable, shown
+from rescalefs.submit.shortform import expanded, is_short, unknown
+
+TOKEN = "RESCALEFS_DROP"  # noqa: S105  # a name, by which a job can be told to be the drop's
+"""The variable in the environment of a job's first analysis that says which drop it was made for."""
+
+_LONGEST_NAME = 255  # characters; guessed: no source tells the server's limit
+_OURS = ("hold", "$schema")  # keys for us, which the server never sees
+_KNOWN = (
+    "name", "jobanalyses", "projectId", "project", "isLowPriority", "jobvariables", "paramFile",
+    "caseFile", "expectedRuns", "includeNominalRun", "isTemplateDryRun", "monteCarloIterations",
+    "optimizer", "resourceFilters", "archiveFilters", "remoteVizConfig", "tags", "jobAutomations",
+    "command", "software", "version", "coretype", "cores", "hours", "inputFiles", "envVars", "hold",
+    "$schema",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one drop may send."""
+
+    files: int = 100_000
+    file_size: int = 1 << 40  # bytes
+    total_size: int = 4 << 40  # bytes
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """A job that nothing is known to be wrong with."""
+
+    name: str
+    definition: Mapping[str, Any]  # the API's form, without the ids of what is yet to be uploaded
+    parcels: tuple[Parcel, ...]
+    slots: tuple[Slot, ...]
+    hold: bool = False
+    warnings: tuple[str, ...] = ()
+    estimate: str = ""  # what an hour costs, where that is known
+
+    @property
+    def size(self) -> int:
+        """Bytes to send."""
+        return sum(each.size for each in self.parcels)
+
+    def filled(self, ids: Sequence[str], token: str) -> dict[str, Any]:
+        """What to create, once ``ids[n]`` is parcel n's file on the server."""
+        job = copy.deepcopy(dict(self.definition))
+        for slot in self.slots:
+            place: Any = job
+            for part in slot.where:
+                place = place[part]
+            place["id"] = ids[slot.parcel]
+        first = job["jobanalyses"][0]
+        first["envVars"] = {**(first.get("envVars") or {}), TOKEN: token}
+        return job
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Everything that is wrong."""
+
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """Nothing is wrong, and these files have not come yet."""
+
+    names: tuple[str, ...]
+
+
+def read(
+    document: Mapping[str, Any], listing: Listing, folder: str, catalogue: Catalogue, limits: Limits
+) -> JobSpec | Rejection | Awaited:
+    """What the job file of the folder called ``folder`` asks for."""
+    job, problems = expanded(copy.deepcopy(dict(document)), catalogue)
+    reader = _Reader(catalogue, Packer(listing), problems, short=is_short(dict(document)))
+    hold = reader.flag(job, "hold")
+    job = {key: value for key, value in job.items() if key not in _OURS}
+    reader.job(job, folder)
+    reader.amounts(limits)
+    for each in reader.packer.problems:
+        reader.note(each)
+    if reader.problems:
+        return Rejection(tuple(reader.problems))
+    if reader.packer.missing:
+        return Awaited(tuple(dict.fromkeys(reader.packer.missing)))
+    return JobSpec(
+        name=job["name"],
+        definition=job,
+        parcels=tuple(reader.packer.parcels),
+        slots=tuple(reader.packer.slots),
+        hold=hold,
+        warnings=(*_misspelt(document), *_empty(reader.packer.parcels)),
+        estimate=_estimate(job, catalogue),
+    )
+
+
+@dataclass
+class _Reader:
+    """Walks through a job in the API's form, puts in what was left out, and notes what is wrong."""
+
+    catalogue: Catalogue
+    packer: Packer
+    problems: list[Problem]
+    short: bool = False
+    _excused: set[str] = field(init=False)  # fields that another problem explains
+
+    def __post_init__(self) -> None:
+        self._excused = {each.field for each in self.problems}
+        if "software" in self._excused:
+            self._excused.add("version")
+        if "coretype" in self._excused:
+            self._excused.add("cores")
+
+    def job(self, job: dict[str, Any], folder: str) -> None:
+        job.setdefault("name", folder)
+        self._name(job["name"])
+        self._project(job.get("projectId"))
+        self._file(job, (), "paramFile", FileType.PARAMETER)
+        self._file(job, (), "caseFile", FileType.CASE)
+        analyses = job.get("jobanalyses")
+        if analyses is None:
+            example = '"command": "python solve.py", "software": "miniconda", "coretype": "cheapest"'
+            self._wrong("jobanalyses", "is missing; or use the short form", example=example)
+        elif not isinstance(analyses, list) or not analyses:
+            self._wrong("jobanalyses", "must be a list of at least one analysis", analyses)
+        else:
+            for number, each in enumerate(analyses):
+                where = ("jobanalyses", number)
+                if isinstance(each, dict):
+                    self._analysis(each, where)
+                else:
+                    self._wrong(dotted(where), "must be an object", each, '{"analysis": …, "command": …}')
+
+    def flag(self, job: Mapping[str, Any], key: str) -> bool:
+        value = job.get(key)
+        if value is None or isinstance(value, bool):
+            return bool(value)
+        self._wrong(key, "must be true or false", value)
+        return False
+
+    def amounts(self, limits: Limits) -> None:
+        parcels = self.packer.parcels
+        if len(parcels) > limits.files:
+            self._wrong(
+                "inputFiles", f"are {len(parcels)}, and at most {limits.files} may be sent: use subfolders"
+            )
+        for each in parcels:
+            if each.size > limits.file_size:
+                self._wrong(each.name, f"has {each.size} bytes, and at most {limits.file_size} may be sent")
+        total = sum(each.size for each in parcels)
+        if total > limits.total_size:
+            self._wrong(
+                "inputFiles", f"have {total} bytes together, and at most {limits.total_size} may be sent"
+            )
+
+    def _name(self, name: Any) -> None:
+        if not isinstance(name, str) or not name.strip():
+            self._wrong("name", "must be a text", name, '"wing 42"')
+        elif len(name) > _LONGEST_NAME:
+            self._wrong("name", f"has {len(name)} characters, and at most {_LONGEST_NAME} are taken", name)
+        elif not name.isprintable():
+            self._wrong("name", "has control characters or broken letters", name)
+
+    def _project(self, project_id: Any) -> None:
+        if project_id is None or any(each.id == project_id for each in self.catalogue.projects):
+            return
+        ids = [f"{each.id} ({each.name})" for each in self.catalogue.projects]
+        self._wrong("projectId", f"is not one of your projects: {listed(ids) or 'you have none'}", project_id)
+
+    def _analysis(self, analysis: dict[str, Any], where: tuple[str | int, ...]) -> None:
+        at = dotted(where)
+        software = self._software(analysis.get("analysis"), f"{at}.analysis")
+        command = analysis.get("command")
+        if command is None:
+            self._wrong(
+                f"{at}.command" if len(where) else "command", "is missing", example='"python solve.py"'
+            )
+        elif not isinstance(command, str) or not command.strip():
+            self._wrong(f"{at}.command", "must be a text", command, '"python solve.py"')
+        self._hardware(analysis.get("hardware"), f"{at}.hardware", software)
+        self._environment(analysis.get("envVars"), f"{at}.envVars")
+        self._inputs(analysis, where)
+        for key in ("preProcessScript", "postProcessScript"):
+            self._file(analysis, where, key, FileType.SCRIPT)
+        tasks = analysis.get("templateTasks")
+        for number, task in enumerate(tasks if isinstance(tasks, list) else []):
+            if isinstance(task, dict):
+                self._file(task, (*where, "templateTasks", number), "templateFile", FileType.TEMPLATE)
+
+    def _software(self, named: Any, at: str) -> tuple[str, ...]:
+        """Check code and version; return the codes of the core types they allow, none meaning any."""
+        if not isinstance(named, dict):
+            self._wrong(at, "must be an object", named, '{"code": "miniconda", "version": "4.8.4"}')
+            return ()
+        software = self._software_of(named.get("code"), f"{at}.code")
+        if software is None:
+            return ()
+        word = named.get("version")
+        for version in software.versions:
+            if version.code == word:
+                return version.core_types
+        if not software.versions:  # the server does not tell; it will judge
+            return ()
+        codes = [each.code for each in software.versions]
+        meant = version_called(software, word) if isinstance(word, str) else None
+        hint = f"write {shown(meant.code)}" if meant else f"{software.code} has {listed(codes)}"
+        self.note(unknown(f"{at}.version", word, hint, [] if meant else codes))
+        return ()
+
+    def _software_of(self, code: Any, at: str) -> Analysis | None:
+        if code is None:
+            self._wrong(at, "is missing", example='"miniconda"')
+            return None
+        found = self.catalogue.software.get(code) if isinstance(code, str) else None
+        if found is None:
+            meant = self.catalogue.software_called(code) if isinstance(code, str) else None
+            codes = [meant.code] if meant else nearest(str(code), self.catalogue.software)
+            hint = f": did you mean {listed(map(shown, codes))}?" if codes else ""
+            self._wrong(at, f"no such software{hint}", code)
+        return found
+
+    def _hardware(self, hardware: Any, at: str, allowed: tuple[str, ...]) -> None:
+        if not isinstance(hardware, dict):
+            example = '{"coreType": "granite", "coresPerSlot": 2}'
+            self._wrong(at, "must be an object" if hardware else "is missing", hardware or (), example)
+            return
+        if isinstance(hardware.get("coreType"), dict):  # the form that Interlink sends
+            hardware["coreType"] = hardware["coreType"].get("code")
+        core_type = self._core_type(hardware.get("coreType"), f"{at}.coreType", allowed)
+        self._cores(hardware.get("coresPerSlot"), f"{at}.coresPerSlot", core_type)
+        for key in ("slots", "walltime"):
+            value = hardware.get(key)
+            if value is not None and not _is_count(value):
+                self._wrong(f"{at}.{key}", "must be a whole number, at least 1", value, "1")
+
+    def _core_type(self, code: Any, at: str, allowed: tuple[str, ...]) -> CoreType | None:
+        if code is None:
+            self._wrong(at, "is missing", example='"granite"')
+            return None
+        found = self.catalogue.hardware.get(code) if isinstance(code, str) else None
+        if found is None:
+            close = nearest(str(code), self.catalogue.hardware)
+            hint = f": did you mean {listed(map(shown, close))}?" if close else ""
+            self._wrong(at, f"no such core type{hint}", code)
+        elif not usable(found):
+            self._wrong(at, "is not offered any more", code, shown(self._some(allowed)))
+        elif allowed and code not in allowed:
+            self._wrong(at, f"is not allowed for this software: {listed(allowed)} are", code)
+        return found
+
+    def _some(self, allowed: tuple[str, ...]) -> str:
+        fit = [
+            each.code
+            for each in self.catalogue.core_types
+            if usable(each) and (not allowed or each.code in allowed)
+        ]
+        return fit[0] if fit else "granite"
+
+    def _cores(self, cores: Any, at: str, core_type: CoreType | None) -> None:
+        if cores is None:
+            self._wrong(at, "is missing", example=str(min(core_type.cores, default=1)) if core_type else "2")
+        elif not _is_count(cores):
+            self._wrong(at, "must be a whole number, at least 1", cores, "2")
+        elif core_type is not None and not offers(core_type, cores):
+            near = min(core_type.cores, key=lambda each: abs(each - cores))
+            offered = listed(map(str, sorted(core_type.cores)), most=20)
+            self._wrong(at, f"{core_type.code} offers {offered}", cores, str(near))
+
+    def _environment(self, variables: Any, at: str) -> None:
+        if variables is None:
+            return
+        if not isinstance(variables, dict):
+            self._wrong(at, "must be an object of texts", variables, '{"CASE": "wing"}')
+            return
+        for key, value in variables.items():
+            if not isinstance(value, str):
+                self._wrong(f"{at}.{key}", "must be a text", value, shown(str(value)))
+
+    def _inputs(self, analysis: dict[str, Any], where: tuple[str | int, ...]) -> None:
+        place = (*where, "inputFiles")
+        wanted = analysis.get("inputFiles")
+        if wanted is None:
+            analysis["inputFiles"] = self.packer.everything(place)
+        elif isinstance(wanted, list):
+            analysis["inputFiles"] = self.packer.named(place, wanted)
+        else:
+            self._wrong(dotted(place), "must be a list; leave it out for all files", wanted, '["mesh.msh"]')
+
+    def _file(
+        self, holder: dict[str, Any], where: tuple[str | int, ...], key: str, type_id: FileType
+    ) -> None:
+        """A single file, where the API has one: its id stays, a path is sent."""
+        if isinstance(holder.get(key), str):
+            holder[key] = self.packer.one((*where, key), holder[key], type_id)
+
+    def _wrong(self, at: str, reason: str, value: Any = None, example: str = "") -> None:
+        facts = {} if value is None or value == () else {"value": value}
+        self.note(Problem(at, reason, example=example, **facts))
+
+    def note(self, problem: Problem) -> None:
+        """Keep it under the name that the person used for the field, unless another problem explains it."""
+        at = _short_field(problem.field) if self.short else problem.field
+        if at not in self._excused:
+            self.problems.append(replace(problem, field=at))
+
+
+_SHORT_FIELDS = {
+    "jobanalyses[0].analysis.code": "software",
+    "jobanalyses[0].analysis.version": "version",
+    "jobanalyses[0].hardware.coreType": "coretype",
+    "jobanalyses[0].hardware.coresPerSlot": "cores",
+    "jobanalyses[0].hardware.walltime": "hours",
+}
+
+
+def _short_field(at: str) -> str:
+    return _SHORT_FIELDS.get(at, at.removeprefix("jobanalyses[0]."))
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 10**9
+
+
+def _misspelt(document: Mapping[str, Any]) -> list[str]:
+    """The server takes any key and ignores those it does not know: say so where one looks like another."""
+    warnings = []
+    for key in document:
+        close = [] if key in _KNOWN else nearest(key.replace("_", ""), _KNOWN)[:1]
+        if close and close[0].casefold()[:3] == key.casefold()[:3]:
+            warnings.append(
+                printable(f"{key} is not a key we know; did you mean {close[0]}? It is sent as it is")
+            )
+    return warnings
+
+
+def _empty(parcels: Sequence[Parcel]) -> list[str]:
+    paths = [
+        member.path
+        for parcel in parcels
+        for member in parcel.members
+        if member.kind is Kind.FILE and member.size == 0
+    ]
+    return [printable(f"empty: {listed(dict.fromkeys(paths))}")] if paths else []
+
+
+def _estimate(job: Mapping[str, Any], catalogue: Catalogue) -> str:
+    """What the hardware costs, as far as prices are known."""
+    parts = []
+    for each in job["jobanalyses"]:
+        hardware = each["hardware"]
+        cores = hardware["coresPerSlot"] * (hardware.get("slots") or 1)
+        price = catalogue.price(hardware["coreType"])
+        if price is None:
+            return ""
+        hourly = price.amount * cores
+        text = (
+            f"{cores} cores of {hardware['coreType']}: {hourly:.4g} {price.currency}".rstrip()
+            + " an hour on demand"
+        )
+        if hardware.get("walltime"):
+            text += f", at most {hourly * hardware['walltime']:.4g} {price.currency}".rstrip()
+        parts.append(text)
+    return "; ".join(parts)

@@ -1,0 +1,189 @@
+"""The drop folder's service: plugs the parts of this room together and runs them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from rescalefs.background import Background
+from rescalefs.clock import Clock
+from rescalefs.errors import RescaleFSError
+from rescalefs.submit.journal import Journal
+from rescalefs.submit.ledger import Ledger
+from rescalefs.submit.machine import Drop
+from rescalefs.submit.poller import Poller
+from rescalefs.submit.report import DropReport
+from rescalefs.submit.service import JobService
+from rescalefs.submit.settings import SubmitSettings
+from rescalefs.submit.survey import Survey, below
+from rescalefs.submit.uploads import Carrier, Depot
+from rescalefs.submit.watcher import Hints, Watcher
+from rescalefs.submit.worker import Worker
+
+log = logging.getLogger(__name__)
+
+_TURN = 2.0  # seconds between two attempts to take over from another daemon
+_BURST = 0.2  # seconds in which hints are gathered, so that a copy of many files costs few looks
+
+
+class Submitter:
+    """Makes exactly one job of every folder dropped into `settings.folder`, and follows it to its end.
+
+    Of several daemons on one journal one acts; the others show what it does, and take over when it ends.
+    The views (`status`, `log`, `job_id`) touch neither disk nor network. Call `close` after the background's.
+    """
+
+    def __init__(
+        self,
+        service: JobService,
+        settings: SubmitSettings,
+        clock: Clock,
+        background: Background,
+        busy: Callable[[Path], bool] = lambda _: False,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._background = background
+        self._journal = Journal(settings.journal)
+        self._ledger = Ledger(self._journal, clock)
+        self._depot = Depot(clock)
+        self._carrier = Carrier(
+            service,
+            settings,
+            clock,
+            self._journal,
+            self._depot,
+            tell=self._ledger.say,
+            ring=self._ledger.ring,
+        )
+        self._worker = Worker(service, settings, clock, self._ledger, self._depot)
+        self._poller = Poller(service, settings, clock, self._ledger)
+        self._survey = Survey(settings, clock, self._ledger, self._journal, busy)
+        self._lock = FileLock(lock_path(settings))
+        self._bell = self._ledger.bell()
+        self._hints = Hints(self._bell.set)
+
+    def start(self) -> None:
+        """Start to watch and to work."""
+        self._settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._ledger.catch_up()
+        self._background.start("submit", self._run)
+        self._background.start("submit-bell", self._ring_at_the_end)
+
+    def close(self) -> None:
+        """Let go of the journal and of the right to act. Its threads must have ended."""
+        self._lock.release()
+        self._journal.close()
+
+    def status(self, drop: str) -> bytes | None:
+        """The content of a drop's `status`; None where there is no such drop."""
+        return self._ledger.status(drop)
+
+    def log(self, drop: str) -> bytes | None:
+        """The content of a drop's `status.log`."""
+        return self._ledger.log(drop)
+
+    def job_id(self, drop: str) -> str | None:
+        """The job that a drop became; None before it did."""
+        return self._ledger.job_id(drop)
+
+    def drops(self) -> tuple[DropReport, ...]:
+        """All drops that the journal knows."""
+        return self._ledger.reports()
+
+    def nudge(self, path: Path) -> None:
+        """Look at the drop that ``path`` (in the backing directory) lies in, now."""
+        name = below(self._settings.folder, path)
+        if name is not None:
+            self._hints.add(name)
+
+    # Bodies of threads.
+
+    def _ring_at_the_end(self, stop: threading.Event) -> None:
+        """Wake all others once, when they are to end."""
+        stop.wait()
+        self._ledger.ring()
+
+    def _run(self, stop: threading.Event) -> None:
+        if not self._wait_for_turn(stop):
+            return
+        log.info("watching %s", self._settings.folder)
+        self._ledger.catch_up()
+        for number in range(self._settings.desks):
+            self._background.start(f"submit-desk-{number + 1}", self._serve)
+        for number in range(self._settings.uploads):
+            self._background.start(f"submit-upload-{number + 1}", self._carry)
+        self._background.start("submit-poll", self._poll)
+        watcher = Watcher(self._settings.folder, self.nudge)
+        watcher.start()
+        try:
+            self._watch(stop)
+        finally:
+            watcher.stop()
+
+    def _wait_for_turn(self, stop: threading.Event) -> bool:
+        """Return True when we are the one to act, False when it is time to end."""
+        told = False
+        while not stop.is_set():
+            try:
+                self._lock.acquire(timeout=0)
+                return True
+            except Timeout:
+                if not told:
+                    log.info("another rescalefs acts on %s; this one only shows", self._settings.folder)
+                    told = True
+            self._ledger.catch_up()
+            self._clock.wait(stop, _TURN)
+        return False
+
+    def _watch(self, stop: threading.Event) -> None:
+        """Survey everything at first and now and then, and what is hinted at in between."""
+        next_round = self._clock.monotonic()
+        while not stop.is_set():
+            self._bell.clear()
+            names = self._hints.take()
+            try:
+                if self._clock.monotonic() >= next_round:
+                    next_round = self._clock.monotonic() + self._settings.rescan
+                    wait = self._survey.everything()
+                else:
+                    wait = self._survey.hinted(names)
+            except (RescaleFSError, OSError) as error:
+                log.warning("cannot look at %s: %s", self._settings.folder, error)
+                wait = self._settings.rescan
+            self._clock.wait(stop, min(_BURST, wait))
+            self._clock.wait(self._bell, max(0.0, min(wait - _BURST, next_round - self._clock.monotonic())))
+
+    def _serve(self, stop: threading.Event) -> None:
+        bell = self._ledger.bell()
+        while not stop.is_set():
+            bell.clear()
+            if not self._worker.serve_one(self._drops()):
+                self._clock.wait(bell, self._worker.wait_time(self._drops()))
+
+    def _carry(self, stop: threading.Event) -> None:
+        bell = self._ledger.bell()
+        while not stop.is_set():
+            bell.clear()
+            if not self._carrier.carry_one():
+                self._clock.wait(bell, self._depot.wait_time())
+
+    def _poll(self, stop: threading.Event) -> None:
+        bell = self._ledger.bell()
+        while not stop.is_set():
+            bell.clear()
+            wait = self._poller.poll(self._drops())
+            self._clock.wait(bell, wait)
+
+    def _drops(self) -> tuple[Drop, ...]:
+        """Those in the drop folder; `rescalefs submit DIR` sees to its own."""
+        return tuple(drop for drop in self._ledger.open_drops() if not Path(drop.folder).is_absolute())
+
+
+def lock_path(settings: SubmitSettings) -> Path:
+    """Held by whoever acts on the drop folder."""
+    return settings.journal.with_suffix(".lock")

@@ -1,0 +1,225 @@
+"""Looks at the drop folder and records what changed there: the directory is the truth, events are hints."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rescalefs.clock import Clock
+from rescalefs.errors import RescaleFSError
+from rescalefs.submit import machine
+from rescalefs.submit.folder import (
+    FolderTooLarge,
+    Identity,
+    folders,
+    identity,
+    job_entry,
+    job_file_mark,
+    look,
+)
+from rescalefs.submit.jobfile import NotJson, parse
+from rescalefs.submit.journal import Journal, Overtaken
+from rescalefs.submit.ledger import Ledger
+from rescalefs.submit.listing import JOB_FILE, Listing
+from rescalefs.submit.machine import Drop, OutOfPlace, State
+from rescalefs.submit.settings import SubmitSettings
+from rescalefs.submit.settling import Arrival, Pace
+
+log = logging.getLogger(__name__)
+
+_FACT = "folder"  # the name under which the journal knows which drop folder it is about
+_UNTAKEN = (State.CHECKING, State.UPLOADING, State.CREATING, State.REJECTED)
+
+
+class Survey:
+    """Keeps the ledger true to the drop folder. For one thread.
+
+    A drop is its folder, by identity and not by name: a renamed one stays itself, a copy is another.
+    """
+
+    def __init__(
+        self,
+        settings: SubmitSettings,
+        clock: Clock,
+        ledger: Ledger,
+        journal: Journal,
+        busy: Callable[[Path], bool],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._ledger = ledger
+        self._journal = journal
+        self._busy = busy
+        self._pace = Pace(settings.settle_time, settings.longest_settle)
+        self._arrivals: dict[str, Arrival] = {}
+        self._due: dict[str, float] = {}  # drops that settle if nothing changes, and when
+
+    def everything(self) -> float:
+        """Look at every drop; return in how many seconds to look again at those that are due."""
+        self._roll_call(trusting=False)
+        return self._look_at(drop for drop in self._ledger.drops() if drop.here and _is_ours(drop))
+
+    def hinted(self, names: frozenset[str]) -> float:
+        """Look at the drops of these names, and at those that are due."""
+        self._roll_call(trusting=True)
+        now = self._clock.monotonic()
+        due = {drop_id for drop_id, at in self._due.items() if at <= now}
+        wanted = [each for each in self._ledger.drops() if each.folder in names or each.id in due]
+        return self._look_at(wanted)
+
+    def _look_at(self, drops: Iterable[Drop]) -> float:
+        for drop in drops:
+            self._due.pop(drop.id, None)
+            try:
+                self._look(drop)
+            except (Overtaken, OutOfPlace):  # a worker was first
+                self._due[drop.id] = self._clock.monotonic()
+            except (RescaleFSError, OSError) as error:
+                log.warning("cannot look at drop %s: %s", drop.folder, error)
+                self._ledger.say(drop.id, f"{error}")
+                self._due[drop.id] = self._clock.monotonic() + self._settings.rescan
+        now = self._clock.monotonic()
+        return max(0.0, min((at - now for at in self._due.values()), default=self._settings.rescan))
+
+    # Which folder is which drop.
+
+    def _roll_call(self, trusting: bool) -> None:
+        """Find new, renamed and missing folders; ``trusting`` names whose inode is the known one."""
+        present = folders(self._settings.folder)
+        if not trusting:
+            self._recognise(present)
+        unknown = {
+            name: path
+            for name, (path, inode) in present.items()
+            if not (trusting and self._is_at(name, inode))
+        }
+        for name, path in unknown.items():
+            with contextlib.suppress(FileNotFoundError):
+                self._meet(name, path, identity(path))
+        for drop in self._ledger.drops():
+            if drop.here and _is_ours(drop) and drop.folder not in present:
+                self._due.pop(drop.id, None)
+                self._arrivals.pop(drop.id, None)
+                self._ledger.record(drop, machine.Vanished())
+
+    def _is_at(self, name: str, inode: int) -> bool:
+        drop = self._ledger.at(name)
+        return drop is not None and drop.inode == inode
+
+    def _meet(self, name: str, path: Path, seen: Identity) -> Drop:
+        """The drop that this folder is: a known one, whatever its name was, or a new one."""
+        known = self._known(seen, path)
+        if known is None:
+            log.info("found drop %s", name)
+            return self._ledger.begin(machine.Found(name, seen.inode, seen.born))
+        if known.folder == name and known.here:
+            return known
+        return self._ledger.record(known, machine.Moved(name, seen.inode, seen.born))
+
+    def _known(self, seen: Identity, path: Path) -> Drop | None:
+        for drop in self._ledger.drops():
+            if drop.inode != seen.inode:
+                continue
+            if seen.born is not None and drop.born is not None:
+                if drop.born == seen.born:
+                    return drop
+            elif drop.here or job_file_mark(path) == drop.job_file != "":
+                # Without times of birth, a deleted folder's number may be another's: the job file decides.
+                return drop
+        return None
+
+    def _recognise(self, present: dict[str, tuple[Path, int]]) -> None:
+        """In a drop folder that was restored, or moved to another disk, all is new: there names decide."""
+        seen = identity(self._settings.folder)
+        mark = f"{seen.inode}:{seen.born}"
+        known = self._journal.fact(_FACT)
+        if known == mark:
+            return
+        for drop in self._ledger.drops() if known is not None else ():
+            if drop.here and drop.folder in present:
+                own = identity(present[drop.folder][0])
+                if (own.inode, own.born) != (drop.inode, drop.born):
+                    self._ledger.record(drop, machine.Moved(drop.folder, own.inode, own.born))
+        self._journal.note(_FACT, mark)
+
+    # What is in a drop.
+
+    def _look(self, drop: Drop) -> None:
+        path = self._settings.folder / drop.folder
+        if not drop.here or not self._lies_at(drop, path):
+            return
+        if drop.state is State.WAITING:
+            self._wait_for(drop, path)
+        elif drop.state in _UNTAKEN:
+            if self._listing(drop, path).fingerprint != drop.fingerprint:
+                self._ledger.record(drop, machine.Changed())
+                self._due[drop.id] = self._clock.monotonic()
+        elif drop.state is not State.IN_DOUBT:  # its job is not known yet; what was edited is told later
+            self._notice_edits(drop, path)
+
+    def _lies_at(self, drop: Drop, path: Path) -> bool:
+        try:
+            return path.stat().st_ino == drop.inode
+        except FileNotFoundError:
+            return False
+
+    def _listing(self, drop: Drop, path: Path) -> Listing:
+        try:
+            return look(path, self._settings.most_entries)
+        except FolderTooLarge as error:
+            # What is left out does not matter: it settles on what was seen, and is rejected when checked.
+            log.warning("drop %s: %s", drop.folder, error)
+            return Listing(error.first, job_entry(path))
+
+    def _wait_for(self, drop: Drop, path: Path) -> None:
+        listing = self._listing(drop, path)
+        now = self._clock.monotonic()
+        busy = self._busy(path)
+        known = self._arrivals.get(drop.id, Arrival(listing.fingerprint, now))
+        arrival = self._arrivals[drop.id] = known.seen(listing.fingerprint, busy, now, self._pace)
+        if listing.job_file is None:
+            self._ledger.say(drop.id, "for job.json")
+        elif listing.fingerprint == drop.fingerprint:
+            self._ledger.say(drop.id, "")  # looked at already: what it names is missing
+        elif arrival.is_settled(now, self._pace):
+            del self._arrivals[drop.id]
+            mark = job_file_mark(path)
+            self._ledger.record(drop, machine.Settled(listing.fingerprint, mark))
+        else:
+            why = "a file is open for writing" if busy else "until nothing changes any more"
+            self._ledger.say(drop.id, why)
+            self._due[drop.id] = arrival.settles_at(self._pace)
+
+    def _notice_edits(self, drop: Drop, path: Path) -> None:
+        mark = job_file_mark(path)
+        if mark in {"", drop.job_file}:
+            return
+        if drop.state is State.SAVED and drop.hold and not _holds(path):
+            self._ledger.record(drop, machine.Released(mark))
+        else:
+            self._ledger.record(drop, machine.Edited(mark))
+
+
+def _is_ours(drop: Drop) -> bool:
+    """Whether it lies in the drop folder; `rescalefs submit DIR` sees to others."""
+    return not Path(drop.folder).is_absolute()
+
+
+def _holds(path: Path) -> bool:
+    """Whether job.json still says so; a file that cannot be read says nothing."""
+    try:
+        return bool(parse((path / JOB_FILE).read_bytes()).get("hold"))
+    except (NotJson, OSError):
+        return True
+
+
+def below(folder: Path, path: Path) -> str | None:
+    """The name of the drop that ``path`` lies in."""
+    try:
+        parts = Path(os.path.abspath(path)).relative_to(folder).parts  # noqa: PTH100  # resolve() follows links
+    except ValueError:
+        return None
+    return parts[0] if parts else None

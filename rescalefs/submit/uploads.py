@@ -1,0 +1,340 @@
+"""Sends the files of drops: several at once, none twice, in constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from rescalefs.clock import Clock
+from rescalefs.errors import InvalidRequest, NotFound, RescaleFSError, Throttled, UnexpectedAnswer
+from rescalefs.submit import packing
+from rescalefs.submit.journal import Journal, Upload
+from rescalefs.submit.listing import Entry
+from rescalefs.submit.pace import retry_delay
+from rescalefs.submit.parcels import Parcel
+from rescalefs.submit.report import Progress
+from rescalefs.submit.service import JobService
+from rescalefs.submit.settings import SubmitSettings
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 1 << 20  # bytes read at once: large enough that SHA-512 and the disk are busy, small beside 200 MiB
+
+
+class ContentChanged(Exception):
+    """A file is not the one that was listed. Caught by the carrier."""
+
+
+class ParcelStream(io.RawIOBase):
+    """The bytes of a parcel, hashed as they are read. Can be rewound to its start, for another attempt."""
+
+    def __init__(self, parcel: Parcel, folder: Path) -> None:
+        super().__init__()
+        self._parcel = parcel
+        self._folder = folder
+        self._start()
+
+    def _start(self) -> None:
+        self._pieces = self._all_pieces()
+        self._piece = memoryview(b"")
+        self._position = 0
+        self._hash = hashlib.sha512()
+
+    @property
+    def sha512(self) -> str:
+        """Of what was read so far."""
+        return self._hash.hexdigest()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Back to the start, or stay; nothing else is needed."""
+        target = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._parcel.size}[
+            whence
+        ] + offset
+        if target == 0:
+            self._pieces.close()
+            self._start()
+        elif target != self._position:
+            raise io.UnsupportedOperation("a parcel is read from its start to its end")
+        return target
+
+    def readinto(self, buffer: object) -> int:
+        target = memoryview(cast("bytearray", buffer)).cast("B")
+        while not self._piece:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._hash.update(piece)
+            self._piece = memoryview(piece)
+        count = min(len(target), len(self._piece))
+        target[:count] = self._piece[:count]
+        self._piece = self._piece[count:]
+        self._position += count
+        return count
+
+    def close(self) -> None:
+        self._pieces.close()
+        super().close()
+
+    def _all_pieces(self) -> _Pieces:
+        if self._parcel.is_archive:
+            return cast("_Pieces", packing.stream(self._parcel.members, self._open, _CHUNK))
+        return cast("_Pieces", packing.content(self._parcel.members[0], self._open, _CHUNK))
+
+    def _open(self, entry: Entry) -> BinaryIO:
+        """The listed file itself: not one that took its place, and not what a link was turned to since."""
+        file = (self._folder / entry.path).open("rb", buffering=0)
+        facts = os.fstat(file.fileno())
+        if (facts.st_ino, facts.st_size, facts.st_mtime_ns) != (entry.inode, entry.size, entry.modified_ns):
+            file.close()
+            raise ContentChanged(entry.path)
+        return cast("BinaryIO", file)
+
+
+class _Pieces(Iterator[bytes]):
+    def close(self) -> None: ...
+
+
+@dataclass
+class Batch:
+    """The parcels of one drop on their way. Its fields are guarded by the depot."""
+
+    drop_id: str
+    folder: Callable[[], Path]  # where the drop lies now: it may be renamed meanwhile
+    parcels: Sequence[Parcel]
+    todo: deque[int]
+    ids: list[str | None]
+    on_the_way: dict[int, ParcelStream | None] = field(default_factory=dict)
+    done_bytes: int = 0
+    done_files: int = 0
+    reused: int = 0
+    failures: int = 0
+    due: float = 0.0
+    changed: bool = False
+    refused: tuple[str, ...] = ()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more happens: all is sent, or sending the rest makes no sense."""
+        return not self.on_the_way and (not self.todo or self.changed or bool(self.refused))
+
+
+class Depot:
+    """Holds the parcels of all drops that upload, and hands them out in turn. Thread-safe."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()  # guards _batches and all in them
+        self._batches: dict[str, Batch] = {}  # who is handed out next comes first
+
+    def open(self, drop_id: str, parcels: Sequence[Parcel], folder: Callable[[], Path]) -> None:
+        """Begin to send."""
+        count = len(parcels)
+        with self._lock:
+            self._batches[drop_id] = Batch(drop_id, folder, parcels, deque(range(count)), [None] * count)
+
+    def close(self, drop_id: str) -> None:
+        """Send no more of it. What is on the way arrives, and is remembered."""
+        with self._lock:
+            self._batches.pop(drop_id, None)
+
+    def result(self, drop_id: str) -> Batch | None:
+        """The batch once it is over; None before, and where there is none."""
+        with self._lock:
+            batch = self._batches.get(drop_id)
+            return batch if batch is not None and batch.is_over else None
+
+    def is_open(self, drop_id: str) -> bool:
+        """Whether a batch of it has begun."""
+        with self._lock:
+            return drop_id in self._batches
+
+    def needs_a_desk(self, drop_id: str) -> bool:
+        """Whether someone has to begin its batch, or to conclude it."""
+        with self._lock:
+            batch = self._batches.get(drop_id)
+            return batch is None or batch.is_over
+
+    def take(self) -> tuple[Batch, int] | None:
+        """The next parcel to send, if one is due."""
+        now = self._clock.monotonic()
+        with self._lock:
+            for drop_id, batch in self._batches.items():
+                if batch.todo and batch.due <= now and not batch.changed and not batch.refused:
+                    index = batch.todo.popleft()
+                    batch.on_the_way[index] = None
+                    self._batches[drop_id] = self._batches.pop(drop_id)
+                    return batch, index
+        return None
+
+    def wait_time(self) -> float:
+        """Seconds until a parcel that failed is due again; a long time where none is."""
+        now = self._clock.monotonic()
+        with self._lock:
+            waits = [batch.due - now for batch in self._batches.values() if batch.todo]
+        return max(0.0, min([*waits, 60.0]))
+
+    def progress(self, drop_id: str) -> Progress:
+        """How far a drop is."""
+        with self._lock:
+            batch = self._batches.get(drop_id)
+            if batch is None:
+                return Progress(0, 0, 0, 0)
+            sent = sum(stream.tell() for stream in batch.on_the_way.values() if stream is not None)
+            total = self._total(batch)
+            return Progress(batch.done_files, len(batch.parcels), batch.done_bytes + sent, total)
+
+    def under_way(self, batch: Batch, index: int, stream: ParcelStream) -> None:
+        """Show how far a parcel is."""
+        with self._lock:
+            batch.on_the_way[index] = stream
+
+    def arrived(self, batch: Batch, index: int, file_id: str, reused: bool) -> None:
+        """The server has it."""
+        with self._lock:
+            batch.on_the_way.pop(index, None)
+            batch.ids[index] = file_id
+            batch.done_files += 1
+            batch.done_bytes += batch.parcels[index].size
+            batch.reused += reused
+            batch.failures = 0
+
+    def put_back(self, batch: Batch, index: int, asked: float | None) -> float:
+        """It failed, and is to be tried again; return in how many seconds."""
+        with self._lock:
+            batch.on_the_way.pop(index, None)
+            batch.todo.appendleft(index)
+            batch.failures += 1
+            delay = retry_delay(batch.failures, random.random(), asked)
+            batch.due = self._clock.monotonic() + delay
+            return delay
+
+    def give_up(self, batch: Batch, index: int, refused: tuple[str, ...] = ()) -> None:
+        """The drop changed meanwhile, or the server will not have this file."""
+        with self._lock:
+            batch.on_the_way.pop(index, None)
+            batch.changed = not refused
+            batch.refused = refused
+
+    @staticmethod
+    def _total(batch: Batch) -> int:
+        return sum(parcel.size for parcel in batch.parcels)
+
+
+class Carrier:
+    """Takes parcels from the depot to the server. Thread-safe: any number of threads may call `carry_one`."""
+
+    def __init__(
+        self,
+        service: JobService,
+        settings: SubmitSettings,
+        clock: Clock,
+        journal: Journal,
+        depot: Depot,
+        tell: Callable[[str, str], None],
+        ring: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._service = service
+        self._settings = settings
+        self._clock = clock
+        self._journal = journal
+        self._depot = depot
+        self._tell = tell  # drop id, what keeps its uploads
+        self._ring = ring  # a batch may be over
+
+    def carry_one(self) -> bool:
+        """Send one parcel, whatever comes of it; tell whether there was one to send."""
+        taken = self._depot.take()
+        if taken is None:
+            return False
+        batch, index = taken
+        parcel = batch.parcels[index]
+        try:
+            file_id, reused = self._deliver(batch, index, parcel)
+        except (ContentChanged, packing.Shrunk, FileNotFoundError, NotADirectoryError):
+            self._depot.give_up(batch, index)
+        except InvalidRequest as error:
+            problems = tuple(f"{parcel.name}: {each}" for each in error.problems)
+            self._depot.give_up(batch, index, problems or (f"{parcel.name}: {error}",))
+        except (RescaleFSError, OSError) as error:
+            asked = error.retry_after if isinstance(error, Throttled) else None
+            delay = self._depot.put_back(batch, index, asked)
+            self._tell(batch.drop_id, f"{parcel.name}: {error}, trying again in {delay:.0f} s")
+        else:
+            self._depot.arrived(batch, index, file_id, reused)
+            self._tell(batch.drop_id, "")
+        if self._depot.needs_a_desk(batch.drop_id):
+            self._ring()
+        return True
+
+    def _deliver(self, batch: Batch, index: int, parcel: Parcel) -> tuple[str, bool]:
+        known = self._known(batch, parcel)
+        if known is not None:
+            return known, True
+        with ParcelStream(parcel, batch.folder()) as stream:
+            self._depot.under_way(batch, index, stream)
+            content = cast("BinaryIO", stream)
+            file = self._service.upload(parcel.name, content, parcel.size, parcel.type_id)
+            if stream.tell() != parcel.size:
+                raise UnexpectedAnswer(f"the server took {stream.tell()} of {parcel.size} bytes")
+            if file.sha512 is not None and file.sha512 != stream.sha512:
+                raise UnexpectedAnswer("other bytes arrived at the server than were sent")
+            self._remember(file.id, parcel, stream.sha512)
+        return file.id, False
+
+    def _known(self, batch: Batch, parcel: Parcel) -> str | None:
+        """The id of the same bytes on the server, sent before under the same name."""
+        candidates = self._journal.uploads(parcel.name, parcel.type_id, parcel.size)
+        if not candidates:
+            return None  # so a new file is read only once
+        same = [each for each in candidates if each.mark == parcel.mark]
+        if not same:
+            sha512 = self._hashed(parcel, batch.folder())
+            same = [each for each in candidates if each.sha512 == sha512]
+        for each in same:
+            if self._still_there(each):
+                self._remember(each.file_id, parcel, each.sha512)
+                return each.file_id
+        return None
+
+    def _hashed(self, parcel: Parcel, folder: Path) -> str:
+        buffer = bytearray(_CHUNK)
+        with ParcelStream(parcel, folder) as stream:
+            while stream.readinto(buffer):
+                pass
+            return stream.sha512
+
+    def _still_there(self, upload: Upload) -> bool:
+        if self._clock.now() - upload.at < timedelta(seconds=self._settings.trust_upload):
+            return True
+        try:
+            there = self._service.file(upload.file_id).is_uploaded
+        except NotFound:
+            there = False
+        if not there:
+            self._journal.forget(upload.file_id)
+        return there
+
+    def _remember(self, file_id: str, parcel: Parcel, sha512: str) -> None:
+        now = self._clock.now()
+        self._journal.remember(
+            Upload(file_id, parcel.name, parcel.type_id, parcel.size, sha512, parcel.mark, now)
+        )

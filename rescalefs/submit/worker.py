@@ -1,0 +1,335 @@
+"""Does what a drop's state asks for, records the event, and so brings it into the next state."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rescalefs.clock import Clock
+from rescalefs.errors import (
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    RescaleFSError,
+    Throttled,
+    Unauthenticated,
+)
+from rescalefs.model import Job
+from rescalefs.submit import machine, spec
+from rescalefs.submit.catalogue import Catalogue
+from rescalefs.submit.desk import Desk
+from rescalefs.submit.folder import FolderTooLarge, look
+from rescalefs.submit.jobfile import NotJson, parse
+from rescalefs.submit.journal import Overtaken
+from rescalefs.submit.ledger import Ledger
+from rescalefs.submit.listing import JOB_FILE, Listing
+from rescalefs.submit.machine import Drop, Event, OutOfPlace, State
+from rescalefs.submit.service import JobService
+from rescalefs.submit.settings import SubmitSettings
+from rescalefs.submit.uploads import Depot
+
+log = logging.getLogger(__name__)
+
+_LARGEST_JOB_FILE = 16 << 20  # bytes
+_NEWEST = 200  # jobs that are looked through for a token before all are
+_FRESH = 30.0  # seconds: a catalogue of this age is not asked for again before a drop is rejected on its word
+
+
+class StillInDoubt(Exception):
+    """The job may yet show up. Caught by `serve_one`."""
+
+
+class Shelf:
+    """The server's catalogue, asked for when needed and believed for a while. Thread-safe."""
+
+    def __init__(self, service: JobService, clock: Clock) -> None:
+        self._service = service
+        self._clock = clock
+        self._lock = threading.Lock()  # guards _kept
+        self._kept: tuple[float, Catalogue] | None = None
+
+    def catalogue(self, oldest: float) -> Catalogue:
+        """One that is at most so many seconds old."""
+        with self._lock:
+            kept = self._kept
+        if kept is not None and self._clock.monotonic() - kept[0] <= oldest:
+            return kept[1]
+        fresh = Catalogue(
+            self._service.analyses(),
+            self._service.core_types(),
+            self._service.projects(),
+            self._service.prices(),
+        )
+        with self._lock:
+            self._kept = (self._clock.monotonic(), fresh)
+        return fresh
+
+
+def examine(
+    folder: Path,
+    listing: Listing,
+    shelf: Shelf,
+    settings: SubmitSettings,
+    overrides: Mapping[str, Any] | None = None,
+) -> spec.JobSpec | spec.Rejection | spec.Awaited:
+    """What the drop in ``folder`` asks for, judged by the server's catalogue; ApiError without that."""
+    try:
+        document = {**parse(_job_file(folder)), **(overrides or {})}
+    except NotJson as error:
+        return spec.Rejection((error.problem,))
+    oldest = settings.catalogue_age
+    outcome = spec.read(document, listing, folder.name, shelf.catalogue(oldest), settings.limits)
+    if isinstance(outcome, spec.Rejection):  # perhaps the catalogue is what is wrong
+        outcome = spec.read(document, listing, folder.name, shelf.catalogue(_FRESH), settings.limits)
+    return outcome
+
+
+def _job_file(folder: Path) -> bytes:
+    with (folder / JOB_FILE).open("rb") as file:
+        data = file.read(_LARGEST_JOB_FILE + 1)
+    if len(data) > _LARGEST_JOB_FILE:
+        raise NotJson(f"is larger than {_LARGEST_JOB_FILE >> 20} MiB")
+    return data
+
+
+class Worker:
+    """Brings drops on, one act at a time; any number of threads may call `serve_one`.
+
+    Every act can be done again: after a crash, an error or a lost answer, the state says what to do. Creating
+    is begun only after the journal has it. Once begun, another job is made only when it is certain that the
+    first attempt made none: the server refused it, or has no job with the token after the time of doubt.
+    """
+
+    def __init__(
+        self,
+        service: JobService,
+        settings: SubmitSettings,
+        clock: Clock,
+        ledger: Ledger,
+        depot: Depot,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._service = service
+        self._settings = settings
+        self._clock = clock
+        self._ledger = ledger
+        self._depot = depot
+        self._overrides = overrides  # what the command line puts over job.json
+        self._desk = Desk(clock)
+        self.shelf = Shelf(service, clock)
+        self._lock = threading.Lock()  # guards all below
+        self._specs: dict[str, tuple[str, spec.JobSpec]] = {}  # drop -> fingerprint, what it asks for
+        self._doubts: dict[str, float] = {}  # drop -> when this process first looked for its job
+        self._tokens: dict[str, str | None] = {}  # job -> the token it was made with
+        self._acts: dict[State, Callable[[Drop], Event | None]] = {
+            State.CHECKING: self._check,
+            State.UPLOADING: self._upload,
+            State.CREATING: self._create,
+            State.IN_DOUBT: self._find,
+            State.SAVED: lambda _: machine.Released(),
+            State.SUBMITTING: self._submit,
+        }
+
+    def folder(self, drop: Drop) -> Path:
+        """Where it lies."""
+        return self._settings.folder / drop.folder
+
+    def wants(self, drop: Drop) -> bool:
+        """Whether there is something to do at it here."""
+        if not drop.here or drop.state not in self._acts or (drop.state is State.SAVED and drop.hold):
+            return False
+        return drop.state is not State.UPLOADING or self._depot.needs_a_desk(drop.id)
+
+    def wait_time(self, drops: Iterable[Drop]) -> float:
+        """Seconds until `serve_one` has something to do."""
+        return self._desk.wait_time(drop for drop in drops if self.wants(drop))
+
+    def serve_one(self, drops: Iterable[Drop]) -> bool:
+        """Do one act at one of ``drops``, whatever comes of it; tell whether there was one to do."""
+        drop = self._desk.take(drop for drop in drops if self.wants(drop))
+        if drop is None:
+            return False
+        try:
+            self.advance(self._ledger.drop(drop.id))
+        except (Overtaken, OutOfPlace):
+            self._desk.give_back(drop.id)  # something else happened to it first: it is looked at afresh
+        except StillInDoubt:
+            self._desk.put_off(drop.id)
+        except (RescaleFSError, OSError) as error:
+            asked = error.retry_after if isinstance(error, Throttled) else None
+            delay = self._desk.put_off(drop.id, asked)
+            self._ledger.say(drop.id, f"{error}, trying again in {delay:.0f} s", logged=True)
+        else:
+            self._desk.give_back(drop.id)
+        return True
+
+    def advance(self, drop: Drop) -> None:
+        """One act, one line in the journal, one transition: in that order."""
+        if not self.wants(drop):
+            return
+        event = self._acts[drop.state](drop)
+        if event is not None:
+            self._record(drop, event)
+
+    def _record(self, drop: Drop, event: Event) -> Drop:
+        """Record what came of an act on ``drop``, also when it was renamed or removed meanwhile."""
+        try:
+            return self._ledger.record(drop, event)
+        except Overtaken:
+            now = self._ledger.drop(drop.id)
+            if _basis(now) != _basis(drop):
+                raise
+            return self._record(now, event)
+
+    def _check(self, drop: Drop) -> Event:
+        outcome = self._examined(drop)
+        if not isinstance(outcome, spec.JobSpec):
+            return outcome
+        return machine.Accepted(
+            name=outcome.name,
+            files=len(outcome.parcels),
+            size=outcome.size,
+            warnings=outcome.warnings,
+            hold=outcome.hold,
+            estimate=outcome.estimate,
+        )
+
+    def _examined(self, drop: Drop) -> spec.JobSpec | Event:
+        """What the drop asks for, or what happens to it instead."""
+        try:
+            listing = look(self.folder(drop), self._settings.most_entries)
+            if listing.fingerprint != drop.fingerprint:
+                return machine.Changed()
+            outcome = examine(self.folder(drop), listing, self.shelf, self._settings, self._overrides)
+        except FolderTooLarge as error:
+            return machine.Refused((f"{error}; pack some of it, or drop less",))
+        except FileNotFoundError:  # job.json went away since
+            return machine.Changed()
+        if isinstance(outcome, spec.Rejection):
+            return machine.Refused(tuple(map(str, outcome.problems)))
+        if isinstance(outcome, spec.Awaited):
+            return machine.Missing(outcome.names)
+        with self._lock:
+            self._specs[drop.id] = (drop.fingerprint, outcome)
+        return outcome
+
+    def _upload(self, drop: Drop) -> Event | None:
+        batch = self._depot.result(drop.id)
+        if batch is None:
+            return self._begin_upload(drop)
+        self._depot.close(drop.id)
+        if batch.refused:
+            return machine.Refused(batch.refused)
+        wanted = self._wanted(drop)
+        listing = look(self.folder(drop), self._settings.most_entries)
+        if batch.changed or wanted is None or listing.fingerprint != drop.fingerprint:
+            return machine.Changed()
+        with self._lock:
+            self._specs.pop(drop.id, None)
+        ids = [each for each in batch.ids if each is not None]
+        definition = json.dumps(wanted.filled(ids, drop.id), ensure_ascii=False)
+        return machine.Uploaded(definition, batch.reused)
+
+    def _begin_upload(self, drop: Drop) -> Event | None:
+        wanted = self._wanted(drop)
+        if wanted is None:
+            outcome = self._examined(drop)
+            if not isinstance(outcome, spec.JobSpec):  # the catalogue changed since it was accepted
+                return outcome if isinstance(outcome, machine.Refused) else machine.Changed()
+            wanted = outcome
+        self._depot.open(drop.id, wanted.parcels, lambda: self.folder(self._ledger.drop(drop.id)))
+        self._ledger.show(drop, lambda: self._depot.progress(drop.id))
+        self._ledger.ring()
+        return None
+
+    def _wanted(self, drop: Drop) -> spec.JobSpec | None:
+        with self._lock:
+            kept = self._specs.get(drop.id)
+        return kept[1] if kept is not None and kept[0] == drop.fingerprint else None
+
+    def _create(self, drop: Drop) -> Event | None:
+        if drop.job_id is not None:
+            return self._discard(drop.job_id)
+        asked = self._ledger.record(drop, machine.CreateBegun())
+        try:
+            job = self._service.create_job(json.loads(drop.definition))
+        except InvalidRequest as error:
+            self._record(asked, machine.Refused(error.problems or (str(error),)))
+        except (Unauthenticated, Forbidden, Throttled) as error:
+            self._record(asked, machine.NotCreated(str(error)))
+            raise
+        else:
+            self._record(asked, machine.Created(job.id))
+        return None
+
+    def _discard(self, job_id: str) -> Event:
+        """A job was made for this drop, the server would not submit it, and a person mended the folder."""
+        try:
+            if self._service.statuses(job_id):
+                return machine.Submitted(self._clock.now(), by_us=False)
+            self._service.delete_job(job_id)
+        except NotFound:
+            log.debug("job %s is gone already", job_id)
+        return machine.Discarded(job_id)
+
+    def _find(self, drop: Drop) -> Event:
+        """Creating was asked for, and the answer never came: is there a job?"""
+        job_id = self._job_with(drop)
+        now = self._clock.monotonic()
+        with self._lock:
+            since = self._doubts.setdefault(drop.id, now)
+        if job_id is None and now - since < self._settings.doubt:
+            raise StillInDoubt
+        with self._lock:
+            self._doubts.pop(drop.id, None)
+        if job_id is None:
+            return machine.NotCreated("the server has none with this drop's token")
+        return machine.Created(job_id, found=True)
+
+    def _job_with(self, drop: Drop) -> str | None:
+        newest = self._service.newest_jobs(_NEWEST)
+        found = self._among(newest, drop)
+        if found is None and len(newest) >= _NEWEST:
+            found = self._among(self._service.jobs(), drop)
+        return found
+
+    def _among(self, jobs: Iterable[Job], drop: Drop) -> str | None:
+        name = json.loads(drop.definition)["name"].strip()
+        for job in jobs:
+            if job.name.strip() == name and self._token(job.id) == drop.id:
+                return job.id
+        return None
+
+    def _token(self, job_id: str) -> str | None:
+        """The token of a job never changes, so it is asked for once."""
+        with self._lock:
+            if job_id in self._tokens:
+                return self._tokens[job_id]
+        try:
+            token = self._service.job(job_id).env_vars.get(spec.TOKEN)
+        except NotFound:
+            token = None
+        with self._lock:
+            self._tokens[job_id] = token
+        return token
+
+    def _submit(self, drop: Drop) -> Event:
+        job_id = drop.job_id or ""
+        try:
+            statuses = self._service.statuses(job_id)
+            if not statuses:  # still saved: the server would answer 200 to more, and do nothing
+                self._service.submit_job(job_id)
+            return machine.Submitted(statuses[0].date if statuses else self._clock.now())
+        except InvalidRequest as error:
+            return machine.Refused(error.problems or (str(error),))
+        except NotFound:
+            return machine.Lost()
+
+
+def _basis(drop: Drop) -> tuple[object, ...]:
+    """What an act's result rests on."""
+    return (drop.state, drop.fingerprint, drop.job_id, drop.hold)
