@@ -1,0 +1,284 @@
+"""The commands that list, stop and delete, on an account in memory."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from rescalefs.cli.catalogue import cheapest_prices
+from rescalefs.cli.connection import Connection
+from rescalefs.cli.main import main
+from rescalefs.errors import NotFound
+from rescalefs.model import (
+    Analysis,
+    AnalysisVersion,
+    ComputePrice,
+    CoreType,
+    Job,
+    JobDetail,
+    JobStatus,
+    Project,
+)
+
+if TYPE_CHECKING:
+    from rescalefs.api import RescaleClient
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
+JOBS = (
+    Job("ccc", "wing 43", "Executing", NOON, "jane@example.com", "Started", "p1", ("openfoam",)),
+    Job("bbb", "wing 42", "Completed", NOON),
+    Job("aaa", "saved\tone"),
+)
+
+
+class FakeAccount:
+    """Three jobs and a small catalogue; remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.closed = False
+
+    def jobs(self, state: str | None = None) -> tuple[Job, ...]:
+        self.told.append(("jobs", state))
+        return tuple(job for job in JOBS if state is None or job.status.lower() == state)
+
+    def newest_jobs(self, count: int) -> tuple[Job, ...]:
+        self.told.append(("newest_jobs", count))
+        return JOBS[:count]
+
+    def job(self, job_id: str) -> JobDetail:
+        for job in JOBS:
+            if job.id == job_id:
+                return JobDetail(job, (), {}, 1, b"{}")
+        raise NotFound(f"GET jobs/{job_id}/: 404, Not found.")
+
+    def statuses(self, job_id: str) -> tuple[JobStatus, ...]:
+        return (JobStatus("Pending", NOON), JobStatus("Completed", NOON, "Completed successfully"))
+
+    def cluster_statuses(self, job_id: str) -> tuple[JobStatus, ...]:
+        return (JobStatus("Not Started", NOON),)
+
+    def stop_job(self, job_id: str) -> None:
+        self.told.append(("stop_job", job_id))
+
+    def delete_job(self, job_id: str, with_inputs: bool = False) -> None:
+        self.told.append(("delete_job", job_id, with_inputs))
+
+    def core_types(self) -> tuple[CoreType, ...]:
+        return (
+            CoreType("onyx", "Onyx", (18, 36), ("hpc",), 5000),
+            CoreType("granite", "Granite", (2, 4), ("general",), 2000),
+            CoreType("emerald", "Emerald", (1, 2), ("general",), 4000),
+            CoreType("slate", "Slate", (1,), ("general",)),
+            CoreType("marble", "Marble", (1,), ("general",), is_deprecated=True),
+        )
+
+    def prices(self) -> tuple[ComputePrice, ...]:
+        return (
+            ComputePrice("onyx", "on-demand", "linux", Decimal("0.20"), "USD"),
+            ComputePrice("granite", "pro-on-demand", "linux", Decimal("0.10"), "USD"),
+            ComputePrice("granite", "on-demand", "linux", Decimal("0.06"), "USD"),
+            ComputePrice("granite", "on-demand", "windows", Decimal("0.01"), "USD"),
+            ComputePrice("granite", "on-demand", "linux", Decimal("0.02"), "USD", is_active=False),
+            ComputePrice("granite", "low-priority", "linux", Decimal("0.03"), "USD"),
+            ComputePrice("emerald", "on-demand", "linux", Decimal("0.08"), "USD"),
+        )
+
+    def analyses(self) -> tuple[Analysis, ...]:
+        versions = (AnalysisVersion("v2306", "2306", ("onyx",)), AnalysisVersion("v2312", "2312"))
+        return (
+            Analysis("openfoam", "OpenFOAM", "OpenCFD", versions),
+            Analysis("miniconda", "Miniconda", "Anaconda", (AnalysisVersion("4.8.4"),)),
+        )
+
+    def projects(self) -> tuple[Project, ...]:
+        return (Project("p1", "Wings"), Project("p2", "Wheels"))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Shell:
+    """Runs our commands on a FakeAccount."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.account = FakeAccount()
+        self.profiles: list[str | None] = []
+        self.code: int | None = None
+        self.errors = ""
+
+    def __call__(self, *arguments: str) -> str:
+        """What a command prints in a pipe; its exit code and standard error are kept."""
+        self.code = main(arguments, Connection(self._open_client))
+        captured = self._capsys.readouterr()
+        self.errors = captured.err
+        return captured.out
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self(*arguments, "--json"))
+
+    def _open_client(self, profile: str | None) -> RescaleClient:
+        self.profiles.append(profile)
+        return cast("RescaleClient", self.account)
+
+
+@pytest.fixture
+def sh(capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capsys)
+
+
+def test_jobs_are_lines_of_id_status_time_and_name(sh: Shell) -> None:
+    assert sh("jobs") == (
+        "ccc\tExecuting\t2026-11-24T12:00:00Z\twing 43\n"
+        "bbb\tCompleted\t2026-11-24T12:00:00Z\twing 42\n"
+        "aaa\t\t\tsaved\ufffdone\n"
+    )
+    assert sh.code == 0
+
+
+def test_jobs_as_json_tell_more(sh: Shell) -> None:
+    assert sh.json("jobs")[0] == {
+        "id": "ccc",
+        "name": "wing 43",
+        "status": "Executing",
+        "cluster_status": "Started",
+        "inserted": "2026-11-24T12:00:00Z",
+        "owner": "jane@example.com",
+        "analyses": ["openfoam"],
+        "project": "p1",
+    }
+
+
+def test_a_limit_asks_for_no_more_than_that(sh: Shell) -> None:
+    assert [job["id"] for job in sh.json("jobs", "--limit", "2")] == ["ccc", "bbb"]
+    assert sh.account.told == [("newest_jobs", 2)]
+
+
+def test_a_state_is_asked_of_the_server_and_then_limited(sh: Shell) -> None:
+    assert [job["id"] for job in sh.json("jobs", "--state", "completed", "--limit", "5")] == ["bbb"]
+    assert sh.account.told == [("jobs", "completed")]
+
+
+def test_a_profile_reaches_the_client_which_is_closed_at_the_end(sh: Shell) -> None:
+    sh("projects", "--profile", "eu")
+    sh("projects")
+    assert sh.profiles == ["eu", None]
+    assert sh.account.closed
+
+
+def test_statuses_are_a_history(sh: Shell) -> None:
+    assert sh("statuses", "bbb") == (
+        "2026-11-24T12:00:00Z\tPending\t\n2026-11-24T12:00:00Z\tCompleted\tCompleted successfully\n"
+    )
+    assert sh.json("statuses", "bbb", "--cluster") == [
+        {"date": "2026-11-24T12:00:00Z", "status": "Not Started", "reason": None}
+    ]
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Types an answer to the next question."""
+
+    def type_in(text: str) -> None:
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+    return type_in
+
+
+def test_stop_asks_and_then_stops(sh: Shell, answer: Callable[[str], None]) -> None:
+    answer("y\n")
+    assert sh("stop", "ccc") == "job ccc has been told to stop\n"
+    assert "Stop job ccc, 'wing 43' (Executing)? [y/N]" in sh.errors
+    assert (sh.code, sh.account.told) == (0, [("stop_job", "ccc")])
+
+
+@pytest.mark.parametrize("command", [("stop", "ccc"), ("delete", "ccc")])
+def test_no_is_an_answer(sh: Shell, answer: Callable[[str], None], command: tuple[str, str]) -> None:
+    answer("n\n")
+    assert sh(*command) == ""
+    assert "job ccc is left as it is" in sh.errors
+    assert (sh.code, sh.account.told) == (1, [])
+
+
+def test_no_answer_is_no(sh: Shell, answer: Callable[[str], None]) -> None:
+    answer("")
+    sh("delete", "ccc")
+    assert "the question got no answer" in sh.errors
+    assert (sh.code, sh.account.told) == (1, [])
+
+
+def test_a_job_that_has_ended_cannot_be_stopped(sh: Shell) -> None:
+    sh("stop", "bbb", "--yes")
+    assert sh.errors == "rescalefs: job bbb cannot be stopped: it has ended already, as Completed\n"
+    assert (sh.code, sh.account.told) == (1, [])
+
+
+def test_delete_says_what_goes_for_ever(sh: Shell, answer: Callable[[str], None]) -> None:
+    answer("y\n")
+    assert sh("delete", "aaa", "--with-inputs") == "job aaa is deleted\n"
+    assert "Delete job aaa, 'saved\ufffdone' (saved), its outputs and its input files, for ever?" in sh.errors
+    assert sh.account.told == [("delete_job", "aaa", True)]
+
+
+def test_yes_does_not_ask_and_keeps_the_inputs(sh: Shell) -> None:
+    assert sh("delete", "bbb", "-y") == "job bbb is deleted\n"
+    assert (sh.errors, sh.account.told) == ("", [("delete_job", "bbb", False)])
+
+
+def test_a_job_that_is_not_there_is_exit_code_1(sh: Shell) -> None:
+    sh("delete", "zzz", "-y")
+    assert (sh.code, sh.errors) == (1, "rescalefs: GET jobs/zzz/: 404, Not found.\n")
+
+
+def test_the_price_of_a_core_type_is_the_lowest_active_on_demand_one_for_linux() -> None:
+    amounts = {code: price.amount for code, price in cheapest_prices(FakeAccount().prices()).items()}
+    assert amounts == {"onyx": Decimal("0.20"), "granite": Decimal("0.06"), "emerald": Decimal("0.08")}
+
+
+def test_core_types_keep_the_servers_order_without_what_is_deprecated(sh: Shell) -> None:
+    assert sh("coretypes").splitlines()[:2] == [
+        "onyx\t0.20\tUSD\t18,36\t5000\thpc\tOnyx",
+        "granite\t0.06\tUSD\t2,4\t2000\tgeneral\tGranite",
+    ]
+    assert [row["code"] for row in sh.json("coretypes")] == ["onyx", "granite", "emerald", "slate"]
+    assert "marble" in [row["code"] for row in sh.json("coretypes", "--all")]
+
+
+def test_the_cheapest_of_a_category_comes_first_and_what_has_no_price_last(sh: Shell) -> None:
+    rows = sh.json("coretypes", "--category", "general", "--sort", "price")
+    assert [(row["code"], row["price"]) for row in rows] == [
+        ("granite", 0.06),
+        ("emerald", 0.08),
+        ("slate", None),
+    ]
+
+
+def test_core_types_sort_by_code(sh: Shell) -> None:
+    assert [line.split("\t")[0] for line in sh("coretypes", "--sort", "code").splitlines()] == [
+        "emerald",
+        "granite",
+        "onyx",
+        "slate",
+    ]
+
+
+@pytest.mark.parametrize("word", ["FOAM", "opencfd"])
+def test_a_word_picks_software_by_code_name_or_vendor(sh: Shell, word: str) -> None:
+    assert sh("analyses", word) == "openfoam\tOpenFOAM\tOpenCFD\tv2306,v2312\n"
+
+
+def test_software_as_json_tells_where_each_version_runs(sh: Shell) -> None:
+    openfoam, _ = sh.json("analyses")
+    assert openfoam["versions"][0] == {"code": "v2306", "name": "2306", "core_types": ["onyx"]}
+
+
+def test_projects_are_lines_of_id_and_name(sh: Shell) -> None:
+    assert sh("projects") == "p1\tWings\np2\tWheels\n"
+    assert sh.json("projects")[1] == {"id": "p2", "name": "Wheels"}
