@@ -1,0 +1,11 @@
+"""Rescale over HTTP: one client, every error from `rescalefs.errors`, pages already joined.
+
+Does: time limits, retries with back-off, rate limits, redirects without the key, JSON to `rescalefs.model`.
+Promises: the API key appears in no log, no `repr`, no exception; a request that might create a job is never
+sent twice by itself. Does not know: caches, paths, mounts, drops.
+"""
+
+from rescalefs.api.client import RangeBody, RescaleClient, TailBody
+from rescalefs.api.settings import ApiSettings
+
+__all__ = ["ApiSettings", "RangeBody", "RescaleClient", "TailBody"]

@@ -1,0 +1,389 @@
+"""One method for each thing we ask of Rescale; pages already joined, answers already in our own nouns."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, BinaryIO, TypeVar
+from urllib.parse import parse_qs, quote, urlsplit
+
+import msgspec
+
+from rescalefs import model
+from rescalefs.api import wire
+from rescalefs.api.settings import ApiSettings
+from rescalefs.api.transport import Request, StreamedAnswer, Transport
+from rescalefs.clock import Clock
+from rescalefs.errors import ApiError, NotFound, UnexpectedAnswer, Unreachable
+from rescalefs.model import FileType, LiveFile, RemoteFile
+
+W = TypeVar("W")
+
+_PAGE_SIZE = 1000  # what we ask for; the length that comes is what counts
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+_NOT_SATISFIABLE = 416
+
+
+class RescaleClient:
+    """The account behind one API key. Thread-safe. Every method raises the tree of `ApiError`.
+
+    A job is created at most once per call: when the answer is lost, `create_job` raises, and it may exist.
+    """
+
+    def __init__(self, settings: ApiSettings, clock: Clock) -> None:
+        self._transport = Transport(settings, clock)
+        self._pages_at_once = settings.pages_at_once
+        self._lock = threading.Lock()  # guards _pool
+        self._pool: ThreadPoolExecutor | None = None
+        self.base_url = settings.base_url
+
+    def close(self) -> None:
+        """End what is under way, and close the connections."""
+        self._transport.close()
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+
+    # -- the account
+
+    def user(self) -> model.User:
+        """Whose key it is; raises `Unauthenticated` if it is nobody's."""
+        return wire.user(self._get("users/me/", wire.User))
+
+    def server_time(self) -> datetime | None:
+        """The server's clock, to the second, as its `Date` header tells; None if it doesn't."""
+        date = self._transport.request(Request("GET", "users/me/")).headers.get("date")
+        try:
+            return parsedate_to_datetime(date) if date else None
+        except ValueError:
+            return None
+
+    def projects(self) -> tuple[model.Project, ...]:
+        return tuple(map(wire.project, self._all("users/me/projects/", wire.Project)))
+
+    # -- the catalogue
+
+    def core_types(self) -> tuple[model.CoreType, ...]:
+        return tuple(map(wire.core_type, self._all("coretypes/", wire.CoreType)))
+
+    def prices(self) -> tuple[model.ComputePrice, ...]:
+        """Prices of all plans and operating systems, the inactive ones included."""
+        return tuple(map(wire.price, self._get("billing/computeprices/", list[wire.ComputePrice])))
+
+    def analyses(self) -> tuple[model.Analysis, ...]:
+        return tuple(map(wire.analysis, self._all("analyses/", wire.Analysis)))
+
+    # -- jobs
+
+    def jobs(self, state: str | None = None) -> tuple[model.Job, ...]:
+        """All jobs, newest first; with ``state`` those the server counts as such, e.g. `completed`."""
+        found = map(wire.job, self._all("jobs/", wire.JobSummary, {"state": state} if state else {}))
+        return tuple(
+            sorted(found, key=lambda job: job.inserted.timestamp() if job.inserted else 0.0, reverse=True)
+        )
+
+    def newest_jobs(self, count: int) -> tuple[model.Job, ...]:
+        """The newest jobs, in one request: at most ``count``, fewer where the server's pages are shorter."""
+        # v2 lists the newest first (guess); v3 takes `ordering`, and who doesn't know it ignores it.
+        params: dict[str, str | int] = {"page": 1, "page_size": count, "ordering": "-dateInserted"}
+        page = self._get("jobs/", wire.Page[wire.JobSummary], params)
+        return tuple(map(wire.job, page.results[:count]))
+
+    def job(self, job_id: str) -> model.JobDetail:
+        request = Request("GET", _path("jobs", job_id))
+        return wire.job_detail(self._transport.request(request).content, str(request))
+
+    def create_job(self, definition: Mapping[str, Any]) -> model.Job:
+        """Save a job; it does not run yet. Never sent twice. Raises `InvalidRequest` with what is wrong."""
+        return wire.job(self._send("POST", "jobs/", wire.JobDocument, definition))
+
+    def update_job(self, job_id: str, changes: Mapping[str, Any]) -> model.JobDetail:
+        """Change a saved job. On one that has run, the server answers 200 and does nothing."""
+        request = Request("PATCH", _path("jobs", job_id), body=_json(changes), headers=_IS_JSON)
+        return wire.job_detail(self._transport.request(request).content, str(request))
+
+    def submit_job(self, job_id: str) -> None:
+        """Start a saved job. On one that has left its saved state, the server answers 200 and does nothing.
+
+        So it is safe to repeat.
+        """
+        self._transport.request(Request("POST", _path("jobs", job_id, "submit")))
+
+    def stop_job(self, job_id: str) -> None:
+        """Ask for the job to be stopped; it takes a while until it has."""
+        self._transport.request(Request("POST", _path("jobs", job_id, "stop")))
+
+    def delete_job(self, job_id: str, with_inputs: bool = False) -> None:
+        """Delete a job that is not running; ``with_inputs``: its input files as well."""
+        params = {"deleteInputFiles": "true"} if with_inputs else None
+        self._transport.request(Request("DELETE", _path("jobs", job_id), params=params))
+
+    def statuses(self, job_id: str) -> tuple[model.JobStatus, ...]:
+        """The job's history, oldest first."""
+        return self._history(_path("jobs", job_id, "statuses"))
+
+    def cluster_statuses(self, job_id: str) -> tuple[model.JobStatus, ...]:
+        """The cluster's history, oldest first."""
+        return self._history(_path("jobs", job_id, "cluster_statuses"))
+
+    def output_files(self, job_id: str, search: str | None = None) -> tuple[RemoteFile, ...]:
+        """The outputs of all runs, those that are deleted left out; ``search``: a part of their names."""
+        params = {"search": search} if search else {}
+        return wire.files(self._all(_path("jobs", job_id, "files"), wire.File, params))
+
+    # -- runs
+
+    def runs(self, job_id: str) -> tuple[model.Run, ...]:
+        return tuple(map(wire.run, self._all(_path("jobs", job_id, "runs"), wire.Run)))
+
+    def run_files(self, job_id: str, run_id: str) -> tuple[RemoteFile, ...]:
+        """The outputs of one run, once it has completed."""
+        return wire.files(self._all(_path("jobs", job_id, "runs", run_id, "files"), wire.File))
+
+    def directory_contents(self, job_id: str, run_id: str) -> tuple[str, ...]:
+        """The paths in a run's working directory; only while it runs, else `ApiError`."""
+        path = _path("jobs", job_id, "runs", run_id, "directory-contents")
+        return tuple(entry.path for entry in self._get(path, list[wire.DirectoryEntry]))
+
+    def tail(self, job_id: str, run_id: str, path: str, lines: int) -> tuple[str, ...]:
+        """The last lines of a file in a run's working directory, without line ends; only while it runs."""
+        where = _tail_path(LiveFile(job_id, run_id, path))
+        return tuple(self._get(where, wire.Lines, {"lines": lines}).lines)
+
+    @contextmanager
+    def open_tail(self, file: LiveFile, start: int) -> Iterator[TailBody]:
+        """The bytes of a live file from ``start`` on, or from 0 where the server ignores Range on `tail/`."""
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        request = Request("GET", _tail_path(file), headers=headers, accept=frozenset({_NOT_SATISFIABLE}))
+        with self._transport.stream(request) as answer:
+            yield TailBody(answer, start)
+
+    # -- files
+
+    def file(self, file_id: str) -> RemoteFile:
+        return wire.file(self._get(_path("files", file_id), wire.File))
+
+    def lines(self, file_id: str) -> tuple[str, ...]:
+        """The lines of a text file, line ends kept."""
+        return tuple(self._get(_path("files", file_id, "lines"), wire.Lines).lines)
+
+    def delete_file(self, file_id: str) -> None:
+        self._transport.request(Request("DELETE", _path("files", file_id)))
+
+    def upload(
+        self,
+        name: str,
+        content: BinaryIO,
+        size: int,
+        type_id: int = FileType.INPUT,
+        progress: Callable[[int], None] | None = None,
+    ) -> RemoteFile:
+        """Send ``size`` bytes of ``content`` in constant memory; ``progress`` hears how many went out so far.
+
+        Sent once: who tries again opens the content anew, and may leave a file without a job behind.
+        """
+        # The form field is a guess; the documentation of 2016 passes the type in the part's own headers.
+        fields = {"type_id": str(int(type_id))}
+        answer = self._transport.upload("files/contents/", name, content, size, fields, progress or _nobody)
+        return wire.file(wire.decode(answer.content, wire.File, "POST files/contents/"))
+
+    @contextmanager
+    def open_range(self, file: RemoteFile, start: int, stop: int) -> Iterator[RangeBody]:
+        """Ask for ``[start, stop)`` of a file; leaving early abandons the rest.
+
+        Only what has not begun is retried: the reader resumes at the byte where a transfer broke.
+        """
+        request = Request(
+            "GET",
+            _path("files", file.id, "contents"),
+            headers={"Range": f"bytes={start}-{stop - 1}"},
+            accept=frozenset({_NOT_SATISFIABLE}),
+        )
+        with self._transport.stream(request) as answer:
+            yield RangeBody(answer, start, stop)
+
+    # -- asking
+
+    def _get(self, path: str, kind: type[W], params: Mapping[str, str | int] | None = None) -> W:
+        request = Request("GET", path, params=params)
+        return wire.decode(self._transport.request(request).content, kind, str(request))
+
+    def _send(self, method: str, path: str, kind: type[W], body: Mapping[str, Any]) -> W:
+        request = Request(method, path, body=_json(body), headers=_IS_JSON, repeatable=False)
+        return wire.decode(self._transport.request(request).content, kind, str(request))
+
+    def _history(self, path: str) -> tuple[model.JobStatus, ...]:
+        return wire.statuses(self._all(path, wire.StatusEntry), f"GET {path}")
+
+    def _all(self, path: str, kind: type[W], params: Mapping[str, str | int] | None = None) -> list[W]:
+        """All items of a list, each once. One that changed while its pages came in is asked for once more."""
+        for _ in range(2):
+            count, items = self._joined(path, kind, params or {})
+            unique = list({getattr(item, "id", None) or item: item for item in items}.values())
+            if count is None or len(unique) == count:
+                break
+        return unique
+
+    def _joined(
+        self, path: str, kind: type[W], params: Mapping[str, str | int]
+    ) -> tuple[int | None, list[W]]:
+        """The pages of a list, one after the other, and the number of items the server says there are."""
+
+        def page(number: int) -> wire.Page[W]:
+            asked = {**params, "page": number, "page_size": _PAGE_SIZE}
+            try:
+                return self._get(path, wire.Page[kind], asked)  # type: ignore[valid-type]
+            except NotFound:
+                if number == 1:
+                    raise
+                return wire.Page(results=[])  # the list has become shorter
+
+        first = page(1)
+        items = list(first.results)
+        if first.count is None:
+            following = first
+            while (number := _page_number(following.next)) is not None:
+                following = page(number)
+                items += following.results
+            return None, items
+        last = -(-first.count // len(first.results)) if first.results else 1
+        for each in self._in_parallel(page, range(2, last + 1)):
+            items += each.results
+        return first.count, items
+
+    def _in_parallel(self, act: Callable[[int], W], numbers: range) -> Iterator[W]:
+        """The results in order. The first error ends it, and what has not begun is left."""
+        if len(numbers) < 2:
+            yield from map(act, numbers)
+            return
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._pages_at_once, "rescalefs-pages")
+            pool = self._pool
+        futures = [pool.submit(act, number) for number in numbers]
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+class RangeBody:
+    """The bytes ``[start, stop)`` of a file as they arrive, whatever the server made of the Range header.
+
+    A 206 must be for what was asked; of a 200, what comes before is skipped and what comes after is cut.
+    """
+
+    def __init__(self, answer: StreamedAnswer, start: int, stop: int) -> None:
+        self._answer = answer
+        self._skip = 0
+        self.start = start
+        self.total: int | None = None  # the size of the file, as this answer tells it
+        if answer.status == _NOT_SATISFIABLE:
+            self.total = _content_range(answer)[2]
+            self.stop = start
+        elif answer.status == 206:
+            first, end, self.total = _content_range(answer)
+            expected = stop if self.total is None else min(stop, self.total)
+            if first != start or end != expected:
+                told = answer.headers.get("content-range")
+                raise UnexpectedAnswer(
+                    f"asked for bytes {start} to {stop - 1} of a file, the server sends {told!r}"
+                )
+            self.stop = end
+        else:
+            self.total = _length(answer)
+            self._skip = start
+            self.stop = stop if self.total is None else max(start, min(stop, self.total))
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Chunks in order. Raises `Unreachable` or `TimedOut` where the transfer breaks or ends short."""
+        left = self.stop - self.start
+        if not left:
+            return
+        skip = self._skip
+        for chunk in self._answer:
+            if skip >= len(chunk):
+                skip -= len(chunk)
+                continue
+            piece = chunk[skip : skip + left] if skip or len(chunk) > left else chunk
+            skip = 0
+            left -= len(piece)
+            yield piece
+            if not left:
+                return
+        raise Unreachable(f"the transfer ended {left} bytes early")
+
+
+class TailBody:
+    """The bytes of a live file from `start` on; where the server ignored the range, `start` is 0."""
+
+    def __init__(self, answer: StreamedAnswer, asked: int) -> None:
+        self._answer = answer
+        self.start = asked if answer.status in (206, _NOT_SATISFIABLE) else 0
+        self.total: int | None = None
+        if answer.status in (206, _NOT_SATISFIABLE):
+            first, _, self.total = _content_range(answer)
+            if answer.status == 206 and first != asked:
+                raise UnexpectedAnswer(
+                    f"asked for the bytes from {asked} on, the server sends them from {first} on"
+                )
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(()) if self._answer.status == _NOT_SATISFIABLE else iter(self._answer)
+
+
+def _content_range(answer: StreamedAnswer) -> tuple[int, int, int | None]:
+    """First byte, end (exclusive) and total size; (0, 0, total) for `bytes */total`."""
+    told = answer.headers.get("content-range", "")
+    found = _CONTENT_RANGE.fullmatch(told.strip())
+    if found is None:
+        if answer.status == _NOT_SATISFIABLE:
+            return 0, 0, None
+        raise UnexpectedAnswer(f"the server answers 206 with Content-Range {told!r}")
+    first, last, total = found.groups()
+    end = int(last) + 1 if last else 0
+    return int(first or 0), end, None if total == "*" else int(total)
+
+
+def _length(answer: StreamedAnswer) -> int | None:
+    told = answer.headers.get("content-length", "")
+    return int(told) if told.isdecimal() else None
+
+
+def _page_number(url: str | None) -> int | None:
+    """The `page` of a list's `next`; only the number is taken, so no answer can send us to another server."""
+    numbers = parse_qs(urlsplit(url or "").query).get("page", [""])
+    return int(numbers[0]) if numbers[0].isdecimal() else None
+
+
+def _path(*parts: str) -> str:
+    """Parts to a path with the slash at its end; names from outside can't add parts of their own."""
+    return "/".join(quote(part, safe="") for part in parts) + "/"
+
+
+def _tail_path(file: LiveFile) -> str:
+    return (
+        _path("jobs", file.job_id, "runs", file.run_id, "tail") + quote(file.path.strip("/"), safe="/") + "/"
+    )
+
+
+_IS_JSON = {"Content-Type": "application/json"}
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(document)
+    except (TypeError, msgspec.MsgspecError) as error:
+        raise ApiError(f"this can't be sent as JSON: {error}") from error
+
+
+def _nobody(_: int) -> None:
+    """Hears the progress that nobody asked for."""

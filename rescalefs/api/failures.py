@@ -1,0 +1,96 @@
+"""What a failed attempt means: statuses and library errors become ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import requests
+import urllib3
+
+from rescalefs.api.retry import Failure
+from rescalefs.errors import (
+    ApiError,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    ServerFailed,
+    Throttled,
+    TimedOut,
+    Unauthenticated,
+    UnexpectedAnswer,
+    Unreachable,
+)
+
+# What requests and urllib3 raise while they send and receive; some of it is urllib3's own, some the socket's.
+BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+
+
+class AttemptFailed(Exception):
+    """Carries a `Failure` to where retries are decided."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure.error))
+        self.failure = failure
+
+
+def error_for(status: int, what: str, said: tuple[str, ...], retry_after: float | None) -> ApiError:
+    message = f"{what}: {status}" + (f", {'; '.join(said)}" if said else "")
+    if status == 401:
+        return Unauthenticated(f"{message}. Check the API key with `rescalefs login`")
+    if status == 403:
+        return Forbidden(message)
+    if status == 404:
+        return NotFound(message)
+    if status == 429:
+        return Throttled(message, retry_after)
+    if status >= 500 or status == 408:
+        return ServerFailed(message)
+    if status >= 400:
+        return InvalidRequest(message, said)
+    return UnexpectedAnswer(message)
+
+
+def failure_of(error: Exception, what: str) -> Failure:
+    """What a library's error means. Their texts are not passed on whole: they name memory addresses."""
+    if isinstance(error, requests.exceptions.SSLError):
+        reason = f"{what}: no secure connection ({_innermost(error)}). Check the address and the CA bundle"
+        return Failure(Unreachable(reason), passing=False, acted=False)
+    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader)):
+        return Failure(UnexpectedAnswer(f"{what}: {_innermost(error)}"), passing=False, acted=False)
+    if _is_before_sending(error):
+        return Failure(
+            Unreachable(f"{what}: the server is not reached ({_innermost(error)})"), passing=True, acted=False
+        )
+    if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
+        return Failure(TimedOut(f"{what}: no answer within the time limit"), passing=True, acted=True)
+    return Failure(
+        Unreachable(f"{what}: the connection broke ({_innermost(error)})"), passing=True, acted=True
+    )
+
+
+def _is_before_sending(error: Exception) -> bool:
+    """Whether it failed while connecting, so that the server can't have acted."""
+    if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError)):
+        return True
+    return any(isinstance(each, urllib3.exceptions.NewConnectionError) for each in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it was made of, outermost first: causes, contexts, and the `reason` of urllib3's."""
+    seen: set[int] = set()
+    queue = [error]
+    while queue:
+        each = queue.pop(0)
+        if isinstance(each, BaseException) and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            queue += [getattr(each, "reason", None), each.__cause__, each.__context__]
+            queue += [arg for arg in each.args if isinstance(arg, BaseException)]
+
+
+def _innermost(error: Exception) -> str:
+    """The most telling text: that of the operating system or of TLS, if there is one."""
+    for each in _causes(error):
+        if isinstance(each, OSError) and not isinstance(each, requests.RequestException) and each.strerror:
+            return each.strerror
+    return type(error).__name__

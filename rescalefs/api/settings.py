@@ -1,0 +1,50 @@
+"""Where the server is, whose key is used, and how long to wait."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from rescalefs.errors import BadSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """What the client needs to know. All times in seconds."""
+
+    base_url: str  # without /api/v2
+    api_key: str = field(repr=False)
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0  # between two bytes of an answer
+    patience: float = 120.0  # for one call with all its retries
+    pages_at_once: int = 8
+
+    def __post_init__(self) -> None:
+        if not is_safe_url(self.base_url):
+            raise BadSettings(
+                f"the API address {self.base_url!r} is not safe: a key may only travel over https. "
+                "Use an address such as https://platform.rescale.com (http works for the loopback alone)"
+            )
+        if not self.api_key.isprintable() or any(each.isspace() for each in self.api_key):
+            raise BadSettings(
+                "the API key holds blanks or control characters. Copy it again from your profile page"
+            )
+
+
+def is_safe_url(url: str) -> bool:
+    """Whether a key may be sent there: https, or http to this very machine."""
+    parts = urlsplit(url)
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` can only be this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,294 @@
+"""HTTP to one server: time limits, turns, retries, redirects; only errors of ours come out."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, TypeVar
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import tenacity
+from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
+
+from rescalefs.api.complaints import complaints
+from rescalefs.api.failures import BROKEN, AttemptFailed, error_for, failure_of
+from rescalefs.api.limits import Limits, scope_of
+from rescalefs.api.retry import RETRIED_STATUSES, Failure, parse_retry_after, wait_before_next
+from rescalefs.api.sessions import CHUNK, KeyAuth, Sessions, no_auth
+from rescalefs.api.settings import ApiSettings, is_safe_url
+from rescalefs.clock import Clock
+from rescalefs.errors import ApiError, Throttled, UnexpectedAnswer, Unreachable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_REDIRECTS = 5
+_UPLOAD_ANSWER = 600.0  # seconds; the server stores the whole file before it answers
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, as often as it is sent."""
+
+    method: str
+    path: str  # below /api/v2/, with the slash at its end that the documentation demands
+    params: Mapping[str, str | int] | None = None
+    headers: Mapping[str, str] | None = None
+    body: Any = None
+    repeatable: bool = True  # may be sent again though the server may have acted on it
+    accept: frozenset[int] = frozenset()  # statuses besides 2xx that the caller understands
+    read_timeout: float | None = None  # seconds; None: the settings'
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A successful answer, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class StreamedAnswer:
+    """A successful answer whose bytes are read as they arrive."""
+
+    def __init__(self, response: requests.Response, request: Request) -> None:
+        self._response = response
+        self._request = request
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Chunks of at most `CHUNK` bytes. Raises `Unreachable` or `TimedOut` where the transfer breaks."""
+        try:
+            yield from self._response.iter_content(CHUNK)
+        except BROKEN as error:
+            raise failure_of(error, str(self._request)).error from error
+
+
+class Transport:
+    """Sends requests below ``<base url>/api/v2/``. Thread-safe; every call ends within the set limits."""
+
+    def __init__(self, settings: ApiSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._base = settings.base_url.rstrip("/") + "/api/v2/"
+        self._limits = Limits()
+        self._sessions = Sessions()
+        self._stopping = threading.Event()
+        self._down = False  # the last word from the network was that there is no server; a hint, so unguarded
+
+    def __repr__(self) -> str:
+        return f"Transport({self._base})"
+
+    def request(self, request: Request) -> Answer:
+        """Send it and read the answer; retry within the settings' patience. Raises the tree of `ApiError`."""
+
+        def once() -> Answer:
+            with self._opened(request) as response:
+                try:
+                    return Answer(response.status_code, response.headers, response.content)
+                except BROKEN as error:
+                    raise AttemptFailed(failure_of(error, str(request))) from error
+
+        return self._persistently(request, once)
+
+    @contextmanager
+    def stream(self, request: Request) -> Iterator[StreamedAnswer]:
+        """Send it and give the answer's bytes as they arrive. Its head is waited for and retried as in
+        `request`; what breaks after that is raised to whoever reads."""
+        with ExitStack() as opened:
+            response = self._persistently(request, lambda: opened.enter_context(self._opened(request)))
+            yield StreamedAnswer(response, request)
+
+    def upload(
+        self,
+        path: str,
+        name: str,
+        content: BinaryIO,
+        size: int,
+        fields: Mapping[str, str],
+        progress: Callable[[int], None],
+    ) -> Answer:
+        """POST ``content`` as the form's part `file`, in constant memory. Once: it can't be read twice."""
+        encoder = MultipartEncoder(
+            {**fields, "file": (name, _Sized(content, size), "application/octet-stream")}
+        )
+        overhead = encoder.len - size  # the form's own lines; nearly all of them come before the file
+
+        def sent(monitor: MultipartEncoderMonitor) -> None:
+            progress(max(0, min(size, monitor.bytes_read - overhead)))
+
+        form = MultipartEncoderMonitor(encoder, sent)
+        headers = {"Content-Type": form.content_type}
+        request = Request(
+            "POST", path, headers=headers, body=form, repeatable=False, read_timeout=_UPLOAD_ANSWER
+        )
+        try:
+            with self._opened(request) as response:
+                return Answer(response.status_code, response.headers, response.content)
+        except AttemptFailed as failed:
+            raise failed.failure.error from failed
+        except BROKEN as error:
+            raise failure_of(error, str(request)).error from error
+
+    def close(self) -> None:
+        """End every wait, and close the connections."""
+        self._stopping.set()
+        self._sessions.close()
+
+    # -- retries
+
+    def _persistently(self, request: Request, once: Callable[[], T]) -> T:
+        began = self._clock.monotonic()
+        waits = [0.0]
+
+        def may_repeat(state: tenacity.RetryCallState) -> bool:
+            error = state.outcome.exception() if state.outcome else None
+            if not isinstance(error, AttemptFailed) or self._stopping.is_set():
+                return False
+            wait = wait_before_next(
+                error.failure,
+                failed=state.attempt_number,
+                elapsed=self._clock.monotonic() - began,
+                patience=self._patience(error.failure.error),
+                repeatable=request.repeatable,
+                jitter=random.random(),
+            )
+            waits.append(wait or 0.0)
+            return wait is not None
+
+        def tell(state: tenacity.RetryCallState) -> None:
+            level = logging.DEBUG if state.attempt_number < 3 else logging.WARNING
+            error = state.outcome.exception() if state.outcome else None
+            log.log(
+                level, "%s; asking again in %.1f s (attempt %d)", error, waits[-1], state.attempt_number + 1
+            )
+
+        def sleep(seconds: float) -> None:
+            self._clock.wait(self._stopping, seconds)
+
+        retrying = tenacity.Retrying(
+            retry=may_repeat, wait=lambda _: waits[-1], sleep=sleep, before_sleep=tell
+        )
+        try:
+            answer: T = retrying(once)
+        except AttemptFailed as failed:
+            self._heard(isinstance(failed.failure.error, Unreachable))
+            raise failed.failure.error from failed
+        self._heard(False)
+        return answer
+
+    def _patience(self, error: ApiError) -> float:
+        """While the server is known to be gone, one attempt has to do: else each `ls` waits for minutes."""
+        return 0.0 if self._down and isinstance(error, Unreachable) else self._settings.patience
+
+    def _heard(self, gone: bool) -> None:
+        if self._down != gone and not self._stopping.is_set():
+            self._down = gone
+            log.warning("%s is %s", self._base, "not reached" if gone else "reached again")
+
+    # -- one attempt; failures are raised as AttemptFailed
+
+    @contextmanager
+    def _opened(self, request: Request) -> Iterator[requests.Response]:
+        """Wait for our turn, send, and check the answer's status. Its body has not been read."""
+        scope = scope_of(request.method, request.path)
+        self._wait_for_turn(request, scope)
+        # A kept connection may just have been closed by the server, and then nobody could tell whether
+        # what must not be sent twice has arrived: so that goes out on a fresh one.
+        with self._sessions.lent(fresh=not request.repeatable) as session:
+            response = self._send(session, request)
+            try:
+                self._check(response, request, scope)
+                yield response
+            finally:
+                response.close()  # closes the connection, too, if the body was not read to its end
+
+    def _wait_for_turn(self, request: Request, scope: str) -> None:
+        began = self._clock.monotonic()
+        while (wait := self._limits.take(scope, self._clock.monotonic())) > 0:
+            if self._clock.monotonic() - began + wait > self._settings.patience:
+                error = Throttled(
+                    f"{request}: the requests of this hour are used up; again in {wait:.0f} s", wait
+                )
+                raise AttemptFailed(Failure(error, passing=False, acted=False))
+            if self._clock.wait(self._stopping, wait):
+                stopping = Unreachable(f"{request}: rescalefs is stopping")
+                raise AttemptFailed(Failure(stopping, passing=False, acted=False))
+
+    def _send(self, session: requests.Session, request: Request) -> requests.Response:
+        """Send, and follow redirects by hand: the key goes to our server only, and nothing to plain http."""
+        url, params = self._base + request.path, request.params
+        home = urlsplit(url)[:2]
+        for _ in range(_REDIRECTS + 1):
+            try:
+                response = session.request(
+                    request.method,
+                    url,
+                    params=params,
+                    headers=request.headers,
+                    data=request.body,
+                    auth=KeyAuth(self._settings.api_key) if urlsplit(url)[:2] == home else no_auth,
+                    timeout=(
+                        self._settings.connect_timeout,
+                        request.read_timeout or self._settings.read_timeout,
+                    ),
+                    allow_redirects=False,
+                    stream=True,
+                )
+            except BROKEN as error:
+                raise AttemptFailed(failure_of(error, str(request))) from error
+            if not response.is_redirect or request.method != "GET":
+                return response
+            url, params = urljoin(url, response.headers["location"]), None
+            response.close()
+            if not is_safe_url(url):
+                raise _unexpected(f"{request}: the server redirects to {url[:100]!r}, which is not https")
+        raise _unexpected(f"{request}: more than {_REDIRECTS} redirects")
+
+    def _check(self, response: requests.Response, request: Request, scope: str) -> None:
+        """Raise what the status stands for."""
+        status = response.status_code
+        if 200 <= status < 300 or status in request.accept:
+            return
+        retry_after = parse_retry_after(response.headers.get("retry-after"), self._clock.now())
+        try:
+            lines = complaints(response.content, response.headers.get("content-type", ""))
+        except BROKEN:
+            lines = ()
+        said = tuple(line.replace(self._settings.api_key, "<key>") for line in lines)
+        if status == 429:
+            self._limits.close(scope, self._clock.monotonic() + (retry_after or 0.0))
+        error = error_for(status, str(request), said, retry_after)
+        passing, acted = status in RETRIED_STATUSES, status != 429
+        raise AttemptFailed(Failure(error, passing, acted, retry_after))
+
+
+def _unexpected(message: str) -> AttemptFailed:
+    return AttemptFailed(Failure(UnexpectedAnswer(message), passing=False, acted=True))
+
+
+class _Sized:
+    """A stream of known size, in the form that the multipart encoder reads: ``len`` is what is left of it."""
+
+    def __init__(self, content: BinaryIO, size: int) -> None:
+        self._content = content
+        self.len = size
+
+    def read(self, count: int = -1) -> bytes:
+        wanted = self.len if count < 0 else min(count, self.len)
+        piece = self._content.read(wanted)
+        if wanted and not piece:
+            raise OSError(f"the file ended {self.len} bytes early while it was sent")
+        self.len -= len(piece)
+        return piece
