@@ -1,0 +1,319 @@
+"""The only importer of diskcache: blocks on disk, free to forget.
+
+A cache may fail; a read may not fail because of it. So nothing here raises for what a disk or an index does:
+what cannot be read is absent, what cannot be kept is not kept, and the log says so now and then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import diskcache
+
+from rescalefs.clock import Clock
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_REST = 30.0  # seconds for which a disk that failed is left alone
+_PATIENCE = 1.0  # seconds to wait for other processes that write to the index
+_RECORDS_LIMIT = 256 << 20  # digests of verified files: 256 KiB for each GiB of them
+_MODE_FILE = 2  # diskcache's mode for bytes in a file of their own
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUsage:
+    """How full the cache is, in bytes, as of its last change by this process."""
+
+    used: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Spooled:
+    """A value that is already on disk, or in memory, behind a descriptor."""
+
+    fd: int
+    size: int
+
+
+class _SpoolDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache ships no types
+    """Takes files over by giving them a name, and hands out descriptors.
+
+    A block is written as it arrives, into a file without a name; to store it costs a link, and a kill -9 at
+    any moment before leaves nothing behind. diskcache itself would copy it, and line by line.
+    """
+
+    def store(self, value: Any, read: bool, key: Any = diskcache.UNKNOWN) -> Any:
+        if not isinstance(value, _Spooled):
+            return super().store(value, read, key=key)
+        name, path = self.filename(key, value)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # Given a directory descriptor, though an absolute path needs none, or Python would call link(),
+            # which does not follow the symbolic link that /proc/self/fd/N is.
+            os.link(f"/proc/self/fd/{value.fd}", path, src_dir_fd=value.fd, follow_symlinks=True)
+        except OSError as error:
+            # In memory, on a file system without O_TMPFILE, or stored before and evicted since.
+            if error.errno not in (errno.EXDEV, errno.ENOENT, errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            _copy(value.fd, path)
+        return value.size, _MODE_FILE, name, None
+
+    def fetch(self, mode: int, filename: str, value: Any, read: bool) -> int:  # noqa: ARG002
+        """A descriptor; never a pickle, whatever a damaged index says."""
+        if mode != _MODE_FILE or not read:
+            raise OSError(errno.EIO, "the index is damaged")
+        return os.open(Path(self._directory) / filename, os.O_RDONLY | os.O_CLOEXEC)
+
+
+class BlockStore:
+    """Keeps values of some bytes under `str` keys, within a limit, the least recently used going first.
+
+    Survives restarts and kill -9: what is there under a key is there in full, or not at all. Shared by any
+    number of processes. Only `spool` and `usage` may be called by several threads; all else belongs to one,
+    because an index connection belongs to a thread, and FUSE's threads don't live long enough to have one.
+    """
+
+    def __init__(self, folder: Path, limit: int, clock: Clock) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._clock = clock
+        self._blocks: Any = None
+        self._records: Any = None
+        self._rest_until = 0.0  # the whole store
+        self._full_until = 0.0  # only storing
+        self._damaged = False  # the index failed in a way that no waiting mends
+        self._warned = threading.Event()  # set while the log need not be told again
+        self.usage = CacheUsage(0, limit)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether blocks can be stored just now."""
+        now = self._clock.monotonic()
+        return now >= self._full_until and now >= self._rest_until
+
+    def open(self) -> None:
+        """Open the index, or make it; one that is damaged is thrown away with all that it names."""
+        self._attempt("open the cache", self._open, None)
+
+    def close(self) -> None:
+        """Let go of the index."""
+        for cache in (self._blocks, self._records):
+            if cache is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    cache.close()
+        self._blocks = self._records = None
+
+    def spool(self) -> tuple[int, bool]:
+        """A descriptor for bytes to come, and whether they lie in memory because the disk won't have them."""
+        if self.keeps:
+            try:
+                flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
+                return os.open(self._folder / "blocks", flags, 0o600), False
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT):
+                    self.disk_failed("spool a block", error)
+        return memory_spool(), True
+
+    def get(self, key: str) -> int | None:
+        """A descriptor of the value, which the caller closes; it counts as used now."""
+
+        def get() -> int | None:
+            fd: int | None = self._blocks.get(key, read=True)
+            return fd
+
+        return self._attempt("look a block up", get, None)
+
+    def put(self, key: str, group: str, fd: int) -> bool:
+        """Keep what is behind the descriptor, which stays the caller's; tell whether it worked."""
+        if self._clock.monotonic() < self._full_until:
+            return False
+
+        def put() -> bool:
+            self._blocks.set(key, _Spooled(fd, os.fstat(fd).st_size), read=True, tag=group)
+            self._make_room()
+            self._warned.clear()
+            return True
+
+        return self._attempt("store a block", put, False)
+
+    def touch(self, key: str) -> None:
+        """The value was used."""
+        fd = self.get(key)
+        if fd is not None:
+            os.close(fd)
+
+    def drop(self, key: str) -> None:
+        """Forget a value."""
+        self._attempt("drop a block", lambda: self._blocks.delete(key), None)
+
+    def drop_group(self, group: str, record: str) -> None:
+        """Forget all values of a group, and a record."""
+
+        def drop() -> None:
+            self._records.delete(record)
+            self._blocks.evict(group)
+
+        self._attempt("drop a file", drop, None)
+
+    def record(self, key: str) -> bytes | None:
+        """The bytes saved for a key, as they come from the disk: unchecked."""
+
+        def read() -> bytes | None:
+            fd = self._records.get(key, read=True)
+            if fd is None:
+                return None
+            with os.fdopen(fd, "rb") as file:
+                return file.read()
+
+        return self._attempt("read a record", read, None)
+
+    def save_record(self, key: str, record: bytes) -> None:
+        """Save bytes for a key. Records have room of their own: they outlive the blocks they speak of."""
+
+        def save() -> None:
+            fd = memory_spool()
+            try:
+                write_fully(fd, memoryview(record), 0)
+                self._records.set(key, _Spooled(fd, len(record)), read=True)
+            finally:
+                os.close(fd)
+
+        self._attempt("save a record", save, None)
+
+    def recorded(self) -> set[str]:
+        """The keys that have a record."""
+        return self._attempt("list records", lambda: set(self._records.iterkeys()), set())
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+        def clear() -> None:
+            self._blocks.clear()
+            self._records.clear()
+            self._measure()
+
+        self._attempt("clear the cache", clear, None)
+
+    def disk_failed(self, doing: str, error: Exception) -> None:
+        """Leave a disk alone for a while."""
+        self._full_until = self._clock.monotonic() + _REST
+        self._warn(doing, error)
+
+    def _open(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._damaged:
+            self._start_afresh()
+        try:
+            self._open_index()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):  # busy, full or not writable: not damaged
+                raise
+            self._start_afresh()
+            self._open_index()
+        self._measure()
+
+    def _start_afresh(self) -> None:
+        log.warning("the cache's index in %s is damaged; starting with an empty cache", self._folder)
+        self.close()
+        for part in ("blocks", "records"):
+            shutil.rmtree(self._folder / part, ignore_errors=True)
+        self._damaged = False
+
+    def _open_index(self) -> None:
+        self._blocks = _index(self._folder / "blocks", self._limit, tag_index=1)
+        self._records = _index(self._folder / "records", _RECORDS_LIMIT)
+
+    def _make_room(self) -> None:
+        # set() evicts one value at most; that is too little when a block takes the place of small pieces.
+        if self._measure() > self._limit:
+            self._blocks.cull()
+            self._measure()
+
+    def _measure(self) -> int:
+        used: int = self._blocks.volume()
+        self.usage = CacheUsage(used, self._limit)
+        return used
+
+    def _attempt(self, doing: str, act: Callable[[], T], otherwise: T) -> T:
+        if self._clock.monotonic() < self._rest_until:
+            return otherwise
+        try:
+            if self._blocks is None and act != self._open:
+                self._open()
+            return act()
+        except OSError as error:
+            self.disk_failed(doing, error)
+            if self._blocks is None:
+                self._rest_until = self._full_until
+        except diskcache.Timeout as error:
+            self._warn(doing, error)  # other processes are busy with the index; next time
+        except Exception as error:  # noqa: BLE001  (a damaged index fails in ways nobody has listed)
+            self._rest_until = self._clock.monotonic() + _REST
+            self._damaged = not isinstance(error, sqlite3.OperationalError)
+            self._warn(doing, error)
+            self.close()
+        return otherwise
+
+    def _warn(self, doing: str, error: Exception) -> None:
+        level = logging.DEBUG if self._warned.is_set() else logging.WARNING
+        self._warned.set()
+        log.log(level, "could not %s in %s (%r); reading goes on without", doing, self._folder, error)
+
+
+def memory_spool() -> int:
+    """A descriptor for bytes in memory."""
+    return os.memfd_create("rescalefs-block", os.MFD_CLOEXEC)
+
+
+def write_fully(fd: int, data: memoryview, offset: int) -> None:
+    """pwrite() until all is written."""
+    while data:
+        count = os.pwrite(fd, data, offset)
+        data, offset = data[count:], offset + count
+
+
+def _index(folder: Path, limit: int, tag_index: int = 0) -> Any:
+    index = diskcache.Cache(
+        str(folder),
+        timeout=_PATIENCE,
+        disk=_SpoolDisk,
+        size_limit=limit,
+        cull_limit=1,
+        eviction_policy="least-recently-used",
+        tag_index=tag_index,
+        statistics=0,
+        disk_min_file_size=0,
+    )
+    folder.chmod(0o700)
+    return index
+
+
+def _copy(source: int, path: str) -> None:
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(source).st_size
+        offset = 0
+        while offset < size:
+            count = os.sendfile(target, source, offset, size - offset)
+            if count == 0:
+                break  # cut short by someone: its trailer is missing, so it will count as absent
+            offset += count
+    except OSError:
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
+        raise
+    finally:
+        os.close(target)

@@ -1,0 +1,734 @@
+"""Who wants which bytes, who brings them, and who waits: the one monitor of the read engine.
+
+Readers, connections, the librarian (who owns the store) and the hashers meet here and nowhere else. One lock
+guards all `Content`, `Stream`, `Extent` and the masks of all `Block`; nothing is read, written, fetched or
+hashed while it is held. docs/concurrency.md tells the races by name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections import OrderedDict, deque
+from typing import Any, NamedTuple
+
+from rescalefs.clock import Clock
+from rescalefs.errors import FileChanged, RescaleFSError, TimedOut, Unreachable, WrongBytes
+from rescalefs.model import RemoteFile
+from rescalefs.reading import schedule
+from rescalefs.reading.block import Block
+from rescalefs.reading.chores import Chore, Drop, DropFile, Keep, LookUp, Record, Touch
+from rescalefs.reading.connections import Pace
+from rescalefs.reading.content import Content, Extent, Stream
+from rescalefs.reading.ranges import NOWHERE, Grid, Span
+from rescalefs.reading.readahead import EXTENT
+from rescalefs.reading.settings import ReadingSettings
+from rescalefs.reading.verification import Verification
+from rescalefs.reading.waiter import Waiter
+
+log = logging.getLogger(__name__)
+
+_IDLE_CONTENTS = 64  # files that nobody has open of which we remember how far they were hashed
+_IN_MEMORY = 24  # blocks, when the disk won't have them: 96 MiB
+_CRUMB = (
+    1 << 18
+)  # bytes; an unwanted transfer that has no more to come is let finish: its connection lives on
+
+
+_Key = tuple[str, "int | None"]
+
+
+def _key(file: RemoteFile, size: int | None) -> _Key:
+    return file.version, size
+
+
+class Hashing(NamedTuple):
+    """The next block of a file to hash; None in place of the block: all of them have been."""
+
+    content: Content
+    epoch: int
+    hash: Any
+    block: Block | None
+
+
+class Counters(NamedTuple):
+    """What the engine did since it started."""
+
+    bytes_fetched: int
+    requests: int
+    blocks_found: int  # in the store
+    blocks_missed: int
+    connections: int  # at work just now
+    connection_limit: int
+
+
+class Board:
+    """The monitor. Every public method is called without the lock, by any thread."""
+
+    def __init__(self, settings: ReadingSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._ticks = itertools.count(1)
+        self._lock = threading.Lock()  # guards all that follows, and what it leads to
+        self._work = threading.Condition(self._lock)  # for connections
+        self._chores_there = threading.Condition(self._lock)  # for the librarian
+        self._hashing_there = threading.Condition(self._lock)  # for the hashers
+        self._contents: OrderedDict[_Key, Content] = OrderedDict()  # the idle ones in order of age
+        self._streams: deque[Stream] = deque()  # whose turn it is
+        self._urgent_lookups: deque[Chore] = deque()  # somebody waits
+        self._lookups: deque[Chore] = deque()
+        self._chores: deque[Chore] = deque()
+        self._hashable: deque[Content] = deque()
+        self._verified: set[str] = set()
+        self._failures: dict[str, RescaleFSError] = {}
+        self._pace = Pace(settings.connections)
+        self._active = 0
+        self._held = 0  # Block objects in all contents
+        self._in_memory = 0
+        self._counts = dict.fromkeys(("bytes", "requests", "found", "missed"), 0)
+        self._closed = False
+
+    # -- for readers
+
+    def open(self, file: RemoteFile, size: int) -> Stream:
+        """Take part in a file."""
+        with self._lock:
+            content = self._contents.get(_key(file, size))
+            if content is None:
+                content = self._contents[_key(file, size)] = self._new_content(file, size)
+            stream = Stream(content)
+            content.streams.append(stream)
+            self._streams.append(stream)
+            return stream
+
+    def close_stream(self, stream: Stream) -> None:
+        """Take part no more; what only this reader wanted is not fetched any further."""
+        with self._lock:
+            if stream.closed:
+                return
+            stream.closed = True
+            content = stream.content
+            content.streams.remove(stream)
+            self._streams.remove(stream)
+            self._cancel_unwanted(content)
+            if not content.streams:
+                self._stop_full_read(content)
+                self._keep_pieces(content)
+                self._contents.move_to_end(_key(content.file, content.size))
+                self._forget_idle()
+
+    def move_window(self, stream: Stream, window: Span) -> None:
+        """From now on a reader wants these bytes soon."""
+        with self._lock:
+            if stream.closed or stream.content.failure is not None:
+                return
+            stream.window = window
+            self._look_ahead(stream)
+            self._cancel_unwanted(stream.content)
+            self._work.notify()
+
+    def used(self) -> int:
+        """A count that grows: the larger a block's, the later it was used."""
+        return next(self._ticks)
+
+    def await_block(self, stream: Stream, span: Span) -> Block:
+        """Return a block in which all leaves of ``span`` are ready; it lies within one block.
+
+        Raises what the fetch raised, and `TimedOut` after the deadline.
+        """
+        content = stream.content
+        number = span.start // content.grid.block_size
+        need = content.grid.mask(number, span)
+        until = self._clock.monotonic() + self._settings.deadline
+        while True:
+            with self._lock:
+                block, waiter = self._find(stream, number, need, span)
+            if waiter is None and block.ready & need == need:
+                return block
+            if waiter is None:
+                self._check(content, block, need & ~block.ready)
+                continue
+            self._clock.wait(waiter.event, until - self._clock.monotonic())
+            with self._lock:
+                stream.demands.pop(waiter, None)
+                woken = waiter.event.is_set()
+                if not woken:
+                    block.waiters = [each for each in block.waiters if each is not waiter]
+                    self._cancel_unwanted(content)
+            if waiter.error is not None:
+                raise waiter.error
+            if not woken:
+                raise TimedOut(
+                    f"{content.file.path}: bytes {span.start}-{span.stop} did not come within "
+                    f"{self._settings.deadline:.0f} s"
+                )
+
+    def may_give(self, stream: Stream, span: Span, epoch: int) -> bool:
+        """Whether a reader may be given bytes that it took out of blocks of this epoch.
+
+        False: it would have read the whole file with them, or its end, and SHA-512 has not agreed yet; or
+        they were thrown away as wrong meanwhile. Wait for `await_verdict`, then take them again.
+        """
+        with self._lock:
+            content = stream.content
+            self._raise_failure(stream)
+            if epoch != content.epoch:
+                return False
+            if content.settled:
+                return True
+            all_given = content.will_be_served(span)
+            if all_given or (span.stop >= content.size and content.unseen == 0):
+                return False
+            content.given = True
+            return True
+
+    def await_verdict(self, stream: Stream) -> None:
+        """See to it that the file gets verified; return when it is, or when its bytes were thrown away.
+
+        Raises `WrongBytes` when it failed, and `TimedOut` when nothing comes in or is hashed any more.
+        """
+        content = stream.content
+        waiter = Waiter()
+        with self._lock:
+            self._raise_failure(stream)
+            if content.settled:
+                return
+            content.verdict_waiters.append(waiter)
+            self._read_fully(content)
+            progress = (content.hashed, content.unseen, self._counts["bytes"])
+        while not self._clock.wait(waiter.event, self._settings.deadline):
+            with self._lock:
+                before, progress = progress, (content.hashed, content.unseen, self._counts["bytes"])
+                if progress == before:
+                    content.verdict_waiters.remove(waiter)
+                    raise TimedOut(f"{content.file.path}: could not be verified: no more of it comes in")
+        if waiter.error is not None:
+            raise waiter.error
+
+    def discard(self, content: Content, block: Block) -> None:
+        """A block's file is not what it should be: fetch it again."""
+        with self._lock:
+            self._discard(content, block)
+
+    # -- for connections
+
+    def take_extent(self) -> Extent | None:
+        """Wait for something to fetch; None when the engine closes."""
+        with self._lock:
+            while not self._closed:
+                extent = self._choose()
+                if extent is not None:
+                    extent.content.extents.append(extent)
+                    self._active += 1
+                    self._work.notify()  # there may be more where this came from
+                    return extent
+                self._work.wait()
+        return None
+
+    def requested(self) -> None:
+        """A request was made."""
+        with self._lock:
+            self._counts["requests"] += 1
+
+    def received(self, count: int) -> None:
+        """So many bytes came in."""
+        now = self._clock.monotonic()
+        with self._lock:
+            self._counts["bytes"] += count
+            limit = self._pace.limit
+            self._pace.note(now, count, self._active)
+            if self._pace.limit > limit:
+                self._work.notify()
+
+    def arrived(self, extent: Extent, block: Block, mask: int) -> bool:
+        """Leaves were written to a block. False: they are not those that SHA-512 confirmed before."""
+        with self._lock:
+            content = extent.content
+            if extent.epoch != content.epoch or content.blocks.get(block.number) is not block:
+                return True
+            if not content.agrees(block, mask):
+                if content.confirmed:
+                    return False
+                self._throw_away(content, "the same bytes, fetched twice, were not the same")
+                return True
+            block.pending &= ~mask
+            self._make_ready(content, block, mask)
+            return True
+
+    def finish_extent(self, extent: Extent, error: RescaleFSError | None) -> None:
+        """A request is over; ``error`` is why the rest of it could not be had."""
+        with self._lock:
+            self._active -= 1
+            content = extent.content
+            content.extents.remove(extent)
+            if extent.epoch == content.epoch:
+                self._release(extent, error)
+            self._work.notify()
+
+    # -- for the librarian
+
+    def take_chore(self) -> Chore | None:
+        """Wait for something to do with the store; None when the engine closes and all is done."""
+        with self._lock:
+            while True:
+                for queue in (self._urgent_lookups, self._lookups, self._chores):
+                    if queue:
+                        return queue.popleft()
+                if self._closed:
+                    return None
+                self._chores_there.wait()
+
+    def verified_before(self, versions: set[str]) -> None:
+        """Files that the store has a record of."""
+        with self._lock:
+            self._verified |= versions
+
+    def recognise(self, content: Content, digests: bytes | None) -> None:
+        """The store was asked whether a file is verified; ``digests`` are those of its leaves if so."""
+        with self._lock:
+            content.recognised = True
+            if digests is None:
+                self._verified.discard(content.file.version)
+            elif content.epoch == 0:
+                content.confirm(digests)
+
+    def looked_up(self, chore: LookUp, found: Found | None) -> bool:
+        """The store was asked for a block. False: what was found can't be right."""
+        content, block = chore.content, chore.block
+        with self._lock:
+            if (
+                chore.epoch != content.epoch
+                or content.blocks.get(block.number) is not block
+                or block.looked_up
+            ):
+                return True
+            right = True
+            if found is not None and content.contradicts(block, found.present, found.digests):
+                found, right = None, False
+            if found is None:
+                self._counts["missed"] += 1
+            else:
+                self._counts["found"] += 1
+                block.fd, block.in_memory = found.take()
+                block.digests = found.digests
+                block.present = block.saved = found.present
+                content.agrees(block, found.checked)
+                self._make_ready(content, block, found.checked)
+            block.looked_up = True
+            self._wake(block)
+            self._offer_hashing(content)
+            self._work.notify()
+            return right
+
+    def kept(self, block: Block, mask: int) -> None:
+        """Leaves were stored, or could not be; either way the block may be let go."""
+        with self._lock:
+            block.keeping = False
+            block.saved |= mask
+
+    # -- for hashers
+
+    def take_hashing(self) -> Hashing | None:
+        """Wait for a block that is next in its file's order; None when the engine closes."""
+        with self._lock:
+            while not self._closed:
+                if not self._hashable:
+                    self._hashing_there.wait()
+                    continue
+                content = self._hashable.popleft()
+                content.hash_queued = False
+                if content.settled or content.failure is not None:
+                    continue
+                block = self._next_to_hash(content)
+                if block is not None or content.hashed == content.grid.blocks:
+                    content.hash_queued = True  # in hand: not to be offered to another hasher
+                    return Hashing(content, content.epoch, content.hash, block)
+        return None
+
+    def hashed(self, job: Hashing, grown: Any | None) -> None:
+        """A block was fed to the hash, giving ``grown``; None: it was not in one piece any more."""
+        with self._lock:
+            content = job.content
+            content.hash_queued = False
+            if job.epoch != content.epoch:
+                self._offer_hashing(content)
+                return
+            assert job.block is not None
+            if grown is not None and content.agrees(job.block, job.block.full):
+                content.hash = grown
+                content.hashed += 1
+            else:
+                self._discard(content, job.block)
+            self._move_full_read(content)
+            self._offer_hashing(content)
+
+    def judge(self, job: Hashing, found: str) -> None:
+        """All blocks were hashed."""
+        with self._lock:
+            content = job.content
+            content.hash_queued = False
+            if job.epoch != content.epoch:
+                return
+            if found == content.file.sha512:
+                content.confirm()
+                self._verified.add(content.file.version)
+                self._failures.pop(content.file.version, None)
+                self._stop_full_read(content)
+                self._end_verdict_waits(content)
+                self._add_chore(Record(content.file.version, bytes(content.digests)))
+            else:
+                self._throw_away(content, f"its SHA-512 is {found} and should be {content.file.sha512}")
+
+    # -- for everybody else
+
+    def verification(self, file: RemoteFile) -> Verification:
+        """What is known of a version without asking anyone."""
+        with self._lock:
+            content = self._contents.get(_key(file, file.size))
+            if file.version in self._failures:
+                return Verification.FAILED
+            if file.version in self._verified or (content is not None and content.confirmed):
+                return Verification.YES
+            if file.sha512 is None:
+                return Verification.UNAVAILABLE
+            if content is not None and not content.settled and content.unseen < content.grid.leaves:
+                return Verification.PARTIAL
+            return Verification.NO
+
+    def counters(self) -> Counters:
+        """What was done so far."""
+        with self._lock:
+            counts = self._counts
+            return Counters(
+                counts["bytes"],
+                counts["requests"],
+                counts["found"],
+                counts["missed"],
+                self._active,
+                self._pace.limit,
+            )
+
+    def close(self) -> None:
+        """End every wait: readers get an error, threads get nothing more to do."""
+        with self._lock:
+            if self._closed:
+                return
+            for content in self._contents.values():
+                self._keep_pieces(content)
+                for extent in content.extents:
+                    extent.cancelled = True
+                for waiter in content.waiters():
+                    waiter.wake(Unreachable(f"{content.file.path}: the mount is going down"))
+            self._closed = True
+            self._work.notify_all()
+            self._chores_there.notify_all()
+            self._hashing_there.notify_all()
+
+    # -- all below is called with the lock held
+
+    def _new_content(self, file: RemoteFile, size: int) -> Content:
+        settings = self._settings
+        content = Content(file, Grid(size, settings.block_size, settings.leaf_size))
+        content.failure = self._failures.get(file.version)
+        if settings.verify == "off":
+            content.settled = True
+        return content
+
+    def _raise_failure(self, stream: Stream) -> None:
+        content = stream.content
+        if content.failure is not None:
+            raise content.failure
+        if stream.tainted:
+            path = content.file.path
+            if content.file.sha512 is None:
+                raise FileChanged(f"{path}: the server has other bytes now than it had before; open it again")
+            raise WrongBytes(f"{path}: some bytes that were read did not match its SHA-512; open it again")
+        if self._closed:
+            raise Unreachable(f"{content.file.path}: the mount is going down")
+
+    def _find(self, stream: Stream, number: int, need: int, span: Span) -> tuple[Block, Waiter | None]:
+        """The block, and what to wait for if not all leaves needed are there."""
+        content = stream.content
+        self._raise_failure(stream)
+        block = content.blocks.get(number) or self._add_block(content, number)
+        if block.present & need == need:
+            return block, None
+        if not block.looked_up:
+            self._urgent_lookups.append(LookUp(content, content.epoch, block, check=False))
+            self._chores_there.notify()
+        waiter = Waiter(need)
+        block.waiters.append(waiter)
+        stream.demands[waiter] = span.widened(content.grid.leaf_size).clipped(content.size)
+        self._work.notify()
+        return block, waiter
+
+    def _add_block(self, content: Content, number: int) -> Block:
+        self._held += 1
+        if self._held > self._settings.open_blocks:
+            self._trim(self._settings.open_blocks // 8 + 1)
+        block = content.add(number)
+        block.used = self.used()
+        # After all bytes were thrown away, the store's are not trusted either: another process may have put
+        # the same wrong ones back.
+        block.looked_up = content.epoch > 0
+        return block
+
+    def _look_ahead(self, stream: Stream) -> None:
+        content = stream.content
+        for number in list(schedule.unasked(content, stream.window)):
+            block = self._add_block(content, number)
+            if not block.looked_up:
+                self._add_chore(LookUp(content, content.epoch, block, check=True))
+
+    def _choose(self) -> Extent | None:
+        if self._active < self._pace.urgent_limit:
+            extent = self._choose_demand()
+            if extent is not None:
+                return extent
+        if self._active >= self._pace.limit or self._in_memory >= _IN_MEMORY:
+            return None
+        for _ in range(len(self._streams)):
+            stream = self._streams[0]
+            self._streams.rotate(-1)
+            self._look_ahead(stream)
+            extent = schedule.carve(stream, stream.window, self._pace.limit, urgent=False)
+            if extent is not None:
+                return extent
+        return None
+
+    def _choose_demand(self) -> Extent | None:
+        for place, stream in enumerate(self._streams):
+            for span in stream.demands.values():
+                extent = schedule.carve(stream, span, self._pace.limit, urgent=True)
+                if extent is not None:
+                    self._streams.rotate(-place - 1)  # the next one's turn
+                    return extent
+        return None
+
+    def _make_ready(self, content: Content, block: Block, mask: int) -> None:
+        block.present |= mask
+        block.ready |= mask
+        block.used = self.used()
+        if block.in_memory and not block.counted:
+            block.counted = True
+            self._in_memory += 1
+            if self._in_memory >= _IN_MEMORY:
+                self._trim(_IN_MEMORY // 4, in_memory=True)
+        self._wake(block)
+        if block.is_full:
+            if not block.keeping and block.saved != block.full:
+                self._keep(content, block)
+            self._offer_hashing(content)
+
+    def _wake(self, block: Block) -> None:
+        """Wake who has all he needs; the others wait on."""
+        waiting = block.waiters
+        if waiting:
+            block.waiters = [each for each in waiting if each.mask & ~block.present]
+            for waiter in waiting:
+                if not waiter.mask & ~block.present:
+                    waiter.wake()
+
+    def _release(self, extent: Extent, error: RescaleFSError | None) -> None:
+        content = extent.content
+        rest = Span(extent.position // content.grid.leaf_size * content.grid.leaf_size, extent.span.stop)
+        for number, block in extent.blocks.items():
+            lost = content.grid.mask(number, rest) & block.pending
+            block.pending &= ~lost
+            if error is not None:
+                self._fail(block, lost, error)
+        if error is not None:
+            for stream in (*content.streams, content.full_read):
+                stream.window = NOWHERE  # until its reader reads on: or what fails would be fetched for ever
+            self._end_verdict_waits(content, error)
+            self._stop_full_read(content)
+        if not content.streams:
+            self._keep_pieces(content)
+
+    def _fail(self, block: Block, lost: int, error: RescaleFSError) -> None:
+        waiting, block.waiters = block.waiters, []
+        for waiter in waiting:
+            if waiter.mask & lost:
+                waiter.wake(error)
+            else:
+                block.waiters.append(waiter)
+
+    def _cancel_unwanted(self, content: Content) -> None:
+        for extent in content.extents:
+            rest = Span(extent.position, extent.span.stop)
+            if not extent.cancelled and len(rest) > _CRUMB and not content.wanted(rest):
+                extent.cancelled = True
+
+    def _check(self, content: Content, block: Block, mask: int) -> None:
+        """Check leaves from the disk. The one method below that is called without the lock: it reads."""
+        good = block.check(mask, memoryview(bytearray(self._settings.leaf_size)))
+        with self._lock:
+            if content.blocks.get(block.number) is not block:
+                return
+            if good != mask:
+                log.warning("a cached block of %s was damaged; fetching it again", content.file.path)
+                self._discard(content, block)
+            elif content.agrees(block, good):
+                self._make_ready(content, block, good)
+            else:  # something else came in since it was looked up
+                self._discard(content, block)
+
+    def _discard(self, content: Content, block: Block) -> None:
+        if content.blocks.get(block.number) is block:
+            self._remove(content, block)
+            self._add_chore(Drop(content.key(block.number)))
+        waiting, block.waiters = block.waiters, []
+        for waiter in waiting:
+            waiter.wake()
+
+    def _remove(self, content: Content, block: Block) -> None:
+        del content.blocks[block.number]
+        self._held -= 1
+        self._in_memory -= block.counted
+
+    def _throw_away(self, content: Content, reason: str) -> None:
+        """The bytes of a file are wrong: drop them all, once; then give it up."""
+        version = content.file.version
+        for block in list(content.blocks.values()):
+            self._remove(content, block)
+            for waiter in block.waiters:
+                waiter.wake()
+        content.restart()
+        self._verified.discard(version)
+        self._add_chore(DropFile(version))
+        if content.epoch > 1 and content.file.sha512 is not None:
+            log.error("%s (file %s): %s, also when fetched again", content.file.path, content.file.id, reason)
+            message = f"{content.file.path}: {reason}, also when fetched again"
+            content.failure = self._failures[version] = WrongBytes(message)
+            self._stop_full_read(content)
+            self._end_verdict_waits(content, content.failure)
+            return
+        log.warning("%s (file %s): %s; fetching it again", content.file.path, content.file.id, reason)
+        self._end_verdict_waits(content)  # they come back if they may
+        self._stop_full_read(content)
+
+    def _end_verdict_waits(self, content: Content, error: RescaleFSError | None = None) -> None:
+        waiting, content.verdict_waiters = content.verdict_waiters, []
+        for waiter in waiting:
+            waiter.wake(error)
+
+    # hashing
+
+    def _read_fully(self, content: Content) -> None:
+        """Somebody waits for the verdict: fetch and hash what is missing, in order."""
+        if content.full_read not in self._streams:
+            self._streams.append(content.full_read)
+        self._move_full_read(content)
+        self._offer_hashing(content)
+
+    def _move_full_read(self, content: Content) -> None:
+        if not content.verdict_waiters:
+            return
+        start = content.hashed * content.grid.block_size
+        reach = self._pace.most * EXTENT
+        window = Span(start, min(content.size, (start + reach) // EXTENT * EXTENT + EXTENT))
+        content.full_read.window = window
+        first = Span(start, min(content.size, start + content.grid.block_size))
+        content.full_read.demands = {Waiter(): first} if first else {}
+        self._look_ahead(content.full_read)
+        self._work.notify()
+
+    def _stop_full_read(self, content: Content) -> None:
+        content.full_read.window = NOWHERE
+        content.full_read.demands = {}
+        if content.full_read in self._streams:
+            self._streams.remove(content.full_read)
+
+    def _offer_hashing(self, content: Content) -> None:
+        """Put a file before the hashers if its next block is there, or can be had from the store."""
+        if content.settled or content.hash_queued or content.failure is not None:
+            return
+        if self._next_to_hash(content) is not None or content.hashed == content.grid.blocks:
+            content.hash_queued = True
+            self._hashable.append(content)
+            self._hashing_there.notify()
+
+    def _next_to_hash(self, content: Content) -> Block | None:
+        number = content.hashed
+        if number >= content.grid.blocks:
+            return None
+        block = content.blocks.get(number)
+        if block is not None:
+            return block if block.present == block.full else None
+        first = number * content.grid.leaves_per_block
+        if 0 not in content.seen[first : first + content.grid.leaves_per_block]:
+            # It came in, was stored, and made room for others.
+            block = self._add_block(content, number)
+            if not block.looked_up:
+                self._add_chore(LookUp(content, content.epoch, block, check=True))
+        return None
+
+    # room
+
+    def _trim(self, count: int, in_memory: bool = False) -> None:
+        """Let go of so many blocks, the least recently used first; needed ones when there are no others."""
+        idle: list[tuple[bool, int, Content, Block]] = []
+        for content in self._contents.values():
+            wanted = [each.window for each in (*content.streams, content.full_read)]
+            for block in content.blocks.values():
+                if not self._is_idle(block) or in_memory > block.counted:
+                    continue
+                origin = block.number * content.grid.block_size
+                span = Span(origin, origin + block.length)
+                needed = not content.settled and block.number >= content.hashed and block.is_full
+                needed = needed or any(each.overlaps(span) for each in wanted)
+                idle.append((needed, block.used, content, block))
+        idle.sort(key=lambda each: each[:2])
+        for _, _, content, block in idle[:count]:
+            if block.present & ~block.saved:
+                self._keep(content, block)
+                continue
+            if block.saved:
+                self._add_chore(Touch(content.key(block.number)))
+            self._remove(content, block)
+
+    def _is_idle(self, block: Block) -> bool:
+        return block.looked_up and not block.pending and not block.waiters and not block.keeping
+
+    def _keep_pieces(self, content: Content) -> None:
+        """Store blocks that are there in part: nobody is going to complete them."""
+        for block in content.blocks.values():
+            if block.present & ~block.saved and self._is_idle(block):
+                self._keep(content, block)
+
+    def _keep(self, content: Content, block: Block) -> None:
+        block.keeping = True
+        self._add_chore(Keep(content, content.epoch, block))
+
+    def _add_chore(self, chore: Chore) -> None:
+        (self._lookups if isinstance(chore, LookUp) else self._chores).append(chore)
+        self._chores_there.notify()
+
+    def _forget_idle(self) -> None:
+        idle = [each for each in self._contents.values() if not each.streams and not each.extents]
+        for content in idle[: max(0, len(idle) - _IDLE_CONTENTS)]:
+            for block in list(content.blocks.values()):
+                self._remove(content, block)
+            del self._contents[_key(content.file, content.size)]
+
+
+class Found:
+    """A block that the store has: an open file, its leaves, and those that were checked already."""
+
+    def __init__(self, fd: int, in_memory: bool, present: int, checked: int, digests: bytearray) -> None:
+        self._fd = fd
+        self._in_memory = in_memory
+        self.present = present
+        self.checked = checked
+        self.digests = digests
+
+    def take(self) -> tuple[int, bool]:
+        """The descriptor, which is the taker's from now on, and whether it lies in memory."""
+        fd, self._fd = self._fd, -1
+        return fd, self._in_memory
+
+    def close(self) -> int:
+        """The descriptor if nobody took it, else -1."""
+        fd, self._fd = self._fd, -1
+        return fd

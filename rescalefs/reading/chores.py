@@ -1,0 +1,59 @@
+"""What the board has for the thread that owns the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rescalefs.reading.block import Block
+from rescalefs.reading.content import Content
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Open a block if the store has it; check all of it at once if it is ahead of a sequential reader."""
+
+    content: Content
+    epoch: int
+    block: Block
+    check: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Store the leaves that a block has."""
+
+    content: Content
+    epoch: int
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """A block was used until now, though from an open descriptor."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A stored block turned out wrong."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropFile:
+    """All stored blocks of a version turned out wrong."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A version was verified, and these are the digests of its leaves."""
+
+    version: str
+    digests: bytes
+
+
+Chore = LookUp | Keep | Touch | Drop | DropFile | Record

@@ -1,0 +1,60 @@
+"""Pure: how many connections are useful at once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+MOST = 32
+_FIRST = 12
+_INTERVAL = 0.25  # seconds over which throughput is taken
+_WORTHWHILE = 1.05  # a raise has to bring 5 %
+_HOLD = 5.0  # seconds before trying again what did not help; doubles each time
+
+
+class Pace:
+    """How many connections readahead may use: a fixed number, or as many as raise the throughput.
+
+    Climbs by half of what it has for as long as each step brings something, steps back when one did not, and
+    tries again later, ever more seldom. Only time in which every allowed connection was busy counts: a
+    reader that wants no more says nothing about the network. Not thread-safe.
+    """
+
+    def __init__(self, setting: int | Literal["auto"]) -> None:
+        self._adapts = setting == "auto"
+        self.most = MOST if setting == "auto" else setting
+        self.limit = min(_FIRST, self.most) if setting == "auto" else setting
+        self._since = 0.0  # when this interval began
+        self._bytes = 0  # in this interval
+        self._before: tuple[int, float] | None = None  # the limit before the last step up, and its throughput
+        self._hold_until = 0.0
+        self._hold = _HOLD
+
+    @property
+    def urgent_limit(self) -> int:
+        """How many connections there may be when somebody waits: `head` need not wait for a long `cat`."""
+        return min(self.most, self.limit + 2)
+
+    def note(self, now: float, count: int, busy: int) -> None:
+        """``count`` bytes came in, on one of ``busy`` connections."""
+        if not self._adapts:
+            return
+        if busy < self.limit:
+            self._since, self._bytes = now, 0
+            return
+        self._bytes += count
+        if now - self._since >= _INTERVAL:
+            rate = self._bytes / (now - self._since)
+            self._since, self._bytes = now, 0
+            self._step(now, rate)
+
+    def _step(self, now: float, rate: float) -> None:
+        if self._before is not None and rate < self._before[1] * _WORTHWHILE:
+            self.limit = self._before[0]
+            self._before = None
+            self._hold_until = now + self._hold
+            self._hold *= 2
+        elif self.limit < self.most - 2 and now >= self._hold_until:
+            self._before = (self.limit, rate)
+            self.limit = min(self.most - 2, self.limit + self.limit // 2)
+        else:
+            self._before = None

@@ -1,0 +1,149 @@
+"""What is known of one version of one file, shared by all who have it open; the board guards all of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from rescalefs.errors import RescaleFSError
+from rescalefs.model import RemoteFile
+from rescalefs.reading.block import Block
+from rescalefs.reading.ranges import NOWHERE, Grid, Span, each_leaf
+from rescalefs.reading.trailer import DIGEST
+from rescalefs.reading.waiter import Waiter
+
+
+class Extent:
+    """One request's worth of leaves, taken by one connection."""
+
+    __slots__ = ("blocks", "cancelled", "content", "epoch", "position", "span", "urgent")
+
+    def __init__(self, content: Content, span: Span, blocks: dict[int, Block], urgent: bool) -> None:
+        self.content = content
+        self.epoch = content.epoch
+        self.span = span
+        self.blocks = blocks
+        self.urgent = urgent
+        self.position = span.start  # the byte that comes next
+        self.cancelled = False  # nobody wants the rest any more
+
+
+class Stream:
+    """What one open file wants: now (somebody waits for it) and soon."""
+
+    __slots__ = ("closed", "content", "demands", "tainted", "window")
+
+    def __init__(self, content: Content) -> None:
+        self.content = content
+        self.demands: dict[Waiter, Span] = {}
+        self.window = NOWHERE
+        self.tainted = False  # its reader was given bytes that turned out to be doubtful
+        self.closed = False
+
+    def wants(self, span: Span) -> bool:
+        return self.window.overlaps(span) or any(each.overlaps(span) for each in self.demands.values())
+
+
+class Content:
+    """One version of one file.
+
+    Every leaf that ever came in while this object lives is remembered by its digest: another fetch of the
+    same leaf must bring the same bytes. So what SHA-512 confirms in the end is what readers were given.
+    """
+
+    def __init__(self, file: RemoteFile, grid: Grid) -> None:
+        self.file = file
+        self.grid = grid
+        self.size = grid.size
+        self.blocks: dict[int, Block] = {}
+        self.streams: list[Stream] = []
+        self.extents: list[Extent] = []
+        self.recognised = False  # whether the store was asked if it is verified
+        self.confirmed = False  # SHA-512 agreed: the digests are those of the right bytes
+        self.settled = file.sha512 is None  # reads need no account: confirmed, or can't be
+        self.failure: RescaleFSError | None = None  # every read raises it
+        self.verdict_waiters: list[Waiter] = []
+        self._forget_bytes()
+        self.epoch = 0  # counts how often all bytes were thrown away as wrong
+        self.full_read = Stream(self)  # what hashing needs when somebody waits for the verdict
+        self.hash_queued = False
+
+    def _forget_bytes(self) -> None:
+        self.digests = bytearray(DIGEST * self.grid.leaves)
+        self.seen = bytearray(self.grid.leaves)  # 1: the leaf came in, and its digest is known
+        self.unseen = self.grid.leaves
+        self.served = bytearray(self.grid.leaves)  # 1: some reader was given it
+        self.unserved = self.grid.leaves
+        self.given = False  # anything was given to any reader
+        self.hash = hashlib.sha512()
+        self.hashed = 0  # blocks
+
+    def restart(self) -> None:
+        """Throw away all bytes, and what is known of them."""
+        self.epoch += 1
+        for stream in self.streams:
+            stream.tainted = stream.tainted or self.given or self.settled
+            stream.window = NOWHERE
+        for extent in self.extents:
+            extent.cancelled = True
+        self.blocks = {}
+        self._forget_bytes()
+
+    def confirm(self, digests: bytes | None = None) -> None:
+        """The bytes are right; ``digests`` are theirs if it was another time that they were confirmed."""
+        if digests is not None:
+            self.digests = bytearray(digests)
+        self.seen = bytearray(b"\1" * self.grid.leaves)
+        self.unseen = 0
+        self.confirmed = self.settled = True
+
+    def key(self, number: int) -> str:
+        """Under which the store has a block."""
+        return f"{self.file.version}/{self.grid.block_size}/{number}"
+
+    def add(self, number: int) -> Block:
+        block = Block(number, self.grid.length(number), self.grid.leaf_size)
+        self.blocks[number] = block
+        return block
+
+    def agrees(self, block: Block, mask: int) -> bool:
+        """Whether leaves of a block have the digests known for them; new ones become known."""
+        first = block.number * self.grid.leaves_per_block
+        for leaf in each_leaf(mask):
+            index = first + leaf
+            at = index * DIGEST
+            now = block.digests[leaf * DIGEST : (leaf + 1) * DIGEST]
+            if not self.seen[index]:
+                self.digests[at : at + DIGEST] = now
+                self.seen[index] = 1
+                self.unseen -= 1
+            elif self.digests[at : at + DIGEST] != now:
+                return False
+        return True
+
+    def contradicts(self, block: Block, mask: int, digests: bytearray) -> bool:
+        """Whether a leaf of the store's has another digest than the one known for it."""
+        first = block.number * self.grid.leaves_per_block
+        for leaf in each_leaf(mask):
+            index = first + leaf
+            known = self.digests[index * DIGEST : (index + 1) * DIGEST]
+            if self.seen[index] and known != digests[leaf * DIGEST : (leaf + 1) * DIGEST]:
+                return True
+        return False
+
+    def will_be_served(self, span: Span) -> bool:
+        """Note that a reader gets these bytes; tell whether every leaf has been given to somebody now."""
+        if not span:
+            return self.unserved == 0
+        first, behind = span.start // self.grid.leaf_size, -(-span.stop // self.grid.leaf_size)
+        self.unserved -= self.served.count(0, first, behind)
+        self.served[first:behind] = b"\1" * (behind - first)
+        return self.unserved == 0
+
+    def wanted(self, span: Span) -> bool:
+        return self.full_read.wants(span) or any(stream.wants(span) for stream in self.streams)
+
+    def waiters(self) -> Iterator[Waiter]:
+        for stream in self.streams:
+            yield from stream.demands
+        yield from self.verdict_waiters

@@ -1,0 +1,61 @@
+"""The threads that run SHA-512 behind the arriving blocks, in order."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from rescalefs.reading.board import Board, Hashing
+from rescalefs.reading.settings import KIB
+from rescalefs.reading.trailer import DIGEST, digest
+
+_AT_ONCE = 512 * KIB  # fits the cache of a core, and hashlib frees the interpreter for as long as it takes
+
+
+class Hasher:
+    """Feeds blocks to their file's hash, and tells the board what came out.
+
+    Each leaf's digest is taken again from the very bytes that SHA-512 gets: what it confirms are the digests,
+    and by them everything that was ever served.
+    """
+
+    def __init__(self, board: Board, leaf_size: int) -> None:
+        self._board = board
+        self._leaf_size = leaf_size
+        self._at_once = max(1, _AT_ONCE // leaf_size) * leaf_size
+
+    def run(self, stop: threading.Event) -> None:  # noqa: ARG002  (the board ends it)
+        """Hash until the board closes."""
+        scratch = memoryview(bytearray(self._at_once))
+        while (job := self._board.take_hashing()) is not None:
+            if job.block is None:
+                self._board.judge(job, job.hash.hexdigest())
+            else:
+                self._board.hashed(job, self._grown(job, scratch))
+
+    def _grown(self, job: Hashing, scratch: memoryview) -> Any | None:
+        """The hash with the block's bytes added; None when they are not those they were."""
+        block = job.block
+        assert block is not None
+        grown = job.hash.copy()
+        for start in range(0, block.length, self._at_once):
+            part = scratch[: min(self._at_once, block.length - start)]
+            if not _read(block.fd, part, start) or not self._is_whole(part, block.digests, start):
+                return None
+            grown.update(part)
+        return grown
+
+    def _is_whole(self, part: memoryview, digests: bytearray, start: int) -> bool:
+        first = start // self._leaf_size
+        for index, at in enumerate(range(0, len(part), self._leaf_size), first):
+            if digest(part[at : at + self._leaf_size]) != digests[index * DIGEST : (index + 1) * DIGEST]:
+                return False
+        return True
+
+
+def _read(fd: int, part: memoryview, start: int) -> bool:
+    try:
+        return os.preadv(fd, [part], start) == len(part)
+    except OSError:
+        return False
