@@ -225,7 +225,7 @@ class RescaleClient:
         """All items of a list, each once. One that changed while its pages came in is asked for once more."""
         for _ in range(2):
             count, items = self._joined(path, kind, params or {})
-            unique = list({getattr(item, "id", None) or item: item for item in items}.values())
+            unique = list({_identity(item): item for item in items}.values())
             if count is None or len(unique) == count:
                 break
         return unique
@@ -338,6 +338,11 @@ class TailBody:
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(()) if self._answer.status == _NOT_SATISFIABLE else iter(self._answer)
+
+
+def _identity(item: object) -> object:
+    """What makes two items of a list the same one: what the service calls them, else all they say."""
+    return getattr(item, "id", None) or getattr(item, "code", None) or item
 
 
 def _content_range(answer: StreamedAnswer) -> tuple[int, int, int | None]:

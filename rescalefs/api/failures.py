@@ -34,7 +34,7 @@ class AttemptFailed(Exception):
 
 
 def error_for(status: int, what: str, said: tuple[str, ...], retry_after: float | None) -> ApiError:
-    message = f"{what}: {status}" + (f", {'; '.join(said)}" if said else "")
+    message = f"{what}: {status}" + (f", {'; '.join(line.rstrip('.') for line in said)}" if said else "")
     if status == 401:
         return Unauthenticated(f"{message}. Check the API key with `rescalefs login`")
     if status == 403:
