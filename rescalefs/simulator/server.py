@@ -1,0 +1,260 @@
+"""The simulator as a whole: a data folder, a world, a scheduler, and the API behind a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import secrets
+import signal
+import socket
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import final
+
+import uvicorn
+from filelock import FileLock, Timeout
+from starlette.types import Scope
+
+from rescalefs.background import Background
+from rescalefs.clock import Clock, SystemClock
+from rescalefs.simulator.faults import FaultScript, read_script
+from rescalefs.simulator.paging import PageSizes
+from rescalefs.simulator.routes import Gate, application
+from rescalefs.simulator.scheduler import Scheduler
+from rescalefs.simulator.settings import CannotServe, SimulatorSettings
+from rescalefs.simulator.throttle import SCOPES, Throttle
+from rescalefs.simulator.traffic import TrafficLog
+from rescalefs.simulator.world import World
+
+log = logging.getLogger(__name__)
+
+START_PATIENCE = 30.0  # seconds
+KEEP_ALIVE = 60  # seconds an idle connection is kept, as services behind a load balancer do
+
+
+@final
+class Simulator:
+    """A running service. `start` returns once it answers; `close` ends it and every command it runs.
+
+    What it holds survives both `close` and a kill -9, if the settings name a data folder.
+    """
+
+    def __init__(self, settings: SimulatorSettings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.faults = FaultScript()
+        self.traffic = TrafficLog()
+        self._clock = clock or SystemClock()
+        self._held = ExitStack()  # closed from the last to the first
+        self._server: _Server | None = None
+        self._ended = threading.Event()
+        self._crash_told = threading.Event()
+        self.world: World
+        self.scheduler: Scheduler
+        self.url: str
+        self.api_key: str
+        self.data: Path
+
+    def start(self) -> None:
+        """Serve; `CannotServe` says why that cannot be."""
+        with ExitStack() as held:
+            self._start(held)
+            self._held = held.pop_all()
+
+    def close(self) -> None:
+        """End all. Safe to call twice."""
+        self._held.close()
+
+    def __enter__(self) -> Simulator:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def wait(self) -> None:
+        """Return when `end` was called, or something crashed; `close` then raises what it was."""
+        self._ended.wait()
+
+    def end(self) -> None:
+        """Let `wait` return. May be called in a signal handler."""
+        self._ended.set()
+
+    def _start(self, held: ExitStack) -> None:
+        settings = self.settings
+        check_host(settings.host, allow_remote=settings.allow_remote)
+        check_throttles(settings)
+        if settings.faults is not None:
+            self.faults.add(*read_script(settings.faults))
+        self.data = settings.data or Path(
+            held.enter_context(tempfile.TemporaryDirectory(prefix="rescalefs-"))
+        )
+        self.data.mkdir(parents=True, exist_ok=True)
+        _lock(self.data, held)
+        listening = _listen(settings.host, settings.port)
+        held.callback(listening.close)
+        self.url = _url(listening)
+        self.api_key = settings.api_key or _kept_word(self.data / "api_key", lambda: secrets.token_hex(20))
+        mark = _kept_word(self.data / "identity", lambda: uuid.uuid4().hex)
+
+        self.world = World(self.data, self._clock)
+        held.callback(self.world.close)
+        scratch = self.data / "scratch"
+        self.scheduler = Scheduler(self.world, settings, scratch, mark, self._clock)
+        app = application(
+            self.world,
+            self.scheduler,
+            Gate(self.api_key, Throttle(settings.throttles, self._clock)),
+            PageSizes(settings.page_size, settings.max_page_size),
+            self.faults,
+            self.traffic,
+            self._sever,
+        )
+        server = _Server(app)
+        self._server = server
+        background = Background(on_crash=self._crashed)
+        held.callback(background.close)
+        held.callback(self.scheduler.halt)
+        held.callback(server.end)
+        self.scheduler.start(background)
+        background.start("simulator-server", lambda _: server.run(sockets=[listening]))
+        if not server.is_serving.wait(START_PATIENCE):
+            raise CannotServe(f"the server did not start within {START_PATIENCE:.0f} s")
+        log.info("the simulator serves %s, data in %s", self.url, self.data)
+
+    def _crashed(self) -> None:
+        self.scheduler.halt()
+        if self._server is not None:
+            self._server.end()
+        self._ended.set()
+
+    def _sever(self, scope: Scope, at_once: bool) -> None:
+        if self._server is not None:
+            self._server.sever(scope["client"], at_once=at_once)
+
+
+def serve(settings: SimulatorSettings, on_serving: Callable[[Simulator], None]) -> None:
+    """Serve until SIGTERM or SIGINT; ``on_serving`` is called once it answers. In the main thread only."""
+    simulator = Simulator(settings)
+
+    def end(_: int, __: FrameType | None) -> None:
+        simulator.end()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with simulator:
+            on_serving(simulator)
+            simulator.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, in a thread of ours: says when it serves, and ends without waiting for its clients."""
+
+    def __init__(self, app: object) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,  # type: ignore[arg-type]  # an ASGI application
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE,
+                timeout_graceful_shutdown=5,
+            )
+        )
+        self.is_serving = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets=sockets)
+        self.is_serving.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await super().shutdown(sockets=sockets)
+
+    def end(self) -> None:
+        """Stop serving soon. From any thread."""
+        self.should_exit = True
+
+    def sever(self, client: object, *, at_once: bool) -> None:
+        """Close the connection of that client: at once, or after what was written. On the loop's thread."""
+        for connection in list(self.server_state.connections):
+            if connection.client == client:  # type: ignore[union-attr]
+                transport = connection.transport
+                transport.abort() if at_once else transport.close()
+
+
+def check_host(host: str, *, allow_remote: bool) -> None:
+    """Return if it is fit to listen on: the loopback, unless others are allowed. `CannotServe` if not."""
+    if allow_remote:
+        return
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except OSError as error:
+        raise CannotServe(f"cannot listen on {host}: {error}") from error
+    if not all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in found):
+        raise CannotServe(
+            f"{host} is not the loopback. The simulator runs any command that it is sent; "
+            "if others may really reach it, pass --allow-remote"
+        )
+
+
+def check_throttles(settings: SimulatorSettings) -> None:
+    """Return if each limit is for a scope there is; `CannotServe` if not."""
+    unknown = sorted(set(settings.throttles) - set(SCOPES))
+    if unknown:
+        raise CannotServe(f"no throttle scope {', '.join(unknown)}; there are {', '.join(SCOPES)}")
+
+
+def _lock(data: Path, held: ExitStack) -> None:
+    lock = FileLock(data / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise CannotServe(f"another simulator uses {data}. End it, or pass another --data folder") from error
+    held.callback(lock.release)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise CannotServe(f"cannot listen on {host}: {error}") from error
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(1024)
+    except OSError as error:
+        listening.close()
+        reason = error.strerror or error
+        raise CannotServe(f"cannot listen on {host} port {port}: {reason}. Choose another --port") from error
+    return listening
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _kept_word(path: Path, make: Callable[[], str]) -> str:
+    """The word in a file that only we may read; made up when there is none yet."""
+    if not path.exists():
+        fresh = path.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(make() + "\n")
+        fresh.replace(path)
+    return path.read_text().strip()
