@@ -9,7 +9,7 @@ import click
 from rescalefs.cli.connection import with_client
 from rescalefs.cli.listing import Row, json_option, print_rows, printable
 from rescalefs.errors import UserError
-from rescalefs.model import Job
+from rescalefs.model import Job, is_terminal
 
 if TYPE_CHECKING:
     from rescalefs.api import RescaleClient
@@ -29,8 +29,10 @@ def jobs(client: RescaleClient, state: str | None, limit: int | None, as_json: b
 
     In a pipe, a line has: id, status, time of creation, name.
     """
-    found = client.newest_jobs(limit) if limit is not None and state is None else client.jobs(state)
-    print_rows(map(_job_row, found[:limit]), as_json, ("id", "status", "inserted", "name"))
+    found = client.newest_jobs(limit) if limit is not None and state is None else ()
+    if not found or len(found) != limit:  # fewer than asked for: there are no more, or the page was cut short
+        found = client.jobs(state)[:limit]
+    print_rows(map(_job_row, found), as_json, ("id", "status", "inserted", "name"))
 
 
 @click.command()
@@ -58,10 +60,10 @@ def stop(client: RescaleClient, job: str, yes: bool) -> int:
     JOB is its id. What it has written so far becomes its outputs. Stopping takes a while;
     `rescalefs statuses` tells.
     """
-    found = client.job(job).job
-    if found.is_finished:
-        raise UserError(f"job {job} cannot be stopped: it has ended already, as {found.status}")
-    if not (yes or click.confirm(f"Stop {_described(found)}?", err=True)):
+    name, status = _name_and_status(client, job)
+    if is_terminal(status):
+        raise UserError(f"job {job} cannot be stopped: it has ended already, as {status}")
+    if not (yes or click.confirm(f"Stop job {job}, {name!r} ({status})?", err=True)):
         return _left_alone(job)
     client.stop_job(job)
     click.echo(f"job {job} has been told to stop")
@@ -78,9 +80,9 @@ def delete(client: RescaleClient, job: str, with_inputs: bool, yes: bool) -> int
 
     JOB is its id. Nothing brings them back.
     """
-    found = client.job(job).job
+    name, status = _name_and_status(client, job)
     what = "its outputs and its input files" if with_inputs else "its outputs"
-    if not (yes or click.confirm(f"Delete {_described(found)}, {what}, for ever?", err=True)):
+    if not (yes or click.confirm(f"Delete job {job}, {name!r} ({status}), {what}, for ever?", err=True)):
         return _left_alone(job)
     client.delete_job(job, with_inputs)
     click.echo(f"job {job} is deleted")
@@ -92,8 +94,11 @@ def _left_alone(job: str) -> int:
     return 1
 
 
-def _described(job: Job) -> str:
-    return f"job {job.id}, {printable(job.name)!r} ({job.status or 'saved'})"
+def _name_and_status(client: RescaleClient, job: str) -> tuple[str, str]:
+    """What people know a job by. Its own page does not tell its status; its history does."""
+    name = printable(client.job(job).job.name)
+    history = client.statuses(job)
+    return name, history[-1].status if history else "saved"
 
 
 def _job_row(job: Job) -> Row:

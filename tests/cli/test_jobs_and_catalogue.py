@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
@@ -43,6 +44,7 @@ class FakeAccount:
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
         self.closed = False
+        self.longest_page = 1000
 
     def jobs(self, state: str | None = None) -> tuple[Job, ...]:
         self.told.append(("jobs", state))
@@ -50,16 +52,18 @@ class FakeAccount:
 
     def newest_jobs(self, count: int) -> tuple[Job, ...]:
         self.told.append(("newest_jobs", count))
-        return JOBS[:count]
+        return JOBS[: min(count, self.longest_page)]
 
     def job(self, job_id: str) -> JobDetail:
         for job in JOBS:
             if job.id == job_id:
-                return JobDetail(job, (), {}, 1, b"{}")
+                return JobDetail(replace(job, status=""), (), {}, 1, b"{}")  # as the server tells it
         raise NotFound(f"GET jobs/{job_id}/: 404, Not found.")
 
     def statuses(self, job_id: str) -> tuple[JobStatus, ...]:
-        return (JobStatus("Pending", NOON), JobStatus("Completed", NOON, "Completed successfully"))
+        if job_id == "bbb":
+            return (JobStatus("Pending", NOON), JobStatus("Completed", NOON, "Completed successfully"))
+        return (JobStatus("Pending", NOON), JobStatus("Executing", NOON)) if job_id == "ccc" else ()
 
     def cluster_statuses(self, job_id: str) -> tuple[JobStatus, ...]:
         return (JobStatus("Not Started", NOON),)
@@ -159,6 +163,12 @@ def test_jobs_as_json_tell_more(sh: Shell) -> None:
 def test_a_limit_asks_for_no_more_than_that(sh: Shell) -> None:
     assert [job["id"] for job in sh.json("jobs", "--limit", "2")] == ["ccc", "bbb"]
     assert sh.account.told == [("newest_jobs", 2)]
+
+
+def test_a_limit_past_the_servers_longest_page_still_gives_as_many(sh: Shell) -> None:
+    sh.account.longest_page = 1
+    assert [job["id"] for job in sh.json("jobs", "--limit", "2")] == ["ccc", "bbb"]
+    assert len(sh.json("jobs", "--limit", "99")) == 3
 
 
 def test_a_state_is_asked_of_the_server_and_then_limited(sh: Shell) -> None:
