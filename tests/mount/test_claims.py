@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rescalefs.errors import CannotMount
+from rescalefs.mount import claims
+
+HOLD = (
+    "import sys; from pathlib import Path; from rescalefs.mount import claims\n"
+    "claims.claim(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+)
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def test_one_process_serves_a_mountpoint_until_it_ends_however_that_is() -> None:
+    place = Path("/mnt/ä b\nc")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert claims.daemon_of(place) == (holder.pid, place)
+        assert claims.daemons() == [(holder.pid, place)]
+        assert claims.is_running(holder.pid)
+        with pytest.raises(CannotMount, match=f"already mounted by process {holder.pid}"):
+            claims.claim(place)
+        holder.kill()
+        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
+        assert not claims.is_running(holder.pid)  # ended, though nobody has asked how
+    assert claims.daemon_of(place) is None
+    assert claims.daemons() == []
+
+
+def test_a_claim_leaves_no_file_behind(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", HOLD, "/mnt/x"], input="", text=True, check=True)
+    assert done.returncode == 0
+    assert [path for path in (tmp_path / "state").rglob("*") if path.is_file()] == []
+    assert claims.daemon_of(Path("/mnt/x")) is None

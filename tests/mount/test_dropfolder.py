@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rescalefs.mount import DropFolder, OpenFiles
+from rescalefs.mount.attributes import Owner
+from tests.fakes import FakeClock
+from tests.mount.trees import FixedViews
+
+
+class Drops:
+    """A drop folder over a real directory, and what it told."""
+
+    def __init__(self, backing: Path) -> None:
+        backing.mkdir()
+        self.backing = backing
+        self.views = FixedViews()
+        self.files = OpenFiles(backing)
+        self.clock = FakeClock()
+        self.told: list[str] = []
+        self.folder = DropFolder(
+            backing,
+            self.views,
+            self.files,
+            self.clock,
+            changed=lambda path: self.told.append(path.relative_to(backing).as_posix()),
+        )
+
+    def names(self, path: str) -> list[str]:
+        opened = self.folder.open_folder(path)
+        try:
+            return sorted(entry.name for entry in opened.entries())
+        finally:
+            opened.close()
+
+
+@pytest.fixture
+def drops(tmp_path: Path) -> Iterator[Drops]:
+    drops = Drops(tmp_path / "backing")
+    yield drops
+    drops.folder.close()
+
+
+def test_symbolic_links_are_not_followed_on_the_way(drops: Drops, tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "x").write_text("secret")
+    (drops.backing / "way-out").symlink_to(tmp_path / "secret")
+    (drops.backing / "file").symlink_to(tmp_path / "secret" / "x")
+    folder = drops.folder
+    for call in (
+        lambda: folder.attributes("way-out/x"),
+        lambda: folder.open("way-out/x", os.O_RDONLY),
+        lambda: folder.unlink("way-out/x"),
+        lambda: folder.open("file", os.O_RDONLY),
+        lambda: folder.open_folder("way-out"),
+        lambda: folder.create("file", os.O_WRONLY, 0o600),
+        lambda: folder.truncate("file", 0),
+        lambda: folder.change_mode("file", 0o777),
+    ):
+        with pytest.raises(OSError, match=r".") as caught:
+            call()
+        assert caught.value.errno in {errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EOPNOTSUPP}
+    assert (tmp_path / "secret" / "x").read_text() == "secret"
+    assert folder.read_link("file") == str(tmp_path / "secret" / "x")
+
+
+def test_times_and_owner_of_a_link_are_its_own(drops: Drops) -> None:
+    (drops.backing / "x").touch()
+    before = (drops.backing / "x").stat().st_mtime_ns
+    drops.folder.symlink("link", "x")
+    drops.folder.change_times("link", (1, 0), (2, 0))
+    drops.folder.change_owner("link", os.geteuid(), -1)
+    assert (drops.backing / "link").lstat().st_mtime == 2
+    assert (drops.backing / "x").stat().st_mtime_ns == before
+
+
+def test_every_change_is_told(drops: Drops) -> None:
+    folder = drops.folder
+    folder.make_folder("wing", 0o755)
+    thing = folder.create("wing/x", os.O_WRONLY, 0o644)
+    drops.told.clear()
+    thing.write(memoryview(b"x"), 0)
+    assert drops.told == []
+    thing.close()
+    assert drops.told == ["wing/x"]
+    folder.open("wing/x", os.O_RDONLY).close()
+    assert drops.told == ["wing/x"]
+    drops.told.clear()
+    folder.rename("wing", "tail")
+    folder.link("tail/x", "tail/y")
+    folder.unlink("tail/x")
+    assert drops.told == ["wing", "tail", "tail/y", "tail/x"]
+
+
+def test_a_file_written_while_its_drop_is_renamed_is_told_by_its_new_name(drops: Drops) -> None:
+    drops.folder.make_folder("wing", 0o755)
+    thing = drops.folder.create("wing/x", os.O_WRONLY, 0o644)
+    drops.folder.rename("wing", "tail")
+    assert drops.files.is_busy(drops.backing / "tail")
+    drops.told.clear()
+    thing.close()
+    assert drops.told == ["tail/x"]
+
+
+def test_writing_to_our_names_lands_in_the_folder_and_is_not_shown(drops: Drops) -> None:
+    (drops.backing / "wing").mkdir()
+    drops.views.statuses["wing"] = b"waiting\n"
+    thing = drops.folder.open("wing/status", os.O_WRONLY | os.O_TRUNC)
+    thing.write(memoryview(b"what a copy carries along"), 0)
+    thing.close()
+    assert (drops.backing / "wing" / "status").read_bytes() == b"what a copy carries along"
+    assert drops.folder.attributes("wing/status").size == len(b"waiting\n")
+    assert drops.names("wing") == ["status"]
+
+
+def test_what_is_done_to_our_names_succeeds_also_where_they_cover_nothing(drops: Drops) -> None:
+    (drops.backing / "wing").mkdir()
+    drops.views.statuses["wing"] = b"waiting\n"
+    folder = drops.folder
+    folder.change_mode("wing/status", 0o600)
+    folder.change_owner("wing/status", -1, -1)
+    folder.change_times("wing/status", (0, 0), (0, 0))
+    folder.truncate("wing/status", 0)
+    folder.access("wing/status", os.W_OK)
+    folder.unlink("wing/status")
+    assert drops.names("wing") == []
+    with pytest.raises(FileNotFoundError):
+        folder.unlink("wing/other")
+    folder.remove_folder("wing")
+    assert list(drops.backing.iterdir()) == []
+
+
+def test_our_names_are_not_moved_nor_linked(drops: Drops) -> None:
+    (drops.backing / "wing").mkdir()
+    drops.views.statuses["wing"] = b"waiting\n"
+    for call in (drops.folder.rename, drops.folder.link):
+        with pytest.raises(OSError, match=r".") as caught:
+            call("wing/status", "wing/x")
+        assert caught.value.errno == errno.EXDEV
+
+
+def test_a_directory_of_one_of_our_names_stays_reachable(drops: Drops) -> None:
+    (drops.backing / "wing" / "status").mkdir(parents=True)
+    (drops.backing / "wing" / "status" / "x").touch()
+    drops.views.statuses["wing"] = b"waiting\n"
+    assert stat.S_ISDIR(drops.folder.attributes("wing/status").mode)
+    assert drops.names("wing") == ["status"]
+    assert drops.names("wing/status") == ["x"]
+    with pytest.raises(OSError, match="not empty"):
+        drops.folder.remove_folder("wing")
+
+
+def test_a_drop_with_anything_but_our_names_is_not_removed(drops: Drops) -> None:
+    (drops.backing / "wing").mkdir()
+    (drops.backing / "wing" / "status").write_text("covered")
+    (drops.backing / "wing" / "x").touch()
+    drops.views.statuses["wing"] = b"waiting\n"
+    with pytest.raises(OSError, match="not empty"):
+        drops.folder.remove_folder("wing")
+    assert sorted(os.listdir(drops.backing / "wing")) == ["status", "x"]  # noqa: PTH208
+
+
+HIDDEN = ".fuse_hidden0000000400000001"
+
+
+def test_a_file_removed_while_open_leaves_no_other_name(drops: Drops) -> None:
+    (drops.backing / "wing").mkdir()
+    (drops.backing / "wing" / "x").write_bytes(b"hello")
+    thing = drops.folder.open("wing/x", os.O_RDWR)
+    drops.folder.rename("wing/x", f"wing/{HIDDEN}")  # libfuse's way to remove what is open
+    assert drops.names("wing") == []
+    assert not drops.files.is_busy(drops.backing)
+    assert drops.folder.attributes(f"wing/{HIDDEN}").size == 5
+    drops.folder.change_mode(f"wing/{HIDDEN}", 0o600)
+    assert thing.attributes().mode & 0o777 == 0o600
+    drops.folder.rename("wing", "tail")
+    assert drops.folder.attributes(f"tail/{HIDDEN}").links == 0
+    thing.close()
+    drops.folder.unlink(f"tail/{HIDDEN}")
+    with pytest.raises(FileNotFoundError):
+        drops.folder.attributes(f"tail/{HIDDEN}")
+
+
+def test_a_users_own_file_of_such_a_name_is_only_a_file(drops: Drops) -> None:
+    (drops.backing / "x").write_bytes(b"precious")
+    drops.folder.rename("x", HIDDEN)
+    assert (drops.backing / HIDDEN).read_bytes() == b"precious"
+    drops.folder.rename(HIDDEN, HIDDEN[:-1] + "2")
+    assert drops.names("") == [HIDDEN[:-1] + "2"]
+
+
+def test_a_folder_removed_with_a_hidden_file_in_it_keeps_no_descriptor(drops: Drops) -> None:
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    drops.folder.make_folder("wing", 0o755)
+    thing = drops.folder.create("wing/x", os.O_RDWR, 0o600)
+    drops.folder.rename("wing/x", f"wing/{HIDDEN}")
+    drops.folder.remove_folder("wing")
+    thing.close()
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_what_another_user_makes_is_that_users(drops: Drops) -> None:
+    is_root = os.geteuid() == 0  # only root may give files away; for others it is their own in any case
+    nobody = Owner(65534, 65534) if is_root else Owner(os.geteuid(), os.getegid())
+    shared = 12345 if is_root else os.getegid()
+    drops.folder.make_folder("wing", 0o755, nobody)
+    drops.folder.create("wing/x", os.O_WRONLY, 0o644, nobody).close()
+    drops.folder.symlink("wing/link", "x", nobody)
+    drops.folder.make_node("wing/pipe", stat.S_IFIFO | 0o600, 0, nobody)
+    for name in ("wing", "wing/x", "wing/link", "wing/pipe"):
+        found = (drops.backing / name).lstat()
+        assert (found.st_uid, found.st_gid) == nobody
+    (drops.backing / "shared").mkdir()
+    os.chown(drops.backing / "shared", -1, shared)
+    (drops.backing / "shared").chmod(0o2777)
+    drops.folder.make_folder("shared/x", 0o777, nobody)
+    found = (drops.backing / "shared" / "x").stat()
+    assert (found.st_gid, found.st_mode & 0o7777) == (shared, 0o2777)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rescalefs.errors import CannotMount
+from rescalefs.mount import mountpoint
+from rescalefs.mount.mountpoint import MountEntry, absolute, holders, is_mounted, is_stale, mount_at, prepare
+
+
+def test_the_systems_own_mounts_are_known_and_are_not_ours() -> None:
+    proc = mount_at(Path("/proc"))
+    assert proc is not None
+    assert (proc.kind, proc.is_ours) == ("proc", False)
+    assert not is_mounted(Path("/proc"))
+    assert MountEntry(Path("/x"), "fuse.rescalefs", "rescalefs").is_ours
+    assert mount_at(Path("/proc/self")) is None
+    assert not is_stale(Path("/proc"))
+
+
+def test_blanks_in_a_mountpoint_are_read_as_mountinfo_writes_them() -> None:
+    assert mountpoint._unescaped(r"/mnt/a\040b\011\134040") == "/mnt/a b\t\\040"
+
+
+def test_the_real_path_is_found_without_touching_the_mountpoint_itself(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    assert absolute(tmp_path / "link" / "mnt") == (tmp_path / "real" / "mnt").resolve()
+    assert absolute(tmp_path / "real" / ".." / "mnt") == tmp_path.resolve() / "mnt"
+
+
+def test_a_folder_that_is_missing_is_made_and_one_that_is_there_is_used(tmp_path: Path) -> None:
+    assert prepare(tmp_path / "mnt")
+    assert not prepare(tmp_path / "mnt")
+
+
+def test_what_is_not_fit_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place, why in [
+        (tmp_path, "it is not empty. Choose an empty folder"),
+        (tmp_path / "file", "it is not a directory"),
+        (tmp_path / "no" / "mnt", "No such file or directory. Make the folder first"),
+        (Path("/proc"), r"is already mounted there\. First: umount /proc"),
+    ]:
+        with pytest.raises(CannotMount, match=rf"cannot mount on {place}: .*{why}"):
+            prepare(place)
+
+
+def test_who_is_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    with (tmp_path / "x").open():
+        assert any(f"({os.getpid()})" in name for name in holders(tmp_path))
+    with subprocess.Popen(["cat"], cwd=tmp_path, stdin=subprocess.PIPE) as inside:
+        assert f"cat ({inside.pid})" in holders(tmp_path)
+    assert holders(tmp_path / "other") == []
+
+
+def test_detaching_what_is_not_mounted_says_so(tmp_path: Path) -> None:
+    with pytest.raises(CannotMount, match=f"cannot unmount {tmp_path}: ."):
+        mountpoint.detach(tmp_path)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from rescalefs.mount.pagecache import PageCache, Pages
+
+
+def test_pages_of_one_version_are_kept_from_open_to_open() -> None:
+    cache = PageCache()
+    first = cache.lease("/x", "v1")
+    assert first.pages is Pages.DROP
+    assert cache.lease("/x", "v1").pages is Pages.KEEP
+    cache.release(first)
+    assert cache.lease("/x", "v1").pages is Pages.KEEP
+    assert cache.lease("/y", "v1").pages is Pages.DROP
+
+
+def test_another_version_starts_anew() -> None:
+    cache = PageCache()
+    cache.release(cache.lease("/x", "v1"))
+    assert cache.lease("/x", "v2").pages is Pages.DROP
+    assert cache.lease("/x", "v2").pages is Pages.KEEP
+
+
+def test_another_version_passes_the_cache_by_while_the_first_is_open() -> None:
+    cache = PageCache()
+    old = cache.lease("/x", "v1")
+    new = cache.lease("/x", "v2")
+    assert new.pages is Pages.BYPASS
+    cache.release(new)
+    assert cache.lease("/x", "v1").pages is Pages.KEEP
+    cache.release(old)
+    assert cache.lease("/x", "v2").pages is Pages.BYPASS  # one reader of v1 is left
+
+
+def test_wrong_bytes_spoil_the_pages_for_all_who_share_them_and_for_nobody_else() -> None:
+    cache = PageCache()
+    one, other = cache.lease("/x", "v1"), cache.lease("/x", "v1")
+    elsewhere = cache.lease("/y", "v1")
+    cache.spoil(one)
+    assert (one.spoiled, other.spoiled, elsewhere.spoiled) == (True, True, False)
+    later = cache.lease("/x", "v1")
+    assert (later.pages, later.spoiled) == (Pages.BYPASS, False)
+    for lease in (one, other, later):
+        cache.release(lease)
+    fresh = cache.lease("/x", "v1")
+    assert (fresh.pages, fresh.spoiled) == (Pages.DROP, False)
+
+
+def test_it_forgets_the_oldest_path_that_nobody_has_open() -> None:
+    cache = PageCache(remembered=2)
+    kept = cache.lease("/open", "v")
+    cache.release(cache.lease("/idle", "v"))
+    cache.lease("/new", "v")
+    assert cache.lease("/open", "v").pages is Pages.KEEP
+    assert cache.lease("/idle", "v").pages is Pages.DROP
+    cache.release(kept)
