@@ -1,0 +1,35 @@
+"""Where things are kept on this machine, for one account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Folders of one account. Nothing is made by asking."""
+
+    blocks: Path  # bytes of remote files; may be lost
+    listings: Path  # what the account was last known to hold; may be lost
+    live: Path  # what is known of files that still grow; may be lost
+    drops: Path  # what people drop; theirs
+    journal: Path  # what became of each drop; must not be lost
+    log: Path  # of a mount in the background
+
+    @classmethod
+    def of(cls, account: str, cache_dir: Path) -> Places:
+        """The places of an account, by its name."""
+        data = platformdirs.user_data_path("rescalefs", appauthor=False) / account
+        state = platformdirs.user_state_path("rescalefs", appauthor=False) / account
+        cache = cache_dir / account
+        return cls(
+            blocks=cache / "blocks",
+            listings=cache / "listings",
+            live=cache / "live",
+            drops=data / "submit",
+            journal=state / "journal.sqlite",
+            log=state / "mount.log",
+        )

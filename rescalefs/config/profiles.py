@@ -1,0 +1,146 @@
+"""Rescale's own profile file, `apiconfig`: an INI file with a section for each profile.
+
+Place and format are those of Rescale's command line tools [user API notebook, 2023-24; Interlink 4.9].
+"""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import logging
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from configupdater import ConfigUpdater
+
+from rescalefs.errors import BadSettings
+
+log = logging.getLogger(__name__)
+
+# Addresses by platform [Interlink 4.9]; the first is the default.
+PLATFORMS = (
+    "https://platform.rescale.com",
+    "https://eu.rescale.com",
+    "https://platform.rescale.jp",
+    "https://kr.rescale.com",
+    "https://itar.rescale.com",
+    "https://itar.rescale-gov.com",
+)
+
+KEY_VARIABLE = "RESCALE_API_KEY"
+URL_VARIABLE = "RESCALE_API_URL"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose account: where, and by which key. ``name`` is fit for a folder, and tells nothing secret."""
+
+    name: str
+    base_url: str
+    api_key: str = field(repr=False)
+
+
+def profile_path(home: Path | None = None, platform: str = sys.platform) -> Path:
+    """Where the profiles are."""
+    home = home or Path.home()
+    folder = home / "config" if platform == "win32" else home / ".config"
+    return folder / "rescale" / "apiconfig"
+
+
+def profiles(path: Path) -> tuple[str, ...]:
+    """The names of the profiles there are."""
+    return tuple(_read(path).sections())
+
+
+def resolve_account(
+    profile: str, chosen: bool, environ: Mapping[str, str] | None = None, path: Path | None = None
+) -> Account:
+    """Find the key and the address. ``chosen``: somebody asked for this profile by name.
+
+    ``RESCALE_API_KEY`` and ``RESCALE_API_URL`` override the profile's. Raises `BadSettings`.
+    """
+    environ = os.environ if environ is None else environ
+    path = path or profile_path()
+    key, url = environ.get(KEY_VARIABLE, "").strip(), environ.get(URL_VARIABLE, "").strip()
+    from_profile = _profile(path, profile) if chosen or not key else {}
+    name = profile
+    if not key:
+        key = from_profile.get("apikey", "").strip()
+    elif not chosen:
+        # The key tells whose account it is; a digest of it does too, and can't be turned back.
+        name = "env-" + hashlib.sha256(key.encode()).hexdigest()[:8]
+    if not key:
+        raise BadSettings(
+            f"there is no API key: profile [{profile}] in {path} has none, and {KEY_VARIABLE} is not set. "
+            "Run `rescalefs login`"
+        )
+    url = (
+        (url or from_profile.get("apibaseurl", "").strip() or PLATFORMS[0])
+        .rstrip("/")
+        .removesuffix("/api/v2")
+    )
+    return Account(f"{name}@{urlsplit(url).netloc.replace(':', '_') or 'nowhere'}", url, key)
+
+
+def write_profile(path: Path, profile: str, base_url: str, api_key: str) -> None:
+    """Write one profile, leaving all others and all comments; whole or not at all, readable by its owner."""
+    config = _read(path)
+    if not config.has_section(profile):
+        if config.sections():
+            config[config.sections()[-1]].add_after.space(1)
+        config.add_section(profile)
+    config.set(profile, "apibaseurl", base_url)
+    config.set(profile, "apikey", api_key)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".apiconfig-")  # 0600 by its own promise
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(str(config))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _profile(path: Path, profile: str) -> dict[str, str]:
+    config = _read(path)
+    if not config.has_section(profile):
+        known = ", ".join(config.sections()) or "none"
+        if not path.exists():
+            return {}
+        raise BadSettings(
+            f"there is no profile [{profile}] in {path}; there are: {known}. Run `rescalefs login`"
+        )
+    return {name: option.value or "" for name, option in config[profile].items()}
+
+
+def _read(path: Path) -> ConfigUpdater:
+    """The file, or an empty one; warns when others can read it."""
+    config = ConfigUpdater()
+    try:
+        with path.open(encoding="utf-8") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if os.name == "posix" and mode & 0o077:
+                log.warning(
+                    "%s holds API keys and others can read it (mode %04o); run: chmod 600 %s",
+                    path,
+                    mode,
+                    path,
+                )
+            config.read_file(file)
+    except FileNotFoundError:
+        pass
+    except (OSError, UnicodeDecodeError, configparser.Error) as error:
+        # Their own texts quote the line, and the line may be a key.
+        line = getattr(error, "lineno", None)
+        where = f"line {line}" if line else getattr(error, "strerror", None) or type(error).__name__
+        raise BadSettings(f"{path} cannot be read as profiles ({where})") from None
+    return config

@@ -1,0 +1,74 @@
+"""Pure: text to the value of a setting. Each raises ValueError with what would be right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_YES = frozenset({"1", "true", "yes", "on"})
+_NO = frozenset({"0", "false", "no", "off"})
+
+
+def size(text: str) -> int:
+    """Bytes. K, M, G and T are powers of 1024, as `ls -h` and `du -h` have them."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError("needs a size such as 500M or 20G")
+    return int(float(found[1]) * 1024 ** _POWERS[found[2].lower()])
+
+
+def seconds(text: str) -> float:
+    """A number of seconds above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ValueError("needs a number of seconds above 0, such as 30 or 0.5")
+    return value
+
+
+def truth(text: str) -> bool:
+    """Yes or no, in the usual words."""
+    word = text.strip().lower()
+    if word not in _YES | _NO:
+        raise ValueError("needs true or false")
+    return word in _YES
+
+
+def connections(text: str) -> int | Literal["auto"]:
+    """How many connections; `auto` finds out."""
+    if text.strip().lower() == "auto":
+        return "auto"
+    if not text.strip().isdecimal() or not 1 <= int(text) <= 128:
+        raise ValueError("needs auto, or a number from 1 to 128")
+    return int(text)
+
+
+def path(text: str) -> Path:
+    """A path, `~` allowed; made absolute, because the daemon has no working directory of its own."""
+    if not text.strip():
+        raise ValueError("needs a path, such as ~/.cache/rescalefs")
+    return Path(text).expanduser().absolute()
+
+
+def word(text: str) -> str:
+    """Any text that is not empty."""
+    if not text.strip():
+        raise ValueError("needs a word")
+    return text.strip()
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """One of a few words."""
+
+    def parse(text: str) -> str:
+        if text.strip().lower() not in words:
+            raise ValueError(f"needs one of {', '.join(words)}")
+        return text.strip().lower()
+
+    return parse

@@ -1,0 +1,92 @@
+"""Rescale's own profile file."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from rescalefs.config import profile_path, profiles, resolve_account, write_profile
+from rescalefs.errors import BadSettings
+
+KEY = "0123456789" * 4
+OTHER = "f" * 40
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "rescale" / "apiconfig"
+
+
+def test_the_file_is_where_rescales_own_tools_have_it() -> None:
+    home = Path("/home/me")
+    assert profile_path(home, "linux") == home / ".config" / "rescale" / "apiconfig"
+    assert profile_path(home, "darwin") == home / ".config" / "rescale" / "apiconfig"
+    assert profile_path(home, "win32") == home / "config" / "rescale" / "apiconfig"
+
+
+def test_what_is_written_is_read_again_and_only_its_owner_can(path: Path) -> None:
+    write_profile(path, "default", "https://eu.rescale.com", KEY)
+    account = resolve_account("default", chosen=False, environ={}, path=path)
+    assert (account.base_url, account.api_key) == ("https://eu.rescale.com", KEY)
+    assert account.name == "default@eu.rescale.com"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [each.name for each in path.parent.iterdir()] == ["apiconfig"]
+
+
+def test_other_profiles_and_comments_stay_when_one_is_written(path: Path) -> None:
+    path.parent.mkdir()
+    before = f"# from the docs\n[default]\napikey = {OTHER}\nextra = 50%\n"
+    path.write_text(before)
+    path.chmod(0o600)
+    write_profile(path, "us", "https://platform.rescale.com", KEY)
+    assert path.read_text().startswith(before)
+    assert profiles(path) == ("default", "us")
+    write_profile(path, "default", "https://eu.rescale.com", KEY)
+    assert path.read_text().startswith(f"# from the docs\n[default]\napikey = {KEY}\nextra = 50%\n")
+    assert resolve_account("us", chosen=True, environ={}, path=path).api_key == KEY
+
+
+def test_the_environment_overrides_the_profile(path: Path) -> None:
+    write_profile(path, "default", "https://eu.rescale.com", KEY)
+    environ = {"RESCALE_API_KEY": OTHER, "RESCALE_API_URL": "http://127.0.0.1:8765/api/v2/"}
+    account = resolve_account("default", chosen=False, environ=environ, path=path)
+    assert (account.base_url, account.api_key) == ("http://127.0.0.1:8765", OTHER)
+    assert account.name.startswith("env-")
+    assert account.name.endswith("@127.0.0.1_8765")
+    assert OTHER not in account.name
+    asked_for = resolve_account("default", chosen=True, environ={"RESCALE_API_KEY": OTHER}, path=path)
+    assert (asked_for.name, asked_for.api_key) == ("default@eu.rescale.com", OTHER)
+
+
+def test_the_key_is_in_no_repr(path: Path) -> None:
+    write_profile(path, "default", "https://eu.rescale.com", KEY)
+    assert KEY not in repr(resolve_account("default", chosen=False, environ={}, path=path))
+
+
+def test_a_missing_key_or_profile_says_what_to_do(path: Path) -> None:
+    with pytest.raises(BadSettings, match="rescalefs login"):
+        resolve_account("default", chosen=False, environ={}, path=path)
+    write_profile(path, "default", "https://eu.rescale.com", KEY)
+    with pytest.raises(BadSettings, match=r"no profile \[us\].*there are: default"):
+        resolve_account("us", chosen=True, environ={}, path=path)
+
+
+def test_a_file_that_others_can_read_is_warned_about(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_profile(path, "default", "https://eu.rescale.com", KEY)
+    path.chmod(0o644)
+    resolve_account("default", chosen=False, environ={}, path=path)
+    assert f"chmod 600 {path}" in caplog.text
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"apikey = 0123456789\n", b"[a]\n[a]\n", b"\xff"])
+def test_rubbish_is_an_error_that_names_the_file(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with pytest.raises(BadSettings, match="apiconfig cannot be read") as failure:
+        resolve_account("default", chosen=False, environ={}, path=path)
+    assert "0123456789" not in str(failure.value)
