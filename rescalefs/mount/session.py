@@ -9,7 +9,6 @@ import queue
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -242,7 +241,7 @@ def _adapter() -> ModuleType:
 
 
 def mount_background(
-    arguments: Sequence[str],
+    command: Sequence[str],
     mountpoint: Path,
     log_file: Path,
     *,
@@ -250,7 +249,7 @@ def mount_background(
     clock: Clock | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> int:
-    """Start `rescalefs ARGUMENTS` (a `mount --foreground`) as a daemon; return its pid once it answers.
+    """Start ``command`` (a `rescalefs mount --foreground`) as a daemon; return its pid once it answers.
 
     Its messages go to ``log_file``. Raise CannotMount with the last of them when it ends first, or does not
     answer within ``patience`` seconds; then nothing of it is left.
@@ -262,8 +261,8 @@ def mount_background(
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as news:
             address = f"{private}/notify"
             news.bind(address)
-            daemon = subprocess.Popen(  # noqa: S603  (ourselves)
-                [sys.executable, "-m", "rescalefs", *arguments],
+            daemon = subprocess.Popen(  # noqa: S603  (our own command line)
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=messages,
                 stderr=messages,

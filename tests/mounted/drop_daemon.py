@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from pathlib import Path
 
+import requests
+
 from rescalefs.clock import SystemClock
+from rescalefs.errors import Forbidden, NotYetUploaded, RescaleFSError, TimedOut, Unreachable, WrongBytes
+from rescalefs.model import RemoteFile
 from rescalefs.mount import DropFolder, FileSystem, MountSettings, OpenFiles, mount_foreground
-from tests.mount.trees import FixedTree, MemoryReading
+from tests.mount.trees import FixedTree, MemoryFile, MemoryReading, remote, text
+from tests.mount.trees import folder as make_folder
+
+GOOD = bytes(range(256)) * 2000  # several of the kernel's reads
 
 
 class FileViews:
@@ -37,14 +45,44 @@ class FileViews:
             return None
 
 
+class BlockedFile(MemoryFile):
+    """Its read tells that it has begun, through a FIFO, and waits until the mount is asked to end."""
+
+    def __init__(self, began: Path) -> None:
+        super().__init__(b"never read")
+        self._began = began
+        self._released = threading.Event()
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        self._began.write_text("reading")
+        self._released.wait()
+        raise Unreachable("the mount is ending")
+
+    def release(self) -> None:
+        self._released.set()
+
+
 def main(mountpoint: str, backing: str, quiet: str = "0.3") -> None:
     logging.basicConfig(level=logging.INFO)
     folder = Path(backing)
-    drops = DropFolder(
-        folder, FileViews(folder.parent / "views"), OpenFiles(folder), SystemClock(), quiet=float(quiet)
-    )
-    filesystem = FileSystem(FixedTree({}), MemoryReading(), drops)
-    mount_foreground(Path(mountpoint), filesystem, MountSettings())
+    views = folder.parent / "views"
+    blocked = BlockedFile(views / "began")
+    files: dict[str, MemoryFile | RescaleFSError] = {
+        "good": MemoryFile(GOOD),
+        "cut": MemoryFile(GOOD, stops_at=200_000),
+        "broken": MemoryFile(GOOD, failure=requests.ConnectionError("an OSError without errno")),
+        "wrong": MemoryFile(GOOD, failure=WrongBytes("hash")),
+        "slow": MemoryFile(GOOD, failure=TimedOut("no answer")),
+        "mistaken": MemoryFile(GOOD, failure=ZeroDivisionError("a mistake of ours")),
+        "unfinished": NotYetUploaded("upload runs"),
+        "forbidden": Forbidden("not your file"),
+        "blocked": blocked,
+    }
+    outputs = {name: remote(RemoteFile(name, name, name, len(GOOD), "ab")) for name in files}
+    tree = FixedTree({"outputs": make_folder("outputs", outputs), "status": text("status", b"Completed\n")})
+    drops = DropFolder(folder, FileViews(views), OpenFiles(folder), SystemClock(), quiet=float(quiet))
+    filesystem = FileSystem(tree, MemoryReading(files), drops)
+    mount_foreground(Path(mountpoint), filesystem, MountSettings(), on_stop=blocked.release)
     drops.close()
 
 

@@ -1,0 +1,78 @@
+"""What goes wrong below reaches the application as the error we chose, and never as an empty success."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.mounted.conftest import Mounted, MountNow
+from tests.mounted.drop_daemon import GOOD
+
+pytestmark = pytest.mark.fuse
+
+
+@pytest.fixture
+def mounted(tmp_path: Path, mount: MountNow) -> Mounted:
+    (tmp_path / "backing").mkdir()
+    (tmp_path / "views").mkdir()
+    command = ["-m", "tests.mounted.drop_daemon", str(tmp_path / "mnt"), str(tmp_path / "backing")]
+    return mount(command, tmp_path / "mnt")
+
+
+def test_a_good_file_is_read_whole_and_again_and_at_any_offset(mounted: Mounted) -> None:
+    file = mounted / "outputs" / "good"
+    assert file.read_bytes() == GOOD
+    assert file.read_bytes() == GOOD
+    with file.open("rb", buffering=0) as opened:
+        assert os.pread(opened.fileno(), 70_000, 131_000) == GOOD[131_000:201_000]
+        assert os.pread(opened.fileno(), 10, len(GOOD)) == b""
+    assert (mounted / "status").read_bytes() == b"Completed\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("broken", errno.EIO),
+        ("cut", errno.EIO),
+        ("wrong", errno.EIO),
+        ("mistaken", errno.EIO),
+        ("slow", errno.ETIMEDOUT),
+        ("unfinished", errno.EAGAIN),
+        ("forbidden", errno.EACCES),
+    ],
+)
+def test_a_read_that_fails_is_an_error(mounted: Mounted, tmp_path: Path, name: str, number: int) -> None:
+    with pytest.raises(OSError, match=r".") as caught:
+        (mounted / "outputs" / name).read_bytes()
+    assert caught.value.errno == number
+    copied = subprocess.run(
+        ["cp", mounted / "outputs" / name, tmp_path / "copy"], capture_output=True, check=False
+    )
+    assert copied.returncode == 1
+    assert os.strerror(number).encode() in copied.stderr
+
+
+def test_a_signal_ends_it_even_while_a_read_waits_for_the_network(mounted: Mounted, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "views" / "began")
+    with subprocess.Popen(["cat", mounted / "outputs" / "blocked"], stderr=subprocess.PIPE) as reader:
+        assert (tmp_path / "views" / "began").read_text() == "reading"
+        assert mounted.signal(signal.SIGTERM) == 0
+        _, said = reader.communicate()
+        assert b"Input/output error" in said
+
+
+def test_the_jobs_tree_can_be_listed_and_is_read_only(mounted: Mounted) -> None:
+    listed = subprocess.run(["ls", "-lR", mounted.path], capture_output=True, text=True, check=True).stdout
+    assert "good" in listed
+    assert f"{len(GOOD)}" in listed
+    with pytest.raises(OSError, match="Read-only"):
+        (mounted / "outputs" / "good").write_bytes(b"x")
+    with pytest.raises(OSError, match="Read-only"):
+        (mounted / "outputs" / "good").unlink()
+    found = (mounted / "outputs").stat()
+    assert (found.st_nlink, found.st_uid) == (2, os.geteuid())
