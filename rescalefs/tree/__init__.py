@@ -1,0 +1,31 @@
+"""Which paths exist, and what each one is.
+
+The door: a `Tree` answers `node(path)` with a node (see `nodes`) from what it knows of the account, and asks
+the server, through a `JobService`, for what it does not know or knows no longer.
+
+- Listings are shared by all who want them, kept on disk, and renewed in the background; when the server is
+  away, the last known ones are shown. What was never known raises the server's error.
+- Names from the server become legal, unique and stable names that never leave the tree (see `naming`).
+
+It knows nothing of HTTP, of reading bytes, of submitting, nor of FUSE.
+"""
+
+from __future__ import annotations
+
+from rescalefs.tree.layout import Tree
+from rescalefs.tree.nodes import Directory, DropFolder, LinkNode, Node, RemoteNode, Text, TextNode
+from rescalefs.tree.service import JobService
+from rescalefs.tree.settings import TreeSettings
+
+__all__ = [
+    "Directory",
+    "DropFolder",
+    "JobService",
+    "LinkNode",
+    "Node",
+    "RemoteNode",
+    "Text",
+    "TextNode",
+    "Tree",
+    "TreeSettings",
+]

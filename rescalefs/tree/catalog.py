@@ -1,0 +1,298 @@
+"""Jobs and their files as of a moment ago.
+
+Says what is asked of the server, how long each answer is worth something, and what one answer teaches about
+the others. How answers are shared, remembered and survive the server's absence is in `answers`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from rescalefs.background import Background
+from rescalefs.clock import Clock
+from rescalefs.errors import ApiError, NotFound
+from rescalefs.model import Job, JobDetail, JobStatus, RemoteFile, is_terminal
+from rescalefs.tree.answers import Answers, Desk, Kind, Said
+from rescalefs.tree.errands import Errands
+from rescalefs.tree.health import Health
+from rescalefs.tree.joblist import JobList
+from rescalefs.tree.naming import is_job_id
+from rescalefs.tree.outputs import Outputs
+from rescalefs.tree.service import JobService
+from rescalefs.tree.settings import TreeSettings
+from rescalefs.tree.store import Document, Drawer
+
+log = logging.getLogger(__name__)
+
+History = tuple[JobStatus, ...]
+
+_ALL = "all"  # the key of the one list of jobs
+_NEWEST = 100  # jobs in the request that polls
+_SHORTEST, _LONGEST = 15.0, 86_400.0  # seconds that an answer from after a job's end holds
+_DETAIL_LIVES = 30.0  # seconds; of a job's page little changes but what its owner edits
+_DETAIL_MEMORY = 8 << 20  # bytes
+_HISTORIES = 3000  # in memory, of each kind; about 2 KiB each
+
+
+class Catalog:
+    """What is known of the account.
+
+    Methods that give an answer may ask the server and raise its `ApiError`; those named ``known_…`` never do.
+    For a job that has ``ended`` an answer from before its end is not good enough. Thread-safe.
+    """
+
+    def __init__(
+        self, service: JobService, clock: Clock, background: Background, settings: TreeSettings
+    ) -> None:
+        self._service = service
+        self._clock = clock
+        self._background = background
+        self._settings = settings
+        self._all_listed: float | None = None  # monotonic, when all pages were asked for
+        self._ends: dict[str, datetime] = {}  # job id -> when it ended, if that is not long ago
+        self.health = Health(clock)
+        self._errands = Errands(background, settings.refreshers)
+        desk = Desk(clock, self.health, self._errands, settings.rest, settings.patience, settings.deadline)
+        self._lists = Answers(self._list_kind(), desk)
+        self._details = Answers(self._detail_kind(), desk)
+        self._statuses = Answers(self._history_kind("statuses", self._ask_statuses), desk)
+        self._clusters = Answers(self._history_kind("cluster_statuses", self._ask_cluster_statuses), desk)
+        self._outputs = Answers(self._outputs_kind(), desk)
+        self._by_job: tuple[Answers[Any], ...] = (
+            self._details,
+            self._statuses,
+            self._clusters,
+            self._outputs,
+        )
+
+    def start(self) -> None:
+        """Keep the list of jobs fresh, and renew other answers, in the background from now on."""
+        self._errands.start()
+        self._background.start("tree-jobs", self._keep_listing)
+
+    # --- what the server says
+
+    def jobs(self) -> JobList:
+        """All jobs; the same object until something changes."""
+        return self._lists.get(_ALL, ended=False)
+
+    def find(self, job_id: str) -> Job | None:
+        """One job, also if it is too new to be in the list; None where there is none."""
+        if not is_job_id(job_id):
+            return None
+        job = self.jobs().by_id.get(job_id)
+        return self._find_unlisted(job_id) if job is None else job
+
+    def detail(self, job_id: str, ended: bool) -> JobDetail:
+        return self._details.get(job_id, ended)
+
+    def statuses(self, job_id: str, ended: bool) -> History:
+        return self._statuses.get(job_id, ended)
+
+    def cluster_statuses(self, job_id: str, ended: bool) -> History:
+        return self._clusters.get(job_id, ended)
+
+    def outputs(self, job_id: str, ended: bool) -> Outputs:
+        return self._outputs.get(job_id, ended)
+
+    # --- what is in memory
+
+    def known_jobs(self) -> JobList | None:
+        return self._lists.known(_ALL)
+
+    def known_statuses(self, job_id: str) -> History:
+        return self._statuses.known(job_id) or ()
+
+    def known_outputs(self, job_id: str) -> Outputs | None:
+        return self._outputs.known(job_id)
+
+    def counters(self) -> Mapping[str, int]:
+        """Requests so far by what they asked for, and the number of jobs known."""
+        known = self.known_jobs()
+        return {
+            "jobs": len(known.by_id) if known else 0,
+            "requests_jobs": self._lists.requests,
+            "requests_details": self._details.requests,
+            "requests_statuses": self._statuses.requests + self._clusters.requests,
+            "requests_outputs": self._outputs.requests,
+        }
+
+    # --- what others know
+
+    def heard(self, job_id: str, status: str) -> None:
+        """Someone saw this status at the server: what is known must not contradict it."""
+        known = self.known_jobs()
+        job = known.by_id.get(job_id) if known else None
+        if job is not None and is_terminal(status) and not job.is_finished:
+            self._ends.setdefault(job_id, self._clock.now())
+        self._lists.amend(_ALL, lambda jobs: jobs.with_status(job_id, status))
+
+    def forget(self, job_id: str | None = None) -> None:
+        """Ask afresh about one job, or about everything, when it is looked at next."""
+        for answers in self._by_job:
+            if job_id is None:
+                answers.forget_all()
+            else:
+                answers.forget(job_id)
+        if job_id is None:
+            self._lists.forget_all()
+            self._all_listed = None
+
+    # --- the list of jobs
+
+    def _keep_listing(self, stop: threading.Event) -> None:
+        for answers in (self._lists, *self._by_job):
+            answers.tidy()
+        while not stop.is_set():
+            try:
+                self._lists.refresh(_ALL)
+            except ApiError as error:
+                log.debug("the list of jobs could not be renewed: %s", error)  # `health` has said so louder
+            self._clock.wait(stop, self._settings.poll_every)
+
+    def _ask_list(self, _key: str) -> Said[JobList]:
+        known = self.known_jobs()
+        jobs = (self._newest_joined(known) if known else None) or self._all_jobs()
+        if known is not None:
+            self._notice(known, jobs)
+        return Said(jobs)
+
+    def _newest_joined(self, known: JobList) -> JobList | None:
+        """One request's worth of news; None when all pages are due."""
+        now = self._clock.monotonic()
+        if self._all_listed is None or now - self._all_listed >= self._settings.list_all_every:
+            return None
+        return known.with_newest(self._service.newest_jobs(_NEWEST))
+
+    def _all_jobs(self) -> JobList:
+        now = self._clock.monotonic()
+        jobs = JobList.of(self._service.jobs())
+        self._all_listed = now
+        return jobs
+
+    def _notice(self, known: JobList, jobs: JobList) -> None:
+        for job_id in jobs.ended_since(known):
+            self._ends.setdefault(job_id, self._clock.now())
+        for job_id in jobs.gone_since(known):
+            self.forget(job_id)
+
+    def _find_unlisted(self, job_id: str) -> Job | None:
+        try:
+            job = self._details.get(job_id, ended=False).job
+        except NotFound:
+            return None
+        self._lists.amend(_ALL, lambda jobs: jobs.with_found(job))
+        if not job.status:  # the page of a job does not tell its status
+            try:
+                self.statuses(job_id, ended=False)
+            except ApiError as error:
+                log.info("the status of job %s is not known: %s", job_id, error)
+        known = self.known_jobs()
+        return known.by_id.get(job_id, job) if known else job
+
+    # --- one job
+
+    def _ask_detail(self, job_id: str) -> Said[JobDetail]:
+        ended = self._has_ended(job_id)
+        try:
+            detail = self._service.job(job_id)
+        except NotFound:
+            self._lists.amend(_ALL, lambda jobs: jobs.without(job_id))
+            raise
+        return Said(detail, self._holds(job_id) if ended else None)
+
+    def _ask_statuses(self, job_id: str) -> Said[History]:
+        ended = self._has_ended(job_id)
+        history = self._service.statuses(job_id)
+        if history:
+            newest = history[-1]
+            if is_terminal(newest.status):
+                ended = True  # this answer holds the end itself
+                self._ended_at(job_id, newest.date)
+            self.heard(job_id, newest.status)
+        return Said(history, self._holds(job_id) if ended else None)
+
+    def _ask_cluster_statuses(self, job_id: str) -> Said[History]:
+        ended = self._has_ended(job_id)
+        return Said(self._service.cluster_statuses(job_id), self._holds(job_id) if ended else None)
+
+    def _ask_outputs(self, job_id: str) -> Said[Outputs]:
+        ended = self._has_ended(job_id)
+        files = self._service.output_files(job_id)
+        holds = self._holds(job_id) if ended else None
+        if holds is not None and not all(file.is_uploaded for file in files):
+            holds = _SHORTEST
+        return Said(Outputs(job_id, files, final=ended), holds)
+
+    def _has_ended(self, job_id: str) -> bool:
+        known = self.known_jobs()
+        job = known.by_id.get(job_id) if known else None
+        return job is not None and job.is_finished
+
+    def _ended_at(self, job_id: str, date: datetime) -> None:
+        if (self._clock.now() - date).total_seconds() < _LONGEST:
+            self._ends[job_id] = date
+
+    def _holds(self, job_id: str) -> float:
+        """How long an answer about a job that has ended holds: as long as it has been over by now.
+
+        What comes late (a cluster that stops after its job, a last upload) comes soon after the end. So an
+        answer from a minute after is renewed after a minute, and an old job's once a day.
+        """
+        known = self.known_jobs()
+        job = known.by_id.get(job_id) if known else None
+        end = self._ends.get(job_id) or (job.inserted if job else None)
+        if end is None:
+            return _LONGEST
+        return min(max((self._clock.now() - end).total_seconds(), _SHORTEST), _LONGEST)
+
+    # --- kinds of answers
+
+    def _drawer(self, kind: str, content: Any) -> Drawer[Any]:
+        return Drawer(self._settings.directory, kind, content)
+
+    def _list_kind(self) -> Kind[JobList]:
+        return Kind(
+            self._ask_list,
+            self._drawer("jobs", tuple[tuple[Job, ...], tuple[Job, ...]]),
+            live=self._settings.poll_every,
+            usable=math.inf,  # at once, also after a restart: the background keeps it fresh
+            dump=lambda known: (known.listed, known.found),
+            restore=lambda _, document: JobList.of(*document.value),
+            settle=JobList.succeeded_by,
+        )
+
+    def _detail_kind(self) -> Kind[JobDetail]:
+        return Kind(
+            self._ask_detail,
+            self._drawer("details", JobDetail),
+            live=_DETAIL_LIVES,
+            usable=2 * _DETAIL_LIVES,
+            memory=_DETAIL_MEMORY,
+            weigh=lambda detail: len(detail.document) + 1000 * (1 + len(detail.inputs)),
+        )
+
+    def _history_kind(self, name: str, ask: Callable[[str], Said[History]]) -> Kind[History]:
+        live = self._settings.live
+        return Kind(ask, self._drawer(name, History), live, 2 * live, memory=_HISTORIES)
+
+    def _outputs_kind(self) -> Kind[Outputs]:
+        return Kind(
+            self._ask_outputs,
+            self._drawer("outputs", tuple[RemoteFile, ...]),
+            live=self._settings.live,
+            usable=2 * self._settings.live,
+            memory=self._settings.files_in_memory,
+            weigh=lambda outputs: 10 + len(outputs.files),  # an empty listing is not free either
+            dump=lambda outputs: outputs.files,
+            restore=_restored_outputs,
+        )
+
+
+def _restored_outputs(job_id: str, document: Document[Any]) -> Outputs:
+    return Outputs(job_id, document.value, final=document.holds is not None)

@@ -1,0 +1,131 @@
+"""Pure: files of a job as one answer listed them -> folders, table and checksums, each made at first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from rescalefs.model import RemoteFile
+from rescalefs.tree.naming import Claim, legal_name, legal_path, unique_paths
+from rescalefs.tree.nodes import FixedDirectory, Node, RemoteNode, Text, inode_of, nanoseconds
+from rescalefs.tree.tables import Row, checksum_list, files_table
+
+Verification = Callable[[RemoteFile], str]
+
+_TABLE_LASTS = 2.0  # seconds; verifications change while files are read, and nobody tells us when
+
+
+class Outputs:
+    """The outputs of a job, as one answer of the server listed them.
+
+    What is made of them is kept as long as they are: the same nodes, the same bytes. Two threads that come
+    first at the same moment may both make it, and one of the two is kept.
+    """
+
+    __slots__ = ("_newest_ns", "_root", "_rows", "_sums", "_table", "files", "final", "job_id")
+
+    def __init__(self, job_id: str, files: tuple[RemoteFile, ...], final: bool) -> None:
+        self.job_id = job_id
+        self.files = files
+        self.final = final  # the job had ended when they were listed
+        self._newest_ns: int | None = None
+        self._rows: tuple[Row, ...] | None = None
+        self._root: FixedDirectory | None = None
+        self._sums: bytes | None = None
+        self._table: tuple[float, bytes] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Outputs):
+            return NotImplemented
+        return (self.job_id, self.final, self.files) == (other.job_id, other.final, other.files)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def root(self, otherwise_ns: int) -> FixedDirectory:
+        """The folder outputs/; ``otherwise_ns`` is the date of what has none."""
+        if self._root is None:
+            nodes = ((row.path, self._node(row, otherwise_ns)) for row in self.rows)
+            self._root = folder_of(nodes, ("job", self.job_id, "outputs"), otherwise_ns)
+        return self._root
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Every file with its place below outputs/, in order of place."""
+        if self._rows is None:
+            self._rows = placed(self.files)
+        return self._rows
+
+    def checksums(self, otherwise_ns: int) -> Text:
+        """The file SHA512SUMS."""
+        if self._sums is None:
+            self._sums = checksum_list(self.rows)
+        return Text(self._sums, self._newest(otherwise_ns))
+
+    def table(self, verification: Verification, now: float, otherwise_ns: int) -> Text:
+        """The file files.tsv with the verifications as they were a moment before ``now`` (monotonic)."""
+        table = self._table
+        if table is None or not 0.0 <= now - table[0] < _TABLE_LASTS:
+            table = (now, files_table((row, verification(row.file)) for row in self.rows))
+            self._table = table
+        return Text(table[1], self._newest(otherwise_ns))
+
+    def _newest(self, otherwise_ns: int) -> int:
+        if self._newest_ns is None:
+            dates = [file.uploaded for file in self.files if file.uploaded is not None]
+            self._newest_ns = nanoseconds(max(dates, default=None), otherwise_ns)
+        return self._newest_ns
+
+    def _node(self, row: Row, otherwise_ns: int) -> RemoteNode:
+        file = row.file
+        return RemoteNode(
+            inode_of("file", self.job_id, file.id, row.path),
+            nanoseconds(file.uploaded, otherwise_ns),
+            file,
+            final=self.final and file.is_uploaded,
+        )
+
+
+def placed(files: Iterable[RemoteFile], flat: bool = False) -> tuple[Row, ...]:
+    """Every file with a place of its own, in order of place; ``flat`` puts all side by side, by their names.
+
+    A file that is listed twice has one place.
+    """
+    each_once = {(file.id, file.path, file.name): file for file in files}
+    claims = {
+        key: Claim(
+            file.id,
+            (legal_name(file.name),) if flat else legal_path(file.path, file.name),
+            file.uploaded,
+        )
+        for key, file in each_once.items()
+    }
+    rows = [Row("/".join(place), each_once[key]) for key, place in unique_paths(claims).items()]
+    return tuple(sorted(rows, key=lambda row: row.path))
+
+
+def folder_of(
+    nodes: Iterable[tuple[str, Node]], identity: tuple[str, ...], otherwise_ns: int
+) -> FixedDirectory:
+    """One folder with all ``nodes`` at their paths; a folder is as new as the newest below it."""
+    contents: dict[str, dict[str, Node]] = {"": {}}
+    for path, node in nodes:
+        folder, _, name = path.rpartition("/")
+        if folder not in contents:
+            _make_folders(folder, contents)
+        contents[folder][name] = node
+    # Longer paths first: a folder is complete before it is put into the one that holds it.
+    for folder in sorted(contents, key=len, reverse=True):
+        if folder:
+            parent, _, name = folder.rpartition("/")
+            contents[parent][name] = _folder(contents[folder], (*identity, folder), otherwise_ns)
+    return _folder(contents[""], identity, otherwise_ns)
+
+
+def _make_folders(folder: str, contents: dict[str, dict[str, Node]]) -> None:
+    while folder not in contents:
+        contents[folder] = {}
+        folder = folder.rpartition("/")[0]
+
+
+def _folder(entries: dict[str, Node], identity: tuple[str, ...], otherwise_ns: int) -> FixedDirectory:
+    newest = max((node.modified_ns for node in entries.values()), default=otherwise_ns)
+    return FixedDirectory(inode_of(*identity), newest, entries)

@@ -1,0 +1,33 @@
+"""What this room needs of the client; tests hand it a fake."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rescalefs.model import Job, JobDetail, JobStatus, RemoteFile
+
+
+class JobService(Protocol):
+    """Jobs at Rescale. Every method raises the tree of `ApiError`, and ends within a limit of its own."""
+
+    def jobs(self) -> tuple[Job, ...]:
+        """All jobs, newest first."""
+        ...
+
+    def newest_jobs(self, count: int) -> tuple[Job, ...]:
+        """At most ``count`` jobs, newest first, in one request; fewer where pages are shorter."""
+        ...
+
+    def job(self, job_id: str) -> JobDetail: ...
+
+    def statuses(self, job_id: str) -> tuple[JobStatus, ...]:
+        """Oldest first."""
+        ...
+
+    def cluster_statuses(self, job_id: str) -> tuple[JobStatus, ...]:
+        """Oldest first."""
+        ...
+
+    def output_files(self, job_id: str) -> tuple[RemoteFile, ...]:
+        """The outputs of all runs, without those that were deleted."""
+        ...
