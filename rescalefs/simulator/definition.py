@@ -189,6 +189,8 @@ def _software_problems(sent: Any) -> Any:
 def _command_problems(sent: Any) -> Any:
     if not isinstance(sent, str):
         return [REQUIRED if sent is None else "Not a valid string."]
+    if "\0" in sent:
+        return ["Null characters are not allowed."]
     return None if sent.strip() else ["This field may not be blank."]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from rescalefs.simulator import documents, records
@@ -74,6 +74,8 @@ class FileRoutes:
             upload = await receive(request.stream(), content_type, self._world.contents, file_id)
         except BadUpload as error:
             return failure(error)
+        except ClientDisconnect:
+            return empty(400)  # nobody hears it
         record = self._world.add_file(file_id, upload.name, upload.digest, upload.type_id)
         root = f"{request.url.scheme}://{request.url.netloc}/api/v2/"
         return answer(documents.file(record, self._world.owner, root), status)

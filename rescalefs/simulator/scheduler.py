@@ -148,6 +148,9 @@ class Scheduler:
         self._timeline.after(self._settings.queue_delay, lambda: self._enqueue(job.id))
 
     def _enqueue(self, job_id: str) -> None:
+        with self._lock:
+            if job_id not in self._unstarted:
+                return  # stopped meanwhile, and perhaps deleted
         self._world.advance(job_id, life.QUEUED)
         self._ready.put(lambda: self._run_job(job_id))
 
@@ -196,6 +199,9 @@ class Scheduler:
             reason = self._run_all(job, hold)
         except LayoutFailed as error:
             reason, is_lost = str(error), True
+        except OSError as error:  # no space left, say: this job's trouble, not the others'
+            log.exception("job %s failed on the cluster's own account", job_id)
+            reason, is_lost = f"The cluster failed: {error}", True
         if not self._is_halted():
             self._finish(job_id, self._world.job(job_id).stop_reason or reason or WELL, is_lost=is_lost)
 
@@ -285,7 +291,8 @@ class Scheduler:
         """Store what a run left in its folder; done again after a crash, it replaces what was stored."""
         stale = [file.id for file in self._world.outputs(job.id, run.id) if file.type_id != SNAPSHOT]
         self._world.remove_files(stale)
-        names = [self._find(file_id).name for file_id in input_ids(job.definition) if self._has(file_id)]
+        inputs = [self._world.find_file(file_id) for file_id in input_ids(job.definition)]
+        names = [file.name for file in inputs if file is not None]
         arrived = []
         for output in outputs(self._folder(job.id, run.id), names):
             file_id = self._world.new_file_id()
@@ -322,9 +329,6 @@ class Scheduler:
     def _is_halted(self) -> bool:
         with self._lock:
             return self._is_closing
-
-    def _has(self, file_id: str) -> bool:
-        return self._world.find_file(file_id) is not None
 
     def _find(self, file_id: str) -> Stored:
         return Stored(self._world.file(file_id).name, self._world.contents.path(file_id))

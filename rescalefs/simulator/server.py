@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
 import secrets
@@ -53,7 +52,6 @@ class Simulator:
         self._held = ExitStack()  # closed from the last to the first
         self._server: _Server | None = None
         self._ended = threading.Event()
-        self._crash_told = threading.Event()
         self.world: World
         self.scheduler: Scheduler
         self.url: str
@@ -125,8 +123,9 @@ class Simulator:
         held.callback(server.end)
         self.scheduler.start(background)
         background.start("simulator-server", lambda _: server.run(sockets=[listening]))
-        if not server.is_serving.wait(START_PATIENCE):
-            raise CannotServe(f"the server did not start within {START_PATIENCE:.0f} s")
+        server.has_begun.wait(START_PATIENCE)
+        if not server.started:
+            raise CannotServe(f"the server did not start within {START_PATIENCE:.0f} s; the log may say why")
         log.info("the simulator serves %s, data in %s", self.url, self.data)
 
     def _crashed(self) -> None:
@@ -164,6 +163,8 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,  # type: ignore[arg-type]  # an ASGI application
+                http="h11",  # httptools and uvloop were no faster here: docs/decisions/0004-simulator.md
+                loop="asyncio",
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -172,13 +173,11 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=5,
             )
         )
-        self.is_serving = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.has_begun = threading.Event()  # to serve, or to end
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
         await super().startup(sockets=sockets)
-        self.is_serving.set()
+        self.has_begun.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for connection in list(self.server_state.connections):
@@ -188,6 +187,7 @@ class _Server(uvicorn.Server):
     def end(self) -> None:
         """Stop serving soon. From any thread."""
         self.should_exit = True
+        self.has_begun.set()
 
     def sever(self, client: object, *, at_once: bool) -> None:
         """Close the connection of that client: at once, or after what was written. On the loop's thread."""
