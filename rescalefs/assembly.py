@@ -1,0 +1,229 @@
+"""Builds the objects and plugs them together; nothing else does."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from rescalefs import __version__
+from rescalefs.api import ApiSettings, RescaleClient
+from rescalefs.background import Background
+from rescalefs.clock import Clock, SystemClock
+from rescalefs.config import Account, Places, Settings, load_settings, resolve_account
+from rescalefs.errors import ApiError, Forbidden, Unauthenticated
+from rescalefs.mount import DropFolder, FileSystem, OpenFiles
+from rescalefs.reading import ReadEngine, ReadingSettings
+from rescalefs.reading.live import LiveFiles
+from rescalefs.submit import (
+    Awaited,
+    DropReport,
+    JobSpec,
+    Rejection,
+    SubmitSettings,
+    Submitter,
+    plan,
+    submit_folder,
+)
+from rescalefs.tree import Tree, TreeSettings
+
+log = logging.getLogger(__name__)
+
+Watch = Callable[[DropReport], None]
+
+_FIRST_LOOK = 3.0  # seconds that a mount waits for the server before it goes up without
+
+
+def open_client(profile: str | None = None) -> RescaleClient:
+    """The client for what the settings and the environment say; ``profile`` is a flag's."""
+    settings = load_settings({"profile": profile})
+    return client_for(settings, account_of(settings), SystemClock())
+
+
+def account_of(settings: Settings) -> Account:
+    """Whose account the settings mean. Raises `BadSettings` where there is no key."""
+    return resolve_account(settings.profile, settings.profile_was_chosen)
+
+
+def client_for(
+    settings: Settings, account: Account, clock: Clock, patience: float | None = None
+) -> RescaleClient:
+    """A client of the account; with ``patience``, one that gives up sooner."""
+    limit = settings.patience if patience is None else patience
+    api = ApiSettings(
+        base_url=account.base_url,
+        api_key=account.api_key,
+        connect_timeout=min(settings.connect_timeout, limit),
+        read_timeout=min(settings.read_timeout, limit),
+        patience=limit,
+    )
+    return RescaleClient(api, clock)
+
+
+def submit_settings(settings: Settings, places: Places) -> SubmitSettings:
+    """Where drops of the account lie and are remembered."""
+    return SubmitSettings(folder=places.drops, journal=places.journal, settle_time=settings.settle_time)
+
+
+class OneFolder:
+    """Submits folders without a mount, remembered in the same journal as the account's drops."""
+
+    def __init__(self, profile: str | None) -> None:
+        settings = load_settings({"profile": profile})
+        account = account_of(settings)
+        self._clock = SystemClock()
+        self._client = client_for(settings, account, self._clock)
+        self._settings = submit_settings(settings, Places.of(account.name, settings.cache_dir))
+
+    def plan(self, folder: Path, name: str | None) -> JobSpec | Rejection | Awaited:
+        """What would be sent. Sends nothing."""
+        return plan(folder, self._client, self._settings, self._clock, name)
+
+    def submit(
+        self,
+        folder: Path,
+        *,
+        wait: bool,
+        hold: bool,
+        name: str | None,
+        progress: Callable[[DropReport], None],
+    ) -> DropReport:
+        """Make exactly one job of the folder; see `rescalefs.submit.submit_folder`."""
+        with closing(Background()) as background:
+            return submit_folder(
+                folder,
+                self._client,
+                self._settings,
+                self._clock,
+                background,
+                wait=wait,
+                hold=hold,
+                name=name,
+                progress=progress,
+            )
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class Daemon:
+    """All that serves one mount. Made, then started, stopped and closed, in this order."""
+
+    def __init__(self, settings: Settings, mountpoint: Path, on_crash: Callable[[], None]) -> None:
+        self._settings = settings
+        self._mountpoint = mountpoint
+        self._clock = SystemClock()
+        self._since = self._clock.now()
+        self._account = account_of(settings)
+        places = Places.of(self._account.name, settings.cache_dir)
+        self._background = Background(on_crash)
+        self._client = client_for(settings, self._account, self._clock)
+        self._engine = ReadEngine(self._client, _reading(settings, places), self._clock, self._background)
+        self._live = LiveFiles(self._client, self._clock, places.live)
+        self._tree = Tree(
+            self._client,
+            self._clock,
+            self._background,
+            TreeSettings(directory=places.listings, poll_every=settings.poll_every),
+            self._engine.verification,
+            {"status": self._status},
+        )
+        places.drops.mkdir(parents=True, exist_ok=True, mode=0o700)
+        open_files = OpenFiles(places.drops)
+        self._submitter = Submitter(
+            self._client, submit_settings(settings, places), self._clock, self._background, open_files.is_busy
+        )
+        self._drops = DropFolder(
+            places.drops,
+            self._submitter,
+            open_files,
+            self._clock,
+            changed=self._submitter.nudge,
+            quiet=settings.settle_time,
+        )
+        self.filesystem = FileSystem(self._tree, self._engine, self._drops)
+
+    def check_key(self) -> None:
+        """Raise if the server refuses the key. A server that can't be reached is no reason not to mount."""
+        client = client_for(self._settings, self._account, self._clock, _FIRST_LOOK)
+        try:
+            client.user()
+        except (Unauthenticated, Forbidden):
+            raise
+        except ApiError as error:
+            log.warning("%s; mounting with what is known from before", error)
+        finally:
+            client.close()
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._engine.start()
+        self._tree.start()
+        if not self._settings.read_only:
+            self._submitter.start()
+
+    def stop(self) -> None:
+        """Make everything that waits for the server give up."""
+        self._engine.close()
+        self._client.close()
+
+    def close(self) -> None:
+        """Join the threads and let go of everything; raise the first crash if there was one."""
+        try:
+            self._background.close()
+        finally:
+            self._live.close()
+            self._submitter.close()
+            self._drops.close()
+
+    def _status(self) -> bytes:
+        """`.rescalefs/status`: a line for each thing a person asks about. `rescalefs status` prints it."""
+        usage, counters = self._engine.cache_usage(), self._engine.counters()
+        lines = {
+            "mounted on": str(self._mountpoint),
+            "account": self._account.name,
+            "server": f"{self._account.base_url} ({self._reached()})",
+            "since": f"{self._since:%Y-%m-%dT%H:%M:%SZ}",
+            "process": str(os.getpid()),
+            "version": __version__,
+            "verify": self._settings.verify,
+            "connections": str(self._settings.connections),
+            "jobs": str(self._tree.counters()["jobs"]),
+            "cache": f"{_human(usage.used)} of {_human(usage.limit)}",
+            "fetched": f"{_human(counters.bytes_fetched)} in {counters.requests} requests",
+            "drops": self._drops_by_state(),
+            "drop folder": str(self._drops.folder),
+        }
+        return "".join(f"{name}: {value}\n" for name, value in lines.items()).encode()
+
+    def _reached(self) -> str:
+        if not self._tree.offline:
+            return "reached"
+        return f"not reached: {self._tree.last_error}" if self._tree.last_error else "not reached"
+
+    def _drops_by_state(self) -> str:
+        states = Counter(report.state.value for report in self._submitter.drops() if report.here)
+        return ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
+
+
+def _reading(settings: Settings, places: Places) -> ReadingSettings:
+    return ReadingSettings(
+        cache_dir=places.blocks,
+        cache_size=settings.cache_size,
+        connections=settings.connections,
+        verify=settings.verify,
+        deadline=settings.deadline,
+    )
+
+
+def _human(size: int) -> str:
+    """Bytes as `du -h` would say."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"

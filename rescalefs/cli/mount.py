@@ -1,0 +1,120 @@
+"""`mount`, `umount` and `status`: the life of a mount, from the command line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rescalefs.config import SETTINGS, Places, Settings, load_settings, resolve_account
+
+
+def settings_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A flag for each setting that has one; None where it was not given."""
+    for setting in reversed([setting for setting in SETTINGS if setting.has_flag]):
+        kind: dict[str, Any] = {"metavar": setting.name.rsplit("_", 1)[-1].upper()}
+        if setting.default in ("true", "false"):
+            kind = {"is_flag": True, "flag_value": "true"}
+        command = click.option(setting.flag, setting.name, default=None, help=setting.summary, **kind)(
+            command
+        )
+    return command
+
+
+@click.command()
+@click.argument("mountpoint", type=click.Path(path_type=Path))
+@click.option("-f", "--foreground", is_flag=True, help="Stay, and log to standard error; for systemd.")
+@settings_flags
+def mount(mountpoint: Path, foreground: bool, **flags: str | None) -> None:
+    """Mount the account on the folder MOUNTPOINT, and return once it answers.
+
+    The folder is made if it is missing. `rescalefs umount MOUNTPOINT` ends it. Every flag can also be set in
+    config.toml or as RESCALEFS_<NAME>; see docs/configuration.md.
+    """
+    settings = load_settings(flags)
+    if foreground:
+        _serve(mountpoint, settings)
+        return
+    from rescalefs.mount import mount_background
+
+    # The flags as they came: settings from elsewhere, the daemon finds for itself.
+    given = [_flag(name, value) for name, value in flags.items() if value is not None]
+    command = [
+        sys.executable,
+        "-m",
+        "rescalefs",
+        "mount",
+        "--foreground",
+        *given,
+        "--",
+        str(mountpoint.absolute()),
+    ]
+    account = resolve_account(settings.profile, settings.profile_was_chosen)
+    log_file = Places.of(account.name, settings.cache_dir).log
+    mount_background(command, mountpoint, log_file)
+    click.echo(f"mounted on {mountpoint}; its log is {log_file}", err=True)
+
+
+def _flag(name: str, value: str) -> str:
+    setting = next(setting for setting in SETTINGS if setting.name == name)
+    return setting.flag if setting.default in ("true", "false") else f"{setting.flag}={value}"
+
+
+def _serve(mountpoint: Path, settings: Settings) -> None:
+    from rescalefs.assembly import Daemon
+    from rescalefs.mount import Ending, MountSettings, check_fuse, mount_foreground
+
+    logging.getLogger("rescalefs").setLevel(min(logging.INFO, logging.getLogger().level))
+    check_fuse(settings.allow_other)
+    ending = Ending()
+    daemon = Daemon(settings, mountpoint.absolute(), on_crash=ending.ask)
+    try:
+        daemon.check_key()
+        mount_foreground(
+            mountpoint,
+            daemon.filesystem,
+            MountSettings(allow_other=settings.allow_other, read_only=settings.read_only),
+            on_start=daemon.start,
+            on_stop=daemon.stop,
+            ending=ending,
+        )
+    finally:
+        daemon.stop()
+        daemon.close()
+
+
+@click.command()
+@click.argument("mountpoint", type=click.Path(path_type=Path))
+def umount(mountpoint: Path) -> None:
+    """End the mount on MOUNTPOINT, and return once its daemon has ended, too."""
+    from rescalefs.mount import umount as end
+
+    end(mountpoint)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def status(as_json: bool) -> None:
+    """Show what is mounted, how it is doing, and what is dropped."""
+    from rescalefs.mount.mountpoint import mounts
+
+    found = [_read_status(entry.path) for entry in mounts() if entry.is_ours]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    if not found:
+        click.echo("nothing is mounted; `rescalefs mount ~/Rescale` does that", err=True)
+    click.echo("\n".join("\n".join(f"{name}: {value}" for name, value in each.items()) for each in found))
+
+
+def _read_status(mountpoint: Path) -> dict[str, str]:
+    try:
+        text = (mountpoint / ".rescalefs" / "status").read_text()
+    except OSError as error:
+        return {"mounted on": str(mountpoint), "trouble": f"it does not answer ({error.strerror})"}
+    return dict(line.split(": ", 1) for line in text.splitlines())

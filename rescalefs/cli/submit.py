@@ -1,0 +1,120 @@
+"""`rescalefs submit`: one folder as a job, without a mount."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.markup import escape
+
+from rescalefs.cli.connection import profile_option
+from rescalefs.errors import UserError
+
+if TYPE_CHECKING:
+    from rescalefs.submit import Awaited, DropReport, JobSpec, Rejection
+
+
+class NotSubmitted(UserError):
+    """The folder did not become a job, or its job did not complete."""
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--wait", is_flag=True, help="Return when the job has ended; fail unless it completed.")
+@click.option("--hold", is_flag=True, help="Make the job, but don't start it.")
+@click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
+@click.option("--name", metavar="NAME", help="The job's name; job.json's by default.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@profile_option
+def submit(
+    folder: Path, wait: bool, hold: bool, dry_run: bool, name: str | None, as_json: bool, profile: str | None
+) -> None:
+    """Submit FOLDER, which holds job.json and the input files, as one job.
+
+    Does what dropping it into submit/ does, and remembers it: a folder that has its job is not submitted
+    again, also if this was interrupted. See docs/submitting.md for job.json.
+    """
+    from rescalefs.assembly import OneFolder
+
+    with closing(OneFolder(profile)) as one:
+        if dry_run:
+            _print_plan(one.plan(folder, name))
+            return
+        with _display(quiet=as_json) as told:
+            report = one.submit(folder, wait=wait, hold=hold, name=name, progress=told)
+    if as_json:
+        click.echo(json.dumps(_document(report), indent=2))
+    _judge(report, wait)
+
+
+def _judge(report: DropReport, wait: bool) -> None:
+    from rescalefs.submit.machine import State
+
+    if report.state is State.REJECTED:
+        raise _rejected(report.problems)
+    if report.job_id is None:
+        raise NotSubmitted(f"{report.folder} was not submitted: {report.status}")
+    if wait and report.state is not State.COMPLETED:
+        raise NotSubmitted(f"job {report.job_id} did not complete: {report.status}")
+
+
+def _document(report: DropReport) -> dict[str, Any]:
+    return {
+        "folder": report.folder,
+        "state": report.state.value,
+        "status": report.status,
+        "job": report.job_id,
+        "job_status": report.job_status,
+        "problems": list(report.problems),
+    }
+
+
+def _print_plan(plan: JobSpec | Rejection | Awaited) -> None:
+    from rescalefs.submit import Awaited, Rejection
+
+    if isinstance(plan, Rejection):
+        raise _rejected(plan.problems)
+    if isinstance(plan, Awaited):
+        raise NotSubmitted(f"job.json names files that are not there: {', '.join(plan.names)}")
+    files = [{"name": parcel.name, "size": parcel.size} for parcel in plan.parcels]
+    document = {
+        "job": plan.definition,
+        "uploads": files,
+        "hold": plan.hold,
+        "estimate": plan.estimate,
+        "warnings": plan.warnings,
+    }
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _rejected(problems: Iterable[object]) -> NotSubmitted:
+    return NotSubmitted("not submitted; mend job.json: " + "; ".join(map(str, problems)))
+
+
+@contextmanager
+def _display(quiet: bool) -> Iterator[Callable[[DropReport], None]]:
+    """Yield what says each change of status: in place on a terminal, line by line elsewhere."""
+    if quiet:
+        yield lambda _: None
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    said: list[str] = []
+
+    def tell(report: DropReport) -> None:
+        text = f"{report.folder}: {report.status}" + (f" (job {report.job_id})" if report.job_id else "")
+        if spinner is not None:
+            spinner.update(escape(text))
+        elif text not in said[-1:]:
+            console.print(escape(text), soft_wrap=True)
+        said.append(text)
+
+    with console.status("looking at the folder") if console.is_terminal else nullcontext() as spinner:
+        yield tell
+    if said and spinner is not None:
+        console.print(escape(said[-1]), soft_wrap=True)
