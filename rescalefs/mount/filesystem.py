@@ -22,6 +22,7 @@ from rescalefs.mount.dropfolder import BackingFile, DropFolder, Entry
 from rescalefs.mount.handles import Handles, OpenContent, OpenRemote, OpenText, OpenThing
 from rescalefs.mount.pagecache import PageCache, Pages
 from rescalefs.mount.syscalls import Moment
+from rescalefs.reading.verification import Verification
 from rescalefs.tree import nodes
 
 _DROPS = "/submit"
@@ -41,6 +42,8 @@ class Reading(Protocol):
     """What this room needs to read remote files; `rescalefs.reading.ReadEngine` is one."""
 
     def open(self, file: RemoteFile) -> OpenRemote: ...
+
+    def verification(self, file: RemoteFile) -> Verification: ...
 
 
 class OpenFolder(Protocol):
@@ -89,12 +92,16 @@ class FileSystem:
     Thread-safe: what is shared is frozen, or guards itself.
     """
 
-    def __init__(self, tree: Nodes, reading: Reading, drops: DropFolder) -> None:
+    def __init__(
+        self, tree: Nodes, reading: Reading, drops: DropFolder, keep_unconfirmed: bool = False
+    ) -> None:
+        """``keep_unconfirmed``: bytes that were not verified may stay in the kernel too (`--verify off`)."""
         self._tree = tree
         self._reading = reading
         self._drops = drops
         self._owner = Owner.of_this_process()
         self._pages = PageCache()
+        self._keep_unconfirmed = keep_unconfirmed
         self._files: Handles[OpenThing] = Handles()
         self._folders: Handles[OpenFolder] = Handles()
 
@@ -251,14 +258,32 @@ class FileSystem:
             opened = self._reading.open(node.file)
         except OSError as error:  # of a socket or disk of ours, with an errno that is not the application's
             raise ApiError(f"{path}: {error}") from error
-        lease = self._pages.lease(path, node.file.version)
-        thing = OpenContent(path, opened, self._remote(node, opened.size), self._pages, lease)
+        # With a size the kernel does not know it would cut reads short.
+        is_fixed = node.final and node.file.size == opened.size
+        lease = (self._pages.lease if is_fixed else self._pages.bypass)(path, opened.version)
+        thing = OpenContent(
+            path,
+            opened,
+            self._remote(node, opened.size),
+            self._pages,
+            lease,
+            lambda: self._is_confirmed(node.file),
+        )
         return Opened(
             self._files.put(thing),
             keep_cache=lease.pages is Pages.KEEP,
-            # With a size the kernel does not know it would cut reads short.
-            direct_io=not node.final or lease.pages is Pages.BYPASS or node.file.size != opened.size,
+            direct_io=lease.pages is Pages.BYPASS,
         )
+
+    def _is_confirmed(self, file: RemoteFile) -> bool:
+        """Whether the kernel may give out what it keeps of a file without our looking at it again.
+
+        Bytes that nobody has confirmed yet may turn out wrong once the file is read to its end, and then
+        pages from an earlier open could not be told from good ones.
+        """
+        if self._keep_unconfirmed:
+            return True
+        return self._reading.verification(file) in {Verification.YES, Verification.UNAVAILABLE}
 
 
 def below_drops(path: str) -> str | None:

@@ -19,6 +19,11 @@ class OpenRemote(Protocol):
     @property
     def size(self) -> int: ...
 
+    @property
+    def version(self) -> str:
+        """Another word once bytes given before may not belong to those given now."""
+        ...
+
     def read_into(self, buffer: memoryview, offset: int) -> int: ...
 
     def close(self) -> None: ...
@@ -107,13 +112,21 @@ class OpenContent(ReadOnlyThing):
     """
 
     def __init__(
-        self, path: str, opened: OpenRemote, attributes: Attributes, cache: PageCache, lease: Lease
+        self,
+        path: str,
+        opened: OpenRemote,
+        attributes: Attributes,
+        cache: PageCache,
+        lease: Lease,
+        is_confirmed: Callable[[], bool],
     ) -> None:
+        """``is_confirmed`` tells, when it is closed, whether what was read is known to be right."""
         self._path = path
         self._opened = opened
         self._attributes = attributes
         self._cache = cache
         self._lease = lease
+        self._is_confirmed = is_confirmed
         self._size = opened.size
 
     def attributes(self) -> Attributes:
@@ -121,7 +134,9 @@ class OpenContent(ReadOnlyThing):
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         if self._lease.spoiled:
-            raise WrongBytes(f"{self._path}: bytes read before were wrong. Open it again")
+            raise self._wrong_before()
+        # Asked for before: if it changes meanwhile, the next read is what notices.
+        version = self._opened.version
         try:
             count = self._opened.read_into(buffer, offset)
         except WrongBytes:
@@ -134,11 +149,16 @@ class OpenContent(ReadOnlyThing):
         expected = min(len(buffer), self._size - offset)
         if count < expected:
             raise ContentError(f"{self._path}: {count} of {expected} bytes at {offset} arrived")
+        if not self._cache.accepts(self._lease, version):
+            raise self._wrong_before()
         return count
 
     def close(self) -> None:
-        self._cache.release(self._lease)
+        self._cache.release(self._lease, keep=self._is_confirmed())
         self._opened.close()
+
+    def _wrong_before(self) -> WrongBytes:
+        return WrongBytes(f"{self._path}: bytes that were read before were wrong. Open it again")
 
 
 def copy_slice(text: bytes, buffer: memoryview, offset: int) -> int:

@@ -21,7 +21,8 @@ class _Content:
 
     version: str
     readers: int = 0
-    spoiled: bool = False  # some of the pages are known to be wrong
+    filled: bool = False  # at least one read went into them
+    spoiled: bool = False  # some of them are known to be wrong, or may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +42,15 @@ class Lease:
 class PageCache:
     """Remembers whose bytes the kernel's pages of each path are.
 
-    The kernel keeps pages by path, not by version. Two versions open at once would fill the same pages, and
-    a reader would get half old and half new; so while one is open, another version goes past the cache.
-    The same holds once pages are known to hold wrong bytes.
+    The kernel keeps pages by path, not by version, and hands them out without asking. Two versions in the
+    pages of one path would give a reader half old and half new. So while one version is open another goes
+    past the cache, and once the bytes of a version were found wrong, those who share its pages read no
+    further. A version is any word that changes when bytes given before may not belong to those given now.
     """
 
     def __init__(self, remembered: int = 100_000) -> None:
         self._remembered = remembered  # paths; a forgotten one costs a second read, never a wrong byte
-        self._lock = threading.Lock()  # guards _contents and the counts in them
+        self._lock = threading.Lock()  # guards _contents and what is in them
         self._contents: dict[str, _Content] = {}
 
     def lease(self, path: str, version: str) -> Lease:
@@ -65,15 +67,39 @@ class PageCache:
             self._forget_surplus()
             return Lease(path, Pages.DROP, fresh)
 
+    def bypass(self, path: str, version: str) -> Lease:
+        """For an open that must not use pages in any case."""
+        return Lease(path, Pages.BYPASS, _Content(version))
+
+    def accepts(self, lease: Lease, version: str) -> bool:
+        """Whether bytes of ``version``, just read, may go beside what this reader's pages hold.
+
+        If not, the pages are spoiled.
+        """
+        content = lease._content  # noqa: SLF001  (a lease is this class's own)
+        if content.version == version and content.filled:
+            return not content.spoiled
+        if lease.pages is Pages.BYPASS:
+            return True
+        with self._lock:
+            if content.filled and content.version != version:
+                content.spoiled = True
+            content.version = version
+            content.filled = True
+            return not content.spoiled
+
     def spoil(self, lease: Lease) -> None:
         """The bytes were wrong: whoever shares these pages must not read on, and nobody joins them."""
         with self._lock:
-            lease._content.spoiled = True  # noqa: SLF001  (a lease is this class's own)
+            lease._content.spoiled = True  # noqa: SLF001
 
-    def release(self, lease: Lease) -> None:
-        """The open has ended."""
+    def release(self, lease: Lease, keep: bool) -> None:
+        """The open has ended. Unless told to ``keep`` the pages, the last one's end is the end of them."""
         with self._lock:
-            lease._content.readers -= 1  # noqa: SLF001
+            content = lease._content  # noqa: SLF001
+            content.readers -= 1
+            if content.readers == 0 and not keep and self._contents.get(lease.path) is content:
+                del self._contents[lease.path]
 
     def _forget_surplus(self) -> None:
         if len(self._contents) > self._remembered:

@@ -12,6 +12,7 @@ from rescalefs.errors import FileChanged, IsADirectory, NoSuchPath, NotADirector
 from rescalefs.model import RemoteFile
 from rescalefs.mount import DropFolder, FileSystem, OpenFiles
 from rescalefs.mount.errnos import errno_for
+from rescalefs.reading import Verification
 from rescalefs.tree import nodes
 from tests.fakes import FakeClock
 from tests.mount.trees import WHEN, FixedTree, FixedViews, MemoryFile, MemoryReading, folder, remote, text
@@ -40,7 +41,8 @@ class Mount:
         self.views = FixedViews()
         self.files = OpenFiles(backing)
         self.drops = DropFolder(backing, self.views, self.files, FakeClock())
-        self.fs = FileSystem(FixedTree(entries), self.reading, self.drops)
+        self.tree = FixedTree(entries)
+        self.fs = FileSystem(self.tree, self.reading, self.drops)
 
     def read(self, handle: int, size: int, offset: int = 0) -> bytes:
         buffer = bytearray(size)
@@ -85,6 +87,24 @@ def test_a_remote_file_is_read_and_closed(mount: Mount) -> None:
     mount.fs.close(opened.handle)
     assert mount.file.closed
     assert mount.fs.open("/jobs/aBc/outputs/result.dat", os.O_RDONLY).keep_cache
+
+
+@pytest.mark.parametrize(
+    ("verdict", "kept"),
+    [
+        (Verification.YES, True),
+        (Verification.UNAVAILABLE, True),
+        (Verification.PARTIAL, False),
+        (Verification.NO, False),
+        (Verification.FAILED, False),
+    ],
+)
+def test_the_kernel_keeps_only_what_was_confirmed(mount: Mount, verdict: Verification, kept: bool) -> None:
+    mount.reading.verdict = verdict
+    for trusting in (False, True):
+        fs = FileSystem(mount.tree, mount.reading, mount.drops, keep_unconfirmed=trusting)
+        fs.close(fs.open("/jobs/aBc/outputs/result.dat", os.O_RDONLY).handle)
+        assert fs.open("/jobs/aBc/outputs/result.dat", os.O_RDONLY).keep_cache is (kept or trusting)
 
 
 def test_what_may_still_change_goes_past_the_kernels_pages(mount: Mount) -> None:

@@ -22,7 +22,7 @@ def read(thing: OpenText | OpenLog | OpenContent, offset: int, size: int) -> byt
 
 def content(file: MemoryFile, cache: PageCache | None = None) -> OpenContent:
     cache = cache or PageCache()
-    return OpenContent("/x", file, PLAIN, cache, cache.lease("/x", "v"))
+    return OpenContent("/x", file, PLAIN, cache, cache.lease("/x", "v"), lambda: True)
 
 
 def test_a_remote_file_is_read_at_any_offset_and_short_only_at_its_end() -> None:
@@ -69,6 +69,17 @@ def test_after_wrong_bytes_no_reader_of_the_same_pages_reaches_the_end() -> None
     other.close()
     assert read(content(same, cache), 0, 5) == b"hello"
     assert (file.closed, same.closed) == (True, True)
+
+
+def test_bytes_fetched_afresh_do_not_continue_what_was_given_before() -> None:
+    file = MemoryFile(b"hello")
+    opened = content(file)
+    assert read(opened, 0, 3) == b"hel"
+    file.version = "v, after a block was found wrong"
+    with pytest.raises(WrongBytes, match="Open it again"):
+        read(opened, 3, 2)
+    with pytest.raises(WrongBytes):
+        read(opened, 0, 3)
 
 
 def test_a_log_grows_under_its_reader() -> None:
