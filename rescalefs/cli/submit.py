@@ -82,7 +82,7 @@ def _print_plan(plan: JobSpec | Rejection | Awaited) -> None:
         raise NotSubmitted(f"job.json names files that are not there: {', '.join(plan.names)}")
     files = [{"name": parcel.name, "size": parcel.size} for parcel in plan.parcels]
     document = {
-        "job": plan.definition,
+        "job": plan.filled([f"<id of {parcel.name}>" for parcel in plan.parcels], "<a token of its own>"),
         "uploads": files,
         "hold": plan.hold,
         "estimate": plan.estimate,

@@ -1,0 +1,183 @@
+"""`rescalefs demo`: the whole main job on a simulator, with ordinary shell commands and their real output."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+import rescalefs
+from rescalefs.errors import RescaleFSError
+
+_PATIENCE = 50.0  # seconds that any one command may take
+_TIMED_OUT = 124  # what timeout(1) says when it ended the command, as it is meant to with `tail -f`
+
+
+class DemoFailed(RescaleFSError):
+    """A command of the demo did not do what it should."""
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave everything mounted and running, to be explored.")
+def demo(keep: bool) -> None:
+    """Show the main job on a simulator, in under a minute.
+
+    Starts a simulator of the Rescale API, mounts it, drops two jobs into submit/, follows them, reads and
+    checks their results, unmounts, and removes what it made. Every command is shown before it runs, and runs
+    for real.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="rescalefs-demo-"))
+    with ExitStack() as undo:
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        stage = Stage(folder)
+        simulator = stage.start_simulator()
+        undo.callback(_end, simulator)
+        stage.tell("Your account as a folder")
+        stage.run("rescalefs mount Rescale")
+        undo.callback(stage.unmount)
+        _play(stage)
+        if keep:
+            undo.pop_all()
+            _say_how_to_end(folder, simulator.pid)
+            return
+        stage.tell("And away again")
+        stage.run("rescalefs umount Rescale")
+    click.secho("\nThat was all of it. Next: rescalefs login, rescalefs mount ~/Rescale", bold=True)
+
+
+def _play(stage: Stage) -> None:
+    examples = shlex.quote(str(examples_folder()))
+    stage.run("ls -l Rescale")
+    stage.tell("Drop two jobs: a solver that runs for a while, and a small one")
+    stage.run(f"cp -r {examples}/heat {examples}/pi .")
+    stage.run("sed -i 's/^seconds *=.*/seconds = 12/' heat/heat.inp")
+    stage.run("cp -r heat pi Rescale/submit/")
+    stage.tell("See what becomes of them")
+    stage.run(_until("Rescale/submit/pi/status", "Completed"))
+    stage.run(_until("Rescale/submit/heat/status", "Executing"))
+    stage.tell("Follow the solver while it runs")
+    stage.run("ls Rescale/submit/heat/job/live/")
+    stage.run("timeout 5 tail -n 3 -f Rescale/submit/heat/job/live/residuals.log", allow=(_TIMED_OUT,))
+    stage.tell("Read what the small one found")
+    stage.run("(cd Rescale/submit/pi/job/ && find . | sort)")
+    stage.run("head -n 5 Rescale/submit/pi/job/outputs/process_output.log")
+    stage.run("grep -r pi --include='*.res' Rescale/submit/pi/job/outputs/")
+    stage.run("(cd Rescale/submit/pi/job/outputs && sha512sum -c ../SHA512SUMS)")
+    stage.run("cp -r Rescale/submit/pi/job/outputs results && ls -l results")
+    stage.tell("The solver is done, too")
+    stage.run(_until("Rescale/submit/heat/status", "Completed"))
+    stage.run("cat Rescale/submit/heat/status.log")
+    stage.run("(cd Rescale/submit/heat/job/outputs && sha512sum --quiet -c ../SHA512SUMS && du -sh .)")
+    stage.run("ls -l Rescale/by-name")
+    stage.run("cat Rescale/.rescalefs/status")
+
+
+def _until(path: str, word: str) -> str:
+    """A shell command that shows how a status changes, up to the line with ``word``."""
+    return f"until grep -s {word} {path}; do cat {path} 2>/dev/null; sleep 0.3; done | uniq"
+
+
+class Stage:
+    """Runs shell commands in the demo's folder, showing each one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._environment = _environment(folder)
+
+    def tell(self, what: str) -> None:
+        """Say what comes now."""
+        click.secho(f"\n# {what}", fg="cyan", bold=True)
+
+    def run(self, command: str, allow: Sequence[int] = ()) -> None:
+        """Show a command, run it with its output going where ours goes, and insist that it succeeds."""
+        click.secho(f"$ {command}", fg="green")
+        sys.stdout.flush()
+        try:
+            done = subprocess.run(
+                ["bash", "-o", "pipefail", "-c", command],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                timeout=_PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise DemoFailed(
+                f"the demo stopped: this took longer than {_PATIENCE:.0f} s: {command}"
+            ) from None
+        if done.returncode not in (0, *allow):
+            raise DemoFailed(f"the demo stopped: exit code {done.returncode} from: {command}")
+
+    def start_simulator(self) -> subprocess.Popen[str]:
+        """Start the server, and let the commands that follow know where it is and by which key."""
+        self.tell("A Rescale of our own, on this machine")
+        click.secho("$ rescalefs simulator --port 0 --data server &", fg="green")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rescalefs", "simulator", "--port", "0", "--data", "server"],
+            cwd=self._folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=(self._folder / "simulator.log").open("wb"),
+            start_new_session=True,
+            text=True,
+        )
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        if not url:
+            raise DemoFailed(
+                f"the simulator ended with exit code {process.wait()}: {self._simulators_words()}"
+            )
+        click.echo(url)
+        (self._folder / "url").write_text(url)
+        self._environment["RESCALE_API_URL"] = url
+        self._environment["RESCALE_API_KEY"] = (self._folder / "server" / "api_key").read_text().strip()
+        return process
+
+    def unmount(self) -> None:
+        """Leave no mount behind, whatever went wrong."""
+        mountpoint = self._folder / "Rescale"
+        if mountpoint.is_mount():
+            command = [sys.executable, "-m", "rescalefs", "umount", str(mountpoint)]
+            subprocess.run(command, env=self._environment, check=False)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Ours, but with settings, cache and drops of the demo's own, and `rescalefs` on the PATH."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RESCALE")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
+        environment[f"XDG_{kind}_HOME"] = str(folder / ".local" / kind.lower())
+    return environment
+
+
+def examples_folder() -> Path:
+    """The example jobs: beside the package in a checkout, within it when installed."""
+    package = Path(rescalefs.__file__).parent
+    for folder in (package / "examples", package.parent / "examples"):
+        if (folder / "pi" / "job.json").is_file():
+            return folder
+    raise DemoFailed(f"the example jobs are neither in {package} nor beside it. Install rescalefs anew")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    process.wait(_PATIENCE)
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+def _say_how_to_end(folder: Path, simulator: int) -> None:
+    click.secho(f"\nIt is all still there: look around in {folder}/Rescale", bold=True)
+    click.echo("To use the same account from this shell:")
+    click.echo(f"  export RESCALE_API_URL=$(cat {folder}/url) RESCALE_API_KEY=$(cat {folder}/server/api_key)")
+    click.echo("To end it and remove everything:")
+    click.echo(f"  rescalefs umount {folder}/Rescale && kill {simulator} && rm -r {folder}")
