@@ -21,12 +21,12 @@ OVERVIEW = {
         "doctor": ("doctor", "Check this machine and the account, and say how to mend things."),
     },
     "Files": {
-        "mount": ("mount", "Mount the account on a folder."),
-        "umount": ("mount", "End a mount."),
-        "status": ("mount", "Show what is mounted and how it is doing."),
+        "mount": ("mount", "Mount the account on the folder MOUNTPOINT."),
+        "umount": ("mount", "End the mount on MOUNTPOINT."),
+        "status": ("mount", "Show what is mounted, how it is doing, and what is dropped."),
     },
     "Jobs": {
-        "submit": ("submit", "Submit a folder as a job, without a mount."),
+        "submit": ("submit", "Submit FOLDER, which holds job.json and the input files."),
         "jobs": ("jobs", "List jobs, newest first."),
         "statuses": ("jobs", "Show the history of a job, oldest first."),
         "stop": ("jobs", "Stop a job that runs."),
@@ -93,7 +93,8 @@ def _aborted(error: click.Abort) -> int:
 
 def _one_line(error: Exception) -> str:
     """What went wrong, without line ends: scripts and logs count on one line."""
-    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip()) or type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return "; ".join(lines).replace(":; ", ": ") or type(error).__name__
 
 
 def _close_quietly() -> None:
