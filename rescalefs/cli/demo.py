@@ -133,9 +133,8 @@ class Stage:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         if not url:
-            raise DemoFailed(
-                f"the simulator ended with exit code {process.wait()}: {self._simulators_words()}"
-            )
+            words = (self._folder / "simulator.log").read_text(errors="replace").strip()
+            raise DemoFailed(f"the simulator ended with exit code {process.wait()}: {words}")
         click.echo(url)
         (self._folder / "url").write_text(url)
         self._environment["RESCALE_API_URL"] = url
