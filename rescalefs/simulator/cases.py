@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -51,7 +52,8 @@ def _generated(variables: Sequence[Mapping[str, Any]], iterations: Any) -> list[
         if any(each["valueGeneratorType"] in _DRAWS for each in variables):
             return _drawn(names, variables, int(iterations or 1))
         values = [_steps(each) for each in variables]
-    except (KeyError, TypeError, ValueError) as error:
+        _countable(math.prod(map(len, values)))
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise Invalid({"jobvariables": [f"A value generator is wrong or incomplete: {error}"]}) from error
     return [
         dict(zip(names, map(_text, combination), strict=True)) for combination in itertools.product(*values)
@@ -74,7 +76,7 @@ def _steps(variable: Mapping[str, Any]) -> list[float]:
 
 def _countable(count: int) -> int:
     if not 1 <= count <= MOST_RUNS:
-        raise ValueError(f"{count} values are not between 1 and {MOST_RUNS}")
+        raise ValueError(f"{count} is not between 1 and {MOST_RUNS}")
     return count
 
 

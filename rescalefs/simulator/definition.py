@@ -149,10 +149,20 @@ def _job_problems(sent: Mapping[str, Any], has_file: Callable[[str], bool]) -> P
         found = [_analysis_problems(each, has_file) for each in analyses]
         if any(found):
             problems["jobanalyses"] = found
+    if wrong := _variables_problems(sent.get("jobvariables")):
+        problems["jobvariables"] = wrong
     for field in _FILE_FIELDS:
         if wrong := _file_problems(sent.get(field), has_file):
             problems[field] = wrong
     return problems
+
+
+def _variables_problems(sent: Any) -> Any:
+    if sent is None:
+        return None
+    if not isinstance(sent, list) or not all(isinstance(each, Mapping) for each in sent):
+        return ["Expected a list of items."]
+    return None
 
 
 def _analysis_problems(sent: Any, has_file: Callable[[str], bool]) -> Problems:
@@ -168,6 +178,8 @@ def _analysis_problems(sent: Any, has_file: Callable[[str], bool]) -> Problems:
     }
     for field in _SCRIPT_FIELDS:
         found[field] = _file_problems(sent.get(field), has_file)
+        if sent.get(f"{field}Command"):
+            found[f"{field}Command"] = _command_problems(sent[f"{field}Command"])
     return {field: wrong for field, wrong in found.items() if wrong}
 
 
@@ -181,7 +193,7 @@ def _software_problems(sent: Any) -> Any:
     if software is None:
         return {"code": [f'Object with code="{code}" does not exist.']}
     version = sent.get("version")
-    if version is not None and version not in dict(software.versions):
+    if version is not None and version not in [code for code, _ in software.versions]:
         return {"version": [f'"{version}" is not a version of {code}.']}
     return None
 

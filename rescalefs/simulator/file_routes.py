@@ -45,7 +45,7 @@ class FileRoutes:
         name, type_id = call.fields.get("name", file.name), call.fields.get("typeId", file.type_id)
         if not isinstance(name, str) or not name:
             raise Invalid({"name": ["This field may not be blank."]})
-        if type_id not in records.FILE_TYPES:
+        if not isinstance(type_id, int) or type_id not in records.FILE_TYPES:
             raise Invalid({"typeId": [f'"{type_id}" is not a valid choice.']})
         return answer(self.shown(self._world.change_file(file.id, name=name, type_id=type_id), call))
 

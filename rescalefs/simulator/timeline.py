@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from rescalefs.clock import Clock
 
+LONGEST_WAIT = 3600.0  # seconds; a thread cannot wait for as long as a number can say
+
 
 class Appointment:
     """Something that will happen, unless it is cancelled first."""
@@ -50,7 +52,7 @@ class Timeline:
             if wait is None:
                 self._wake.wait()
             else:
-                self._clock.wait(self._wake, wait)
+                self._clock.wait(self._wake, min(wait, LONGEST_WAIT))
 
     def wake(self) -> None:
         """Look at ``stop`` now."""
