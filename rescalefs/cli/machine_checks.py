@@ -114,8 +114,8 @@ def cache_folder(folder: Path, limit: int) -> Finding:
     except OSError as error:
         found = f"{existing} cannot be written to: {error.strerror}; every read asks the server"
         return doubtful(check, found, "choose another folder with --cache-dir")
-    if existing == folder and folder.stat().st_mode & 0o077:
-        return doubtful(check, f"{folder} can be read by others", f"chmod 700 {folder}")
+    if existing == folder and (exposed := _exposed(folder)):
+        return doubtful(check, f"{exposed} can be read by others", f"chmod 700 {folder}")
     free = shutil.disk_usage(existing).free + _size_below(folder)
     if free < limit:
         found = f"{folder} has {free / _GIB:.1f} GiB free, and the cache may take {limit / _GIB:.1f} GiB"
@@ -123,6 +123,19 @@ def cache_folder(folder: Path, limit: int) -> Finding:
             check, found, f"--cache-size {max(1, free // _GIB)}G, or another folder with --cache-dir"
         )
     return fine(check, f"{folder}, {free / _GIB:.1f} GiB free")
+
+
+def _exposed(folder: Path) -> Path | None:
+    """A file below ``folder`` that others can read, with no folder on the way there that keeps them out."""
+    if not folder.stat().st_mode & 0o011:
+        return None
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):  # another mount may just have evicted it
+            mode = path.lstat().st_mode
+            found = _exposed(path) if stat.S_ISDIR(mode) else None
+            if found or (stat.S_ISREG(mode) and mode & 0o044):
+                return found or path
+    return None
 
 
 def _size_below(folder: Path) -> int:

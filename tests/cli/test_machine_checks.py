@@ -91,10 +91,21 @@ def test_what_is_in_the_cache_already_counts_as_room_for_it(tmp_path: Path) -> N
     assert checks._size_below(folder) >= 1 << 16
 
 
-def test_a_cache_that_others_can_read_is_doubtful(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
+def test_a_cache_is_doubtful_only_if_others_get_to_a_file_in_it(tmp_path: Path) -> None:
+    blocks = tmp_path / "account" / "blocks"
+    blocks.mkdir(parents=True)
+    for folder in (tmp_path, blocks.parent, blocks):
+        folder.chmod(0o755)
+    assert checks.cache_folder(tmp_path, limit=1).verdict is FINE  # nothing to read there
+    (blocks / "1").touch(mode=0o644)
     finding = checks.cache_folder(tmp_path, limit=1)
     assert (finding.verdict, finding.remedy) == (DOUBTFUL, f"chmod 700 {tmp_path}")
+    assert str(blocks / "1") in finding.found
+    blocks.chmod(0o700)
+    assert checks.cache_folder(tmp_path, limit=1).verdict is FINE
+    blocks.chmod(0o755)
+    (blocks / "1").chmod(0o600)
+    assert checks.cache_folder(tmp_path, limit=1).verdict is FINE
 
 
 def test_a_cache_folder_that_is_none_is_doubtful_and_not_broken() -> None:

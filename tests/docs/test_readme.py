@@ -45,7 +45,6 @@ def test_the_readme_names_commands_at_all() -> None:
         "login",
         "mount",
         "umount",
-        "demo",
         "submit",
     }
 
