@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rescalefs.background import Background
 from rescalefs.clock import Clock, SystemClock, never
 from rescalefs.errors import CannotMount
 from rescalefs.mount import claims
-from rescalefs.mount.filesystem import FileSystem
 from rescalefs.mount.mountpoint import (
     INSTALL,
     SUBTYPE,
@@ -34,6 +33,9 @@ from rescalefs.mount.mountpoint import (
     prepare,
 )
 from rescalefs.mount.notify import VARIABLE, Notifier
+
+if TYPE_CHECKING:
+    from rescalefs.mount.filesystem import FileSystem  # it pulls in the tree, which `umount` can do without
 
 log = logging.getLogger(__name__)
 
