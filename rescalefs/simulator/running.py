@@ -11,7 +11,8 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+
+from rescalefs.clock import never
 
 MARK = "RESCALEFS_SIMULATOR"  # in the environment of all we start: whose it is, also after a kill -9
 
@@ -55,14 +56,6 @@ class Leash:
                     os.killpg(self._group, number)
 
 
-class Limit(Protocol):
-    """Something that happens when a time limit is over, unless it is called off."""
-
-    def cancel(self) -> None:
-        """It must not happen any more."""
-        ...
-
-
 def run_command(command: str, folder: Path, env: Mapping[str, str], log: Path, leash: Leash) -> int | None:
     """Run ``command`` in ``folder``, its output appended to ``log``; return its exit status.
 
@@ -86,7 +79,22 @@ def run_command(command: str, folder: Path, env: Mapping[str, str], log: Path, l
     leash.let_go()
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)  # what the command left in the background
-    return process.wait()
+    status = process.wait()
+    _wait_until_gone(process.pid)
+    return status
+
+
+def _wait_until_gone(group: int) -> None:
+    """Being killed takes a moment, and one who dies may still write: wait for it, but not for ever.
+
+    For ever is how long a process stays that its new parent never reaps, as in a container without an init.
+    """
+    for _ in range(500):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        never().wait(0.002)
 
 
 def exit_reason(status: int) -> str | None:
@@ -101,17 +109,27 @@ def exit_reason(status: int) -> str | None:
 def kill_marked(mark: str) -> int:
     """Kill every process whose environment has a `MARK` that starts so; return how many there were.
 
-    These are the ones that left their group, or that a simulator left behind when it was killed. Where there
-    is no /proc, none is found.
+    These are the ones that left their group, or that a simulator left behind when it was killed. When this
+    returns, they are gone. Where there is no /proc, none is found.
     """
     wanted = f"{MARK}={mark}".encode()
-    killed = 0
+    killed = found = _kill_those_with(wanted)
+    while found:
+        never().wait(0.002)
+        found = _kill_those_with(wanted)  # a dead one's environment is empty, reaped or not
+        killed += found
+    return killed
+
+
+def _kill_those_with(entry_start: bytes) -> int:
+    found = 0
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended meanwhile, or is not ours
-            if any(entry.startswith(wanted) for entry in (folder / "environ").read_bytes().split(b"\0")):
+            entries = (folder / "environ").read_bytes().split(b"\0")
+            if any(entry.startswith(entry_start) for entry in entries):
                 os.kill(int(folder.name), signal.SIGKILL)
-                killed += 1
-    return killed
+                found += 1
+    return found
 
 
 def provide_python(folder: Path) -> None:
