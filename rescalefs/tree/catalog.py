@@ -211,10 +211,10 @@ class Catalog:
         history = self._service.statuses(job_id)
         if history:
             newest = history[-1]
+            self.heard(job_id, newest.status)
             if is_terminal(newest.status):
                 ended = True  # this answer holds the end itself
                 self._ended_at(job_id, newest.date)
-            self.heard(job_id, newest.status)
         return Said(history, self._holds(job_id) if ended else None)
 
     def _ask_cluster_statuses(self, job_id: str) -> Said[History]:
@@ -235,8 +235,11 @@ class Catalog:
         return job is not None and job.is_finished
 
     def _ended_at(self, job_id: str, date: datetime) -> None:
+        """Remember the end of a job as its history tells it; long ago needs no remembering."""
         if (self._clock.now() - date).total_seconds() < _LONGEST:
             self._ends[job_id] = date
+        else:
+            self._ends.pop(job_id, None)
 
     def _holds(self, job_id: str) -> float:
         """How long an answer about a job that has ended holds: as long as it has been over by now.

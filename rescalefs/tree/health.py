@@ -32,12 +32,14 @@ class Health:
     """What the last requests say about the server.
 
     When it cannot be reached, requests rest for a while, so that nobody waits for a time limit again and
-    again; the rest grows with each failure in a row. Thread-safe: readers see one frozen value or the next.
+    again; the rest grows with each failure in a row. One answer that takes too long may be the question's
+    fault; two in a row are the server's. Thread-safe: readers see one frozen value or the next.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._rest: _Rest | None = None
+        self._timed_out = False  # the last request did
         self._last_error: ApiError | None = None
         self._last_error_at: datetime | None = None
 
@@ -65,12 +67,17 @@ class Health:
         if self._rest is not None:
             log.info("the server can be reached again")
         self._rest = None
+        self._timed_out = False
         self._last_error = None
 
     def failed(self, error: ApiError) -> bool:
         """A request was not answered with what it asked for; tell whether all requests rest because of it."""
         if not isinstance(error, NotFound):  # an answer like any other
             self._last_error, self._last_error_at = error, self._clock.now()
+        first_time_out = isinstance(error, TimedOut) and not self._timed_out and self._rest is None
+        self._timed_out = isinstance(error, TimedOut)
+        if first_time_out:
+            return False
         if isinstance(error, (Unreachable, TimedOut, Throttled)):
             self._begin_rest(error)
             return True

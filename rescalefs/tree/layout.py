@@ -343,15 +343,15 @@ class _JobFolder(Directory):
 class _FilesOfJob(Directory):
     """A folder of files of one job, which is not listed before someone looks into it."""
 
-    __slots__ = ("_folder", "_inode")
+    __slots__ = ("_folder", "_name")
 
     def __init__(self, folder: _JobFolder, name: str) -> None:
         self._folder = folder
-        self._inode = inode_of("job", folder.job.id, name)
+        self._name = name
 
     @property
     def inode(self) -> int:
-        return self._inode
+        return inode_of("job", self._folder.job.id, self._name)
 
     @property
     def modified_ns(self) -> int:

@@ -1,0 +1,106 @@
+"""A fake of the server for this room: a few dictionaries, and a count of every request."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+
+from rescalefs.background import Background
+from rescalefs.clock import Clock
+from rescalefs.errors import ApiError, NotFound
+from rescalefs.model import Job, JobDetail, JobStatus, RemoteFile
+from rescalefs.tree import Tree, TreeSettings
+
+START = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
+
+
+def minutes(count: float) -> datetime:
+    """A moment after START."""
+    return START + timedelta(minutes=count)
+
+
+class FakeService:
+    """Jobs in memory. ``requests`` counts by method and job; ``failure`` is raised by all while it is set."""
+
+    def __init__(self) -> None:
+        self.all: dict[str, Job] = {}
+        self.unlisted: set[str] = set()
+        self.files: dict[str, tuple[RemoteFile, ...]] = {}
+        self.inputs: dict[str, tuple[RemoteFile, ...]] = {}
+        self.histories: dict[str, tuple[JobStatus, ...]] = {}
+        self.requests: Counter[str] = Counter()
+        self.failure: ApiError | None = None
+        self.on_request: Callable[[str], None] = lambda _: None
+
+    def add(self, job_id: str, name: str = "wing", status: str = "Completed", at: float = 0.0) -> Job:
+        job = Job(job_id, name, status, inserted=minutes(at))
+        self.all[job_id] = job
+        self.histories[job_id] = (JobStatus("Pending", minutes(at)),) if status else ()
+        if status not in ("", "Pending"):
+            self.histories[job_id] += (JobStatus(status, minutes(at + 5), "as told"),)
+        return job
+
+    def jobs(self, state: str | None = None) -> tuple[Job, ...]:
+        self._asked("jobs")
+        return self._newest_first()
+
+    def newest_jobs(self, count: int) -> tuple[Job, ...]:
+        self._asked("newest_jobs")
+        return self._newest_first()[:count]
+
+    def job(self, job_id: str) -> JobDetail:
+        self._asked("job", job_id)
+        job = self.all[job_id]
+        page = Job(job_id, job.name, inserted=job.inserted)  # the page of a job does not tell its status
+        return JobDetail(page, self.inputs.get(job_id, ()), {}, 1, b'{"id": "%s"}\n' % job_id.encode())
+
+    def statuses(self, job_id: str) -> tuple[JobStatus, ...]:
+        self._asked("statuses", job_id)
+        return self.histories[job_id]
+
+    def cluster_statuses(self, job_id: str) -> tuple[JobStatus, ...]:
+        self._asked("cluster_statuses", job_id)
+        return ()
+
+    def output_files(self, job_id: str, search: str | None = None) -> tuple[RemoteFile, ...]:
+        self._asked("output_files", job_id)
+        return self.files.get(job_id, ())
+
+    @property
+    def total(self) -> int:
+        """The number of requests so far."""
+        return self.requests.total()
+
+    def _newest_first(self) -> tuple[Job, ...]:
+        listed = [job for job in self.all.values() if job.id not in self.unlisted]
+        return tuple(sorted(listed, key=lambda job: job.inserted or START, reverse=True))
+
+    def _asked(self, method: str, job_id: str | None = None) -> None:
+        self.requests[method] += 1
+        self.on_request(method)
+        if self.failure is not None:
+            raise self.failure
+        if job_id is not None and job_id not in self.all:
+            raise NotFound(f"no job {job_id}")
+
+
+def file(
+    file_id: str,
+    path: str = "",
+    size: int | None = 3,
+    at: float | None = 1.0,
+    sha512: str | None = "ab" * 64,
+    uploaded: bool = True,
+) -> RemoteFile:
+    """A file; ``path`` is the server's, its id if there is none."""
+    path = path or file_id
+    date = None if at is None else minutes(at)
+    return RemoteFile(file_id, path.rpartition("/")[2], path, size, sha512, 5, date, uploaded)
+
+
+def tree_of(service: FakeService, clock: Clock, settings: TreeSettings | None = None) -> Tree:
+    """A tree in which nothing happens in the background."""
+    return Tree(
+        service, clock, Background(), settings or TreeSettings(), lambda _: "no", {"status": lambda: b"up\n"}
+    )
