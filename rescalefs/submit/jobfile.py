@@ -31,8 +31,8 @@ def parse(data: bytes) -> dict[str, Any]:
         ) from error
     except RecursionError as error:
         raise NotJson("is nested too deeply") from error
-    except ValueError as error:  # a number of thousands of digits
-        raise NotJson(f"cannot be read: {error}") from error
+    except ValueError as error:  # Python converts no longer ones
+        raise NotJson("holds a number of thousands of digits") from error
     if not isinstance(document, dict):
         raise NotJson(f"must be one object in braces, and is {shown(document)}", '{"name": "wing", …}')
     return document

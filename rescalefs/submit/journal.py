@@ -231,6 +231,7 @@ class Journal:
             raise self._damaged(f"line {row.seq}: {error}") from error
 
     def _damaged(self, reason: str) -> JournalDamaged:
+        reason = " ".join(reason.split())[:120]  # SQLite lists every fault it finds, a line each
         return JournalDamaged(
             f"the journal of the drop folder, {self._path}, is damaged ({reason}), so nothing is submitted. "
             "Put back a copy; or first move every drop that has its job out of the drop folder, then remove "

@@ -133,12 +133,23 @@ class _Shot:
         self._worker = Worker(service, settings, clock, self._ledger, self._depot, overrides)
         self._poller = Poller(service, settings, clock, self._ledger)
         self._bell = self._ledger.bell()
+        self._over = threading.Event()  # nothing more to upload
 
     def run(self, background: Background, *, wait: bool, hold: bool) -> DropReport:
         """Go as far as was asked for."""
         drop = self._begin(hold=hold)
         for number in range(self._settings.uploads):
             background.start(f"submit-upload-{number + 1}", self._carry)
+        try:
+            self._drive(drop, wait=wait)
+        finally:
+            self._over.set()
+            self._ledger.ring()
+        report = self._ledger.report(drop.id)
+        self._progress(report)
+        return report
+
+    def _drive(self, drop: Drop, *, wait: bool) -> None:
         while not self._is_far_enough(self._drop(drop), wait=wait):
             self._bell.clear()
             self._progress(self._ledger.report(drop.id))
@@ -148,9 +159,6 @@ class _Shot:
             if self._drop(drop).state is State.RUNNING:
                 pause = self._poller.poll([self._drop(drop)])
             self._clock.wait(self._bell, pause)
-        report = self._ledger.report(drop.id)
-        self._progress(report)
-        return report
 
     def _drop(self, drop: Drop) -> Drop:
         return self._ledger.drop(drop.id)
@@ -193,7 +201,7 @@ class _Shot:
 
     def _carry(self, stop: threading.Event) -> None:
         bell = self._ledger.bell()
-        while not stop.is_set():
+        while not (stop.is_set() or self._over.is_set()):
             bell.clear()
             if not self._carrier.carry_one():
                 self._clock.wait(bell, self._depot.wait_time())

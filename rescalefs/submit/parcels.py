@@ -92,7 +92,7 @@ class Packer:
         """A single file by its path, for a place of the definition that takes one."""
         for entry in self._chosen(dotted(where), wanted, wanted)[:1]:
             if entry.kind is Kind.FOLDER:
-                self.problems.append(Problem(dotted(where), "is a folder, and one file belongs here", wanted))
+                self.problems.append(Problem(dotted(where), "a folder, and one file belongs here", wanted))
             elif self._fit(entry):
                 self._slot(where, Parcel(entry.name, (entry,), type_id=type_id))
         return {}
@@ -175,13 +175,13 @@ class Packer:
     def _not_there(self, place: str, clean: str, path: str) -> None:
         if clean in OUR_NAMES:
             self.problems.append(
-                Problem(place, "is a name that rescalefs shows here itself; rename the file", path)
+                Problem(place, "a name that rescalefs shows here itself; rename the file", path)
             )
         elif clean == JOB_FILE:
-            self.problems.append(Problem(place, "is the job file itself, which is not sent", path))
+            self.problems.append(Problem(place, "the job file itself, which is not sent", path))
         elif any(is_ignored(part) for part in clean.split("/")):
             self.problems.append(
-                Problem(place, "has a name of unfinished files, which are not sent; rename it", path)
+                Problem(place, "a name of unfinished files, which are not sent; rename the file", path)
             )
         else:
             self.missing.append(clean)

@@ -21,7 +21,7 @@ class Problem:
     example: str = ""
 
     def __str__(self) -> str:
-        said = "" if self.value is _MISSING else f" is {shown(self.value)},"
+        said = "" if self.value is _MISSING else f" is {shown(self.value)}:"
         example = f"; for example {self.example}" if self.example else ""
         return printable(f"{self.field}{said} {self.reason}{example}")
 

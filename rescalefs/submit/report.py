@@ -40,9 +40,12 @@ class Progress:
 
 
 def status_line(drop: Drop, progress: Progress | None = None, note: str = "") -> str:
-    """The drop's `status`: where it is, and after a colon what it waits for if that is not its turn."""
+    """The drop's `status`: where it is, and what keeps it there."""
     text = _where(drop, progress)
-    return printable(f"{text}: {note}" if note else text)
+    between = (
+        " " if drop.state is State.WAITING else ": "
+    )  # `waiting for job.json`, `uploading …: no connection`
+    return printable(f"{text}{between}{note}" if note else text)
 
 
 def _where(drop: Drop, progress: Progress | None) -> str:
@@ -72,7 +75,7 @@ _WORDS = {
 
 
 def _more(problems: int) -> str:
-    return f" ({problems} problems, see status.log)" if problems > 1 else " (see status.log)"
+    return f" ({problems} problems, see status.log)" if problems > 1 else ""
 
 
 def log_lines(before: Drop, event: Event, at: datetime) -> list[str]:

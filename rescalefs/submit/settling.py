@@ -17,19 +17,24 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What was seen of a folder so far."""
+    """What was seen of a folder so far.
+
+    Gaps tell how slow a copy is only once the job file lies there: until then, and when that itself changes,
+    it is a person who takes the time.
+    """
 
     fingerprint: str
+    job_file: str  # a mark of job.json; empty before it comes
     since: float  # monotonic seconds: when it was first seen like this
     longest_gap: float = 0.0  # seconds between two changes that belong to one slow copy
 
-    def seen(self, fingerprint: str, busy: bool, at: float, pace: Pace) -> Arrival:
+    def seen(self, fingerprint: str, job_file: str, busy: bool, at: float, pace: Pace) -> Arrival:
         """What is known after one more look. While something is open for writing it counts as changing."""
         if fingerprint == self.fingerprint and not busy:
             return self
         gap = at - self.since if fingerprint != self.fingerprint else 0.0
-        belongs = gap <= pace.most  # a later change is a person's, not the copy's
-        return Arrival(fingerprint, at, max(self.longest_gap, gap) if belongs else 0.0)
+        a_copy = job_file == self.job_file != "" and gap <= pace.most
+        return Arrival(fingerprint, job_file, at, max(self.longest_gap, gap) if a_copy else 0.0)
 
     def settles_at(self, pace: Pace) -> float:
         """When it will be complete if nothing changes any more."""

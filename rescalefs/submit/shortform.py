@@ -59,7 +59,7 @@ def _with_project(document: dict[str, Any], catalogue: Catalogue, problems: list
     if project is None:
         names = [each.name for each in catalogue.projects]
         problems.append(
-            Problem("project", f"is not one of your projects: {listed(names) or 'you have none'}", wanted)
+            Problem("project", f"not one of your projects: {listed(names) or 'you have none'}", wanted)
         )
         return rest
     return {**rest, "projectId": project.id}
@@ -127,9 +127,7 @@ def _core_type(
         among = next((each.core_types for each in versions if each.code == version), ())
         found = catalogue.cheapest(among)
         if found is None:
-            problems.append(
-                Problem("coretype", "has no answer: no price is known that fits; name a core type", word)
-            )
+            problems.append(Problem("coretype", "no price is known that fits; name a core type", word))
         return found
     found = catalogue.hardware_called(word) if isinstance(word, str) else None
     if found is None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
-from rescalefs.model import Analysis, CoreType, FileType
+from rescalefs.model import Analysis, ComputePrice, CoreType, FileType
 from rescalefs.submit.catalogue import Catalogue, offers, usable, version_called
 from rescalefs.submit.listing import Kind, Listing
 from rescalefs.submit.parcels import Packer, Parcel, Slot, dotted
@@ -171,15 +172,15 @@ class _Reader:
         if not isinstance(name, str) or not name.strip():
             self._wrong("name", "must be a text", name, '"wing 42"')
         elif len(name) > _LONGEST_NAME:
-            self._wrong("name", f"has {len(name)} characters, and at most {_LONGEST_NAME} are taken", name)
+            self._wrong("name", f"{len(name)} characters, and at most {_LONGEST_NAME} are taken", name)
         elif not name.isprintable():
-            self._wrong("name", "has control characters or broken letters", name)
+            self._wrong("name", "control characters or broken letters in it", name)
 
     def _project(self, project_id: Any) -> None:
         if project_id is None or any(each.id == project_id for each in self.catalogue.projects):
             return
         ids = [f"{each.id} ({each.name})" for each in self.catalogue.projects]
-        self._wrong("projectId", f"is not one of your projects: {listed(ids) or 'you have none'}", project_id)
+        self._wrong("projectId", f"not one of your projects: {listed(ids) or 'you have none'}", project_id)
 
     def _analysis(self, analysis: dict[str, Any], where: tuple[str | int, ...]) -> None:
         at = dotted(where)
@@ -257,9 +258,11 @@ class _Reader:
             hint = f": did you mean {listed(map(shown, close))}?" if close else ""
             self._wrong(at, f"no such core type{hint}", code)
         elif not usable(found):
-            self._wrong(at, "is not offered any more", code, shown(self._some(allowed)))
+            self._wrong(at, "not offered any more", code, shown(self._some(allowed)))
+            return None
         elif allowed and code not in allowed:
-            self._wrong(at, f"is not allowed for this software: {listed(allowed)} are", code)
+            self._wrong(at, f"not allowed for this software: {listed(allowed)} are", code)
+            return None
         return found
 
     def _some(self, allowed: tuple[str, ...]) -> str:
@@ -367,11 +370,13 @@ def _estimate(job: Mapping[str, Any], catalogue: Catalogue) -> str:
         if price is None:
             return ""
         hourly = price.amount * cores
-        text = (
-            f"{cores} cores of {hardware['coreType']}: {hourly:.4g} {price.currency}".rstrip()
-            + " an hour on demand"
-        )
+        text = f"{cores} {'core' if cores == 1 else 'cores'} of {hardware['coreType']}: "
+        text += f"{_money(hourly, price)} an hour on demand"
         if hardware.get("walltime"):
-            text += f", at most {hourly * hardware['walltime']:.4g} {price.currency}".rstrip()
+            text += f", at most {_money(hourly * hardware['walltime'], price)}"
         parts.append(text)
     return "; ".join(parts)
+
+
+def _money(amount: Decimal, price: ComputePrice) -> str:
+    return f"{amount:.4g} {price.currency}".rstrip()

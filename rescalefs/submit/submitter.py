@@ -63,7 +63,9 @@ class Submitter:
         self._worker = Worker(service, settings, clock, self._ledger, self._depot)
         self._poller = Poller(service, settings, clock, self._ledger)
         self._survey = Survey(settings, clock, self._ledger, self._journal, busy)
-        self._lock = FileLock(lock_path(settings))
+        self._lock = FileLock(
+            lock_path(settings), thread_local=False
+        )  # taken in one thread, let go in another
         self._bell = self._ledger.bell()
         self._hints = Hints(self._bell.set)
 

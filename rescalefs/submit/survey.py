@@ -79,7 +79,8 @@ class Survey:
                 self._due[drop.id] = self._clock.monotonic()
             except (RescaleFSError, OSError) as error:
                 log.warning("cannot look at drop %s: %s", drop.folder, error)
-                self._ledger.say(drop.id, f"{error}")
+                until = "until it can be looked at" if drop.state is State.WAITING else "cannot be looked at"
+                self._ledger.say(drop.id, f"{until}: {error}")
                 self._due[drop.id] = self._clock.monotonic() + self._settings.rescan
         now = self._clock.monotonic()
         return max(0.0, min((at - now for at in self._due.values()), default=self._settings.rescan))
@@ -178,18 +179,18 @@ class Survey:
         listing = self._listing(drop, path)
         now = self._clock.monotonic()
         busy = self._busy(path)
-        known = self._arrivals.get(drop.id, Arrival(listing.fingerprint, now))
-        arrival = self._arrivals[drop.id] = known.seen(listing.fingerprint, busy, now, self._pace)
+        mark = listing.job_file.mark if listing.job_file else ""
+        known = self._arrivals.get(drop.id, Arrival(listing.fingerprint, mark, now))
+        arrival = self._arrivals[drop.id] = known.seen(listing.fingerprint, mark, busy, now, self._pace)
         if listing.job_file is None:
             self._ledger.say(drop.id, "for job.json")
         elif listing.fingerprint == drop.fingerprint:
             self._ledger.say(drop.id, "")  # looked at already: what it names is missing
         elif arrival.is_settled(now, self._pace):
             del self._arrivals[drop.id]
-            mark = job_file_mark(path)
-            self._ledger.record(drop, machine.Settled(listing.fingerprint, mark))
+            self._ledger.record(drop, machine.Settled(listing.fingerprint, job_file_mark(path)))
         else:
-            why = "a file is open for writing" if busy else "until nothing changes any more"
+            why = "until no file is open for writing" if busy else "until nothing changes any more"
             self._ledger.say(drop.id, why)
             self._due[drop.id] = arrival.settles_at(self._pace)
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from pathlib import Path
 
-from tests.submit.rig import GOOD, FakeRescale, Rig, drop_files, only
+from rescalefs.errors import Unreachable
+from rescalefs.model import RemoteFile
+from rescalefs.submit.journal import JournalFailed
+from rescalefs.submit.machine import Moved
+from tests.fakes import FakeClock
+from tests.submit.rig import GOOD, FakeRescale, Rig, drop_files, make_settings, only
 
 
 def test_a_dropped_folder_becomes_one_job_that_is_followed_to_its_end(rig: Rig, rescale: FakeRescale) -> None:
@@ -45,8 +52,361 @@ def test_a_rejected_drop_starts_again_when_it_is_mended(rig: Rig, rescale: FakeR
     bad = {**GOOD, "jobanalyses": [{**GOOD["jobanalyses"][0], "command": ""}]}
     folder = drop_files(rig.settings.folder / "wing", bad)
     rig.turns(4)
-    assert rig.status().startswith('rejected: jobanalyses[0].command is "", must be a text')
+    assert rig.status().startswith('rejected: jobanalyses[0].command is "": must be a text')
     assert not rescale.on_server
     drop_files(folder)
     rig.turns(5)
     assert len(rescale.on_server) == 1
+
+
+def test_before_its_job_file_comes_a_drop_waits_and_says_so(rig: Rig, rescale: FakeRescale) -> None:
+    folder = drop_files(rig.settings.folder / "wing", None)
+    rig.turns(10)
+    assert rig.status() == "waiting for job.json"
+    assert not rescale.requests
+    drop_files(folder)
+    rig.turns(3)
+    assert len(rescale.on_server) == 1
+
+
+def test_an_input_that_is_named_and_missing_is_awaited_by_name(rig: Rig, rescale: FakeRescale) -> None:
+    wanted = {**GOOD, "jobanalyses": [{**GOOD["jobanalyses"][0], "inputFiles": ["solve.py", "late.msh"]}]}
+    folder = drop_files(rig.settings.folder / "wing", wanted)
+    rig.turns(200, 30.0)
+    assert rig.status() == "waiting for late.msh, named in job.json"
+    assert rig.log().count("waiting for late.msh, named in job.json") == 1
+    (folder / "late.msh").write_bytes(b"here")
+    rig.turns(3)
+    job = only(rescale.on_server.values())
+    assert rescale.inputs(job.id) == {"solve.py": b"print(42)\n", "late.msh": b"here"}
+
+
+def test_a_slow_copy_is_not_submitted_before_it_ends(rig: Rig, rescale: FakeRescale) -> None:
+    folder = drop_files(rig.settings.folder / "wing", files={})
+    for number in range(100):
+        with (folder / "slow.dat").open("ab") as file:
+            file.write(b"%d" % (number % 10))
+        rig.turn(1.0)
+    assert not rescale.on_server
+    assert rig.status() == "waiting until nothing changes any more"
+    rig.turns(4, 1.0)
+    job = only(rescale.on_server.values())
+    assert len(rescale.inputs(job.id)["slow.dat"]) == 100
+
+
+def test_nothing_is_taken_while_a_file_is_open_for_writing(rig: Rig, rescale: FakeRescale) -> None:
+    folder = drop_files(rig.settings.folder / "wing")
+    rig.busy.add(folder)
+    rig.turns(20)
+    assert rig.status() == "waiting until no file is open for writing"
+    assert not rescale.on_server
+    rig.busy.clear()
+    rig.turns(3)
+    assert len(rescale.on_server) == 1
+
+
+def test_what_changes_while_it_is_uploaded_is_sent_as_it_is_then(rig: Rig, rescale: FakeRescale) -> None:
+    folder = drop_files(rig.settings.folder / "wing", files={"a.dat": b"old", "b.dat": b"b"})
+
+    def change_once(name: str) -> None:
+        if name == "after upload" and len(rescale.files) == 1:
+            (folder / "a.dat").write_bytes(b"newer")
+
+    rescale.point = change_once
+    rig.turns(8)
+    job = only(rescale.on_server.values())
+    assert rescale.inputs(job.id) == {"a.dat": b"newer", "b.dat": b"b"}
+    assert "the folder changed: looking at it again" in rig.log()
+
+
+def test_editing_job_json_after_the_job_exists_changes_nothing_and_is_told_once(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    folder = drop_files(rig.settings.folder / "wing")
+    rig.turns(4)
+    drop_files(folder, {**GOOD, "name": "another"})
+    rig.turns(6)
+    job = only(rescale.on_server.values())
+    assert job.definition["name"] == "wing"
+    told = f"job.json was edited after job {job.id} was made from it: that job stays as it is"
+    assert rig.log().count(told) == 1
+    assert rig.status() == "Pending"
+
+
+def test_a_held_job_is_saved_and_submitted_when_the_key_is_removed(rig: Rig, rescale: FakeRescale) -> None:
+    folder = drop_files(rig.settings.folder / "wing", {**GOOD, "hold": True})
+    rig.turns(6)
+    job = only(rescale.on_server.values())
+    assert not job.statuses
+    assert rig.status() == f'held: job {job.id} is saved; remove "hold" from job.json to submit it'
+    drop_files(folder)
+    rig.turns(4)
+    assert rig.status() == "Pending"
+    assert not any("edited" in line for line in rig.log())
+
+
+def test_a_held_job_that_is_submitted_elsewhere_is_followed(rig: Rig, rescale: FakeRescale) -> None:
+    drop_files(rig.settings.folder / "wing", {**GOOD, "hold": True})
+    rig.turns(4)
+    job = only(rescale.on_server.values())
+    rescale.tell(job.id, "Pending", "Executing")
+    rig.turns(4, 30.0)
+    assert rig.status() == "Executing"
+    assert f"job {job.id} was submitted elsewhere" in rig.log()
+
+
+def test_what_the_server_refuses_is_told_and_a_mended_drop_has_one_job(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    rescale.refuse_create = ("name: this name is taken", "projectId: no budget")
+    folder = drop_files(rig.settings.folder / "wing")
+    rig.turns(4)
+    assert rig.status() == "rejected: name: this name is taken (2 problems, see status.log)"
+    assert "rejected: projectId: no budget" in rig.log()
+    rescale.refuse_create = ()
+    drop_files(folder)
+    rig.turns(5)
+    assert len(rescale.on_server) == 1
+
+
+def test_a_job_that_may_not_be_submitted_is_replaced_when_the_folder_is_mended(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    rescale.refuse_submit = ("license: none left",)
+    folder = drop_files(rig.settings.folder / "wing")
+    rig.turns(4)
+    first = only(rescale.on_server.values()).id
+    assert rig.status() == "rejected: license: none left"
+    rescale.refuse_submit = ()
+    drop_files(folder, {**GOOD, "name": "mended"})
+    rig.turns(5)
+    job = only(rescale.on_server.values())
+    assert job.id != first
+    assert job.definition["name"] == "mended"
+    assert f"job {first} deleted: it was refused before it ran, and is made anew" in rig.log()
+
+
+def test_a_refused_job_that_was_submitted_elsewhere_meanwhile_stays_the_one_job(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    rescale.refuse_submit = ("license: none left",)
+    folder = drop_files(rig.settings.folder / "wing")
+    rig.turns(4)
+    first = only(rescale.on_server.values()).id
+    rescale.tell(first, "Pending")
+    drop_files(folder, {**GOOD, "name": "mended"})
+    rig.turns(6)
+    assert only(rescale.on_server.values()).id == first
+    assert rig.status() == "Pending"
+
+
+def test_a_job_deleted_in_the_web_interface_shows(rig: Rig, rescale: FakeRescale) -> None:
+    drop_files(rig.settings.folder / "wing")
+    rig.turns(4)
+    job = only(rescale.on_server.values())
+    del rescale.on_server[job.id]
+    rig.turns(6)
+    assert rig.status() == f"deleted: job {job.id} is not on the server any more"
+    rig.turns(6)
+    assert not rescale.on_server
+
+
+def test_a_deleted_drop_is_forgotten_and_a_new_one_of_its_name_is_new(rig: Rig, rescale: FakeRescale) -> None:
+    folder = drop_files(rig.settings.folder / "wing")
+    rig.turns(4)
+    shutil.rmtree(folder)
+    rig.turns(2)
+    assert rig.ledger.status("wing") is None
+    drop_files(folder)
+    rig.turns(4)
+    assert len(rescale.on_server) == 2
+
+
+def test_a_drop_deleted_before_its_job_is_made_never_becomes_one(rig: Rig, rescale: FakeRescale) -> None:
+    folder = drop_files(rig.settings.folder / "wing")
+    rig.turn(2.5)
+    rig.survey.everything()  # complete, and not yet worked at
+    shutil.rmtree(folder)
+    rig.turns(6)
+    assert not rescale.on_server
+
+
+def test_a_drop_moved_out_and_in_again_is_the_same(rig: Rig, rescale: FakeRescale, tmp_path: Path) -> None:
+    folder = drop_files(rig.settings.folder / "wing")
+    rig.turns(4)
+    folder.rename(tmp_path / "wing")
+    rig.turns(2)
+    assert rig.ledger.status("wing") is None
+    (tmp_path / "wing").rename(rig.settings.folder / "back")
+    rig.turns(4)
+    assert rig.status("back") == "Pending"
+    assert len(rescale.on_server) == 1
+
+
+def test_what_was_renamed_copied_and_deleted_while_no_daemon_ran_is_sorted_out(
+    tmp_path: Path, rescale: FakeRescale, clock: FakeClock
+) -> None:
+    settings = make_settings(tmp_path)
+    with Rig(settings, rescale, clock) as rig:
+        for name in ("a", "b", "c"):
+            drop_files(settings.folder / name, {**GOOD, "name": name})
+        rig.turns(4)
+    (settings.folder / "a").rename(settings.folder / "x")
+    (settings.folder / "b").rename(settings.folder / "a")  # in the place of another
+    shutil.rmtree(settings.folder / "c")
+    drop_files(settings.folder / "c", {**GOOD, "name": "new c"})
+    with Rig(settings, rescale, clock) as rig:
+        rig.turns(4)
+        names = {each.definition["name"]: each.id for each in rescale.on_server.values()}
+        assert sorted(names) == ["a", "b", "c", "new c"]
+        assert rig.ledger.job_id("x") == names["a"]
+        assert rig.ledger.job_id("a") == names["b"]
+        assert rig.ledger.job_id("c") == names["new c"]
+
+
+def test_a_drop_folder_restored_from_a_backup_submits_nothing_again(
+    tmp_path: Path, rescale: FakeRescale, clock: FakeClock
+) -> None:
+    settings = make_settings(tmp_path)
+    with Rig(settings, rescale, clock) as rig:
+        drop_files(settings.folder / "wing")
+        rig.turns(4)
+    shutil.copytree(settings.folder, tmp_path / "backup")
+    shutil.rmtree(settings.folder)
+    (tmp_path / "backup").rename(settings.folder)
+    with Rig(settings, rescale, clock) as rig:
+        rig.turns(4)
+        assert rig.status() == "Pending"
+    assert len(rescale.on_server) == 1
+
+
+def test_without_times_of_birth_a_reused_inode_is_told_apart_by_the_job_file(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    folder = drop_files(rig.settings.folder / "wing")
+    rig.turns(4)
+    drop = rig.ledger.drops()[0]
+    rig.ledger.record(drop, Moved("wing", drop.inode, None))
+    rig.turns(2)
+    assert len(rig.ledger.drops()) == 1
+    mark = rig.ledger.drops()[0].job_file
+    folder.rename(rig.settings.folder / ".out")
+    rig.turns(2)
+    (rig.settings.folder / ".out").rename(folder)
+    rig.turns(4)
+    assert [each.job_file for each in rig.ledger.drops()] == [mark], "the same folder, by its job file"
+    folder.rename(rig.settings.folder / ".out")
+    rig.ledger.record(rig.ledger.drops()[0], Moved("wing", drop.inode, None))
+    rig.turns(2)
+    drop_files(rig.settings.folder / ".out", {**GOOD, "name": "another"})
+    (rig.settings.folder / ".out").rename(folder)
+    rig.turns(4)
+    assert len(rescale.on_server) == 2, "the number is the same, the job file is not: a new drop"
+
+
+def test_trouble_shows_in_the_status_with_when_it_is_tried_again_and_passes(
+    rig: Rig, rescale: FakeRescale, clock: FakeClock
+) -> None:
+    def cut(name: str) -> None:
+        if clock.monotonic() < 600:
+            raise Unreachable("rescale.example cannot be reached: check the network")
+
+    rescale.point = cut
+    drop_files(rig.settings.folder / "wing")
+    rig.turns(3)
+    assert re.fullmatch(
+        r"checking job.json: rescale.example cannot be reached: check the network, trying again in \d+ s",
+        rig.status(),
+    )
+    rig.turns(40, 20.0)
+    assert rig.status() == "Pending"
+    assert len(rescale.requests) < 40, "an outage of ten minutes costs few requests"
+
+
+def test_many_running_jobs_cost_one_request_as_long_as_nothing_happens(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    for number in range(20):
+        drop_files(rig.settings.folder / f"wing-{number}")
+    rig.turns(4)
+    assert len(rescale.on_server) == 20
+    rig.turns(20, 60.0)
+    rescale.requests.clear()
+    rig.turns(1, 60.0)
+    assert rescale.requests == ["newest_jobs"]
+    rescale.tell("job5" if "job5" in rescale.on_server else next(iter(rescale.on_server)), "Executing")
+    rescale.requests.clear()
+    rig.turns(1, 60.0)
+    assert rescale.requests == ["newest_jobs", "statuses"]
+
+
+def test_each_status_is_logged_once_with_the_servers_time_and_the_end_with_what_came_out(
+    rig: Rig, rescale: FakeRescale, clock: FakeClock
+) -> None:
+    drop_files(rig.settings.folder / "wing")
+    rig.turns(3)
+    job = only(rescale.on_server.values())
+    rescale.outputs = (RemoteFile("o1", "a", "a", 1_500_000), RemoteFile("o2", "b", "b", None))
+    rescale.tell(job.id, "Executing")
+    rescale.tell(job.id, "Completed", reason="Completed successfully")
+    rig.turns(8)
+    text = (rig.ledger.log("wing") or b"").decode().splitlines()
+    dates = {each.status: each.date for each in job.statuses}
+    assert [line for line in text if "Completed" in line] == [
+        f"{dates['Completed'].isoformat(timespec='seconds')}\tCompleted: Completed successfully"
+    ]
+    expected = (
+        "ended after 1 s: 2 outputs, 1.5 MB, in job/outputs; its console output is process_output.log there"
+    )
+    assert rig.log()[-1] == expected
+
+
+def test_a_remembered_file_that_left_the_server_is_sent_again(
+    tmp_path: Path, rescale: FakeRescale, clock: FakeClock
+) -> None:
+    with Rig(make_settings(tmp_path, trust_upload=60.0), rescale, clock) as rig:
+        drop_files(rig.settings.folder / "wing")
+        rig.turns(4)
+        lost = next(iter(rescale.files))
+        del rescale.files[lost]
+        clock.advance(100.0)
+        drop_files(rig.settings.folder / "wing-2")
+        rig.turns(4)
+        assert rescale.requests.count("upload") == 3
+        second = list(rescale.on_server)[-1]
+        assert len(rescale.inputs(second)) == 2
+
+
+def test_no_dropped_byte_is_changed(rig: Rig, rescale: FakeRescale) -> None:
+    folder = drop_files(rig.settings.folder / "wing", files={"a": b"1", "sub/b": b"2", "status": b"mine"})
+    before = {path: (path.read_bytes(), path.stat()) for path in folder.rglob("*") if path.is_file()}
+    rig.turns(4)
+    rescale.tell(only(rescale.on_server.values()).id, "Completed")
+    rig.turns(4)
+    after = {path: (path.read_bytes(), path.stat()) for path in folder.rglob("*") if path.is_file()}
+    assert {path: (data, facts.st_mtime_ns) for path, (data, facts) in before.items()} == {
+        path: (data, facts.st_mtime_ns) for path, (data, facts) in after.items()
+    }
+
+
+def test_a_name_cannot_forge_a_line_of_the_log(rig: Rig) -> None:
+    drop_files(rig.settings.folder / "wing", files={"a\n2026\tCompleted": b"1"})
+    rig.turns(4)
+    assert all(line.count("\t") == 1 for line in (rig.ledger.log("wing") or b"").decode().splitlines())
+    assert rig.status().startswith("rejected: a\\n2026\\tCompleted has a name with control characters")
+
+
+def test_a_full_disk_stops_the_work_and_nothing_is_done_that_is_not_written_down(
+    tmp_path: Path, rescale: FakeRescale, clock: FakeClock
+) -> None:
+    def full(name: str) -> None:
+        if name in {"before CreateBegun", "before Created"} and clock.monotonic() < 300:
+            raise JournalFailed("cannot write journal.db: database or disk is full")
+
+    with Rig(make_settings(tmp_path), rescale, clock, full) as rig:
+        drop_files(rig.settings.folder / "wing")
+        rig.turns(6)
+        assert not rescale.on_server
+        assert "database or disk is full" in rig.status()
+        rig.turns(80, 5.0)
+        assert len(rescale.on_server) == 1

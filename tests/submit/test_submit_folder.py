@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from rescalefs.submit.folder import FolderTooLarge, folders, identity, job_file_mark, look
+from rescalefs.submit.listing import Entry, Kind, Listing, is_ignored
+
+TEMPORARY = [
+    ".DS_Store", "._mesh.msh", "Thumbs.db", "~$report.docx", ".#solve.py", ".solve.py.swp", "mesh.msh.part",
+    "mesh.msh.crdownload", ".goutputstream-ABC123", ".Trash-1000", ".~lock.table.ods#", ".mesh.msh.x1Y2z3",
+    ".fuse_hidden0000000a00000001", ".nfs000000000001",
+]  # fmt: skip
+ORDINARY = ["mesh.msh", ".env", "part", "a.part.gz", "status.txt", ".config", "-n", "data.123456"]
+
+
+def test_temporary_names_are_ignored_and_ordinary_ones_are_not() -> None:
+    assert [name for name in TEMPORARY if not is_ignored(name)] == []
+    assert [name for name in ORDINARY if is_ignored(name)] == []
+
+
+def test_a_look_leaves_out_our_names_temporary_files_and_the_job_file(tmp_path: Path) -> None:
+    for name in [*TEMPORARY, "status", "status.log", "job", "job.json", "mesh.msh"]:
+        (tmp_path / name).write_text(name)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "status").write_text("a file of the user's own")
+    seen = look(tmp_path, 1000)
+    assert [each.path for each in seen.entries] == ["mesh.msh", "sub", "sub/status"]
+    assert seen.job_file is not None
+    assert seen.job_file.size == len("job.json")
+
+
+def test_links_within_the_drop_are_files_and_others_are_told_apart(tmp_path: Path) -> None:
+    drop = tmp_path / "wing"
+    (drop / "sub").mkdir(parents=True)
+    (drop / "mesh.msh").write_text("12345")
+    (tmp_path / "secret").write_text("outside")
+    (drop / "sub" / "inside").symlink_to("../mesh.msh")
+    (drop / "out").symlink_to(tmp_path / "secret")
+    (drop / "loop").symlink_to("loop")
+    (drop / "nothing").symlink_to("not-there")
+    (drop / "around").symlink_to(drop / "sub")
+    (drop / "up").symlink_to("..")
+    os.mkfifo(drop / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(drop / "sock"))
+        kinds = {each.path: each.kind for each in look(drop, 1000).entries}
+    assert kinds == {
+        "mesh.msh": Kind.FILE,
+        "sub": Kind.FOLDER,
+        "sub/inside": Kind.FILE,
+        "out": Kind.LINK_OUT,
+        "loop": Kind.BROKEN_LINK,
+        "nothing": Kind.BROKEN_LINK,
+        "around": Kind.LINK_TO_FOLDER,
+        "up": Kind.LINK_OUT,
+        "pipe": Kind.SPECIAL,
+        "sock": Kind.SPECIAL,
+    }
+
+
+def test_the_fingerprint_changes_with_every_change_that_may_matter(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    seen = set()
+
+    def note() -> None:
+        seen.add(look(tmp_path, 1000).fingerprint)
+
+    note()
+    file.write_text("1")
+    os.utime(file, ns=(1, 1))
+    note()
+    file.write_text("22")
+    os.utime(file, ns=(1, 1))
+    note()
+    os.utime(file, ns=(1, 2))
+    note()
+    file.rename(tmp_path / "b")
+    note()
+    (tmp_path / "c").mkdir()
+    note()
+    (tmp_path / "job.json").write_text("{}")
+    note()
+    shutil.copy2(tmp_path / "b", tmp_path / "b2")
+    (tmp_path / "b2").replace(tmp_path / "b")  # the same size and time, another file
+    note()
+    assert len(seen) == 8
+    (tmp_path / "b").chmod(0o600)
+    note()
+    assert len(seen) == 8, "a chmod that leaves it readable is no other content"
+
+
+def test_a_folder_is_itself_under_any_name_and_its_copy_is_another(tmp_path: Path) -> None:
+    first = tmp_path / "wing"
+    first.mkdir()
+    known = identity(first)
+    first.rename(tmp_path / "wing-2")
+    assert identity(tmp_path / "wing-2") == known
+    shutil.copytree(tmp_path / "wing-2", first)
+    assert identity(first) != known
+
+
+def test_a_new_folder_with_a_reused_inode_number_is_told_apart_by_its_birth(tmp_path: Path) -> None:
+    seen = set()
+    for _ in range(50):
+        (tmp_path / "wing").mkdir()
+        seen.add(identity(tmp_path / "wing"))
+        (tmp_path / "wing").rmdir()
+    assert len(seen) == 50
+    assert all(each.born is not None for each in seen), "this file system keeps times of birth"
+
+
+def test_only_plain_visible_folders_can_be_drops(tmp_path: Path) -> None:
+    for name in ("wing", ".hidden", "copying.part"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "wing")
+    assert set(folders(tmp_path)) == {"wing"}
+
+
+def test_too_many_entries_are_not_all_listed(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / str(number)).write_text("")
+    with pytest.raises(FolderTooLarge, match="more than 10 entries"):
+        look(tmp_path, 10)
+
+
+def test_the_mark_of_a_job_file_is_empty_where_there_is_none(tmp_path: Path) -> None:
+    assert job_file_mark(tmp_path) == ""
+    (tmp_path / "job.json").mkdir()
+    assert job_file_mark(tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.msh", ["a.msh"]),
+        ("*", ["a.msh", "b.txt"]),
+        ("sub/*", ["sub/c.msh"]),
+        ("**/*.msh", ["a.msh", "sub/c.msh", "sub/deep/d.msh"]),
+        ("sub/**", ["sub/c.msh", "sub/deep/d.msh"]),
+        ("?.txt", ["b.txt"]),
+        ("[ab].*", ["a.msh", "b.txt"]),
+        ("[!a].*", ["b.txt"]),
+        ("sub[/]c.msh", []),
+        ("nothing*", []),
+    ],
+)
+def test_patterns_name_files_as_in_the_shell(pattern: str, expected: list[str]) -> None:
+    paths = ["a.msh", "b.txt", "sub/c.msh", "sub/deep/d.msh"]
+    listing = Listing((Entry("sub", Kind.FOLDER), *(Entry(path, Kind.FILE) for path in paths)))
+    assert [each.path for each in listing.matching(pattern)] == expected

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rescalefs.submit.jobfile import NotJson, parse
+
+BROKEN = {
+    b"": "is empty",
+    b" \n\t": "is empty",
+    b"{": "line 1, column 2: it ends too early; a brace, bracket or quote is still open",
+    b'{"a": [1': "it ends too early",
+    b'{"a": "x': "line 1, column 7: the closing quote of this string is missing",
+    b"[]": "must be one object in braces, and is []",
+    b'"wing"': 'must be one object in braces, and is "wing"',
+    b'{"a": 1,}': "there is a comma before the closing }; remove it",
+    b'{"a": [1, 2,\n]}': "there is a comma before the closing ]; remove it",
+    b"{'a': 1}": "line 1, column 2: strings stand in double quotes",
+    b"{a: 1}": "line 1, column 2: keys stand in double quotes",
+    b'{\n  "a": 1 // cores\n}': "line 2, column 10: JSON has no comments; remove it",
+    b'{\n# cores\n"a": 1}': "line 2, column 1: JSON has no comments; remove it",
+    b'/* a job */ {"a": 1}': "line 1, column 1: JSON has no comments; remove it",
+    b'{"a": True}': "JSON writes true, false and null",
+    b'{"a": None}': "JSON writes true, false and null",
+    b'{"a": NaN}': "holds NaN, which is not JSON",
+    b'{"a": 1, "a": 2}': 'has the key "a" twice in one object',
+    b'{"a" 1}': "line 1, column 6: a colon is missing",
+    b'{"a": 1\n "b": 2}': "line 2, column 2: a comma is missing",
+    b'{"a": "x\ny"}': "a string must not run over a line's end",
+    b'{"a": "C:\\temp\\wing"}': "a backslash is written \\\\",
+    b'{"a": 1} {"b": 2}': "there is more after the closing brace",
+    "{“a”: 1}".encode(): 'strings stand in plain double quotes ("), not in typographic ones',
+    b"\xff\xfe{\x00}\x00": "is UTF-16; save it as UTF-8",
+    b'{"a":\n"\xe4"}': "is not UTF-8: line 2 has a byte that does not belong",
+    b"[" * 100_000: "is nested too deeply",
+    b'{"a": ' + b"9" * 5000 + b"}": "holds a number of thousands of digits",
+}
+
+
+@pytest.mark.parametrize(("data", "message"), BROKEN.items(), ids=[each[1][:40] for each in BROKEN.items()])
+def test_broken_json_is_named_with_its_place_and_its_cure(data: bytes, message: str) -> None:
+    with pytest.raises(NotJson) as caught:
+        parse(data)
+    text = str(caught.value.problem)
+    assert text.startswith("job.json ")
+    assert message in text
+    assert "\n" not in text
+
+
+def test_a_byte_order_mark_is_no_fault() -> None:
+    assert parse(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.text(), values, max_size=4))
+def test_whatever_json_writes_is_read_as_it_was(document: dict[str, object]) -> None:
+    assert parse(json.dumps(document).encode()) == document
+
+
+@given(st.binary())
+def test_any_bytes_are_an_object_or_one_line_that_says_why_not(data: bytes) -> None:
+    try:
+        outcome: object = parse(data)
+    except NotJson as error:
+        outcome = str(error.problem)
+    assert isinstance(outcome, dict) or (isinstance(outcome, str) and outcome.isprintable())

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rescalefs.submit import machine
+from rescalefs.submit.machine import EVENTS, TRANSITIONS, AnyEvent, Drop, Event, OutOfPlace, State, step
+
+AT = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
+
+SAMPLES: tuple[Event, ...] = (
+    machine.Found("wing", 7, 8),
+    machine.Moved("wing-2", 7, 8),
+    machine.Vanished(),
+    machine.Settled("print", "mark"),
+    machine.Changed(),
+    machine.Missing(("mesh.msh",)),
+    machine.Refused(("it is wrong",)),
+    machine.Accepted("wing", 2, 10, ("empty: a",), hold=True),
+    machine.Uploaded('{"name": "wing"}'),
+    machine.CreateBegun(),
+    machine.NotCreated("429"),
+    machine.Created("abc"),
+    machine.Discarded("abc"),
+    machine.Released(),
+    machine.Submitted(AT),
+    machine.Edited("mark-2"),
+    machine.StatusSeen("Executing", AT),
+    machine.Completed(3, 100, 5.0),
+    machine.Failed(3, 100),
+    machine.Stopped(0, 0),
+    machine.Lost(),
+)
+
+
+def test_there_is_a_sample_of_every_event() -> None:
+    assert {type(each) for each in SAMPLES} == set(EVENTS)
+
+
+def test_every_state_is_reached_and_every_event_happens_somewhere() -> None:
+    reached = {State.UNSEEN}
+    while more := {after for (state, _), after in TRANSITIONS.items() if state in reached} - reached:
+        reached |= more
+    assert reached == set(State)
+    assert {event for _, event in TRANSITIONS} == set(EVENTS)
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("event", SAMPLES, ids=lambda each: type(each).__name__)
+def test_every_event_is_defined_or_refused_in_every_state(state: State, event: Event) -> None:
+    drop = Drop("id", 3, state)
+    expected = TRANSITIONS.get((state, type(event)))
+    if expected is None:
+        with pytest.raises(OutOfPlace, match=f"{type(event).__name__} does not happen to a drop that is"):
+            step(drop, event)
+    else:
+        after = step(drop, event)
+        assert (after.state, after.number, after.id) == (expected, 4, "id")
+
+
+def test_nothing_follows_an_end_but_what_people_do_to_the_folder() -> None:
+    for (state, event), after in TRANSITIONS.items():
+        if state.is_terminal:
+            assert after is state
+            assert event in {machine.Moved, machine.Vanished, machine.Edited}
+
+
+def test_a_job_is_created_only_by_way_of_doubt_so_no_attempt_goes_unrecorded() -> None:
+    ways_in = {(state, event) for (state, event), after in TRANSITIONS.items() if after is State.SAVED}
+    assert {state for state, event in ways_in if event is machine.Created} == {State.IN_DOUBT}
+    ways_out = {event for (state, event) in TRANSITIONS if state is State.IN_DOUBT}
+    assert machine.Changed not in ways_out, "a change of the folder does not end the doubt"
+
+
+@given(st.lists(st.sampled_from(SAMPLES), max_size=30))
+def test_a_drop_that_has_its_job_is_never_created_again_unless_that_job_was_discarded(
+    events: list[Event],
+) -> None:
+    drop = step(Drop("id"), SAMPLES[0])
+    jobs = 0
+    for event in events:
+        if (drop.state, type(event)) not in TRANSITIONS:
+            continue
+        if isinstance(event, machine.Created):
+            jobs += 1
+        if isinstance(event, machine.Discarded):
+            jobs -= drop.job_id is not None
+        drop = step(drop, event)
+        assert drop.state is not State.SUBMITTING or drop.job_id is not None
+    assert drop.job_id is None or jobs >= 1
+
+
+@pytest.mark.parametrize("event", SAMPLES, ids=lambda each: type(each).__name__)
+def test_every_event_comes_back_from_json_as_it_was(event: Event) -> None:
+    assert msgspec.json.decode(msgspec.json.encode(event), type=AnyEvent) == event
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("Completed", machine.Completed),
+        ("COMPLETED", machine.Completed),
+        ("Failed", machine.Failed),
+        ("Force Stop", machine.Stopped),
+        ("force_stop", machine.Stopped),
+        ("Terminated", machine.Stopped),
+    ],
+)
+def test_the_last_status_says_which_end_it_is(status: str, expected: type[Event]) -> None:
+    assert isinstance(machine.ending(status)(0, 0), expected)
+
+
+def test_the_picture_in_the_documentation_is_the_table() -> None:
+    page = Path(__file__).parents[2] / "docs" / "submitting.md"
+    (drawn,) = re.findall(r"```mermaid\n(.*?)\n```", page.read_text(), flags=re.DOTALL)
+    assert drawn == machine.picture()

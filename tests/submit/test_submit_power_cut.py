@@ -1,0 +1,152 @@
+"""The process dies at every effect in turn, on disk and on the server: there is always exactly one job."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rescalefs.errors import ServerFailed, TimedOut, Unreachable
+from rescalefs.submit import SubmitSettings
+from rescalefs.submit.machine import State
+from tests.fakes import FakeClock
+from tests.submit.rig import GOOD, FakeRescale, PowerCut, Rig, drop_files, make_settings, only
+
+FILES = {"solve.py": b"print(42)\n", "sub/a.dat": b"a", "sub/b.dat": b"b"}
+
+
+class Points:
+    """Counts the points passed, and cuts the power at one of them."""
+
+    def __init__(self, fatal: int | None = None) -> None:
+        self.fatal = fatal
+        self.passed: list[str] = []
+
+    def __call__(self, name: str) -> None:
+        self.passed.append(name)
+        if len(self.passed) - 1 == self.fatal:
+            raise PowerCut(name)
+
+
+def life(root: Path, points: Points) -> None:
+    """One drop from its folder to the end of its job; after a cut, a new process goes on."""
+    clock = FakeClock()
+    rescale = FakeRescale(clock, point=points)
+    settings_ = make_settings(root, trust_upload=0.0)
+    drop_files(settings_.folder / "wing", files=FILES)
+    try:
+        live(settings_, rescale, clock, points)
+    except PowerCut:
+        clock.advance(60.0)
+        live(settings_, rescale, clock, points)
+
+
+def live(settings_: SubmitSettings, rescale: FakeRescale, clock: FakeClock, points: Points) -> None:
+    """One process, to the end."""
+    with Rig(settings_, rescale, clock, points) as rig:
+        finish(rig, rescale)
+        check(rig, rescale)
+
+
+def finish(rig: Rig, rescale: FakeRescale) -> None:
+    for _ in range(40):
+        rig.turn(5.0)
+        for job in rescale.on_server.values():
+            if [each.status for each in job.statuses] == ["Pending"]:
+                rescale.tell(job.id, "Executing", "Completed")
+        if rig.status() == "Completed" and rig.ledger.drops()[0].state is State.COMPLETED:
+            return
+    raise AssertionError(f"it ended as: {rig.status()}")
+
+
+def check(rig: Rig, rescale: FakeRescale) -> None:
+    job = only(rescale.on_server.values())
+    inputs = rescale.inputs(job.id)
+    assert inputs["solve.py"] == FILES["solve.py"]
+    assert set(inputs) == {"solve.py", "sub.tar"}
+    assert rescale.tokens() == [rig.ledger.drops()[0].id]
+    assert rig.ledger.job_id("wing") == job.id
+    assert [line for line in rig.log() if line in {"Pending", "Executing", "Completed"}] == [
+        "Pending",
+        "Executing",
+        "Completed",
+    ]
+
+
+def all_points(root: Path) -> list[str]:
+    points = Points()
+    life(root, points)
+    return points.passed
+
+
+def test_a_power_cut_at_any_effect_still_ends_in_one_job(tmp_path: Path) -> None:
+    names = all_points(tmp_path / "uncut")
+    assert {"before create_job", "after create_job", "after CreateBegun", "before Created"} <= set(names)
+    for fatal, name in enumerate(names):
+        points = Points(fatal)
+        life(tmp_path / str(fatal), points)
+        assert points.passed[fatal] == name, "the same life has the same points"
+
+
+@pytest.mark.parametrize(
+    "error", [Unreachable("cut"), TimedOut("no answer"), ServerFailed("502 Bad Gateway")]
+)
+@pytest.mark.parametrize("request_", ["create_job", "submit_job", "upload"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_lost_request_or_answer_still_ends_in_one_job(
+    tmp_path: Path, moment: str, request_: str, error: Exception
+) -> None:
+    def once(name: str, lost: list[str] = []) -> None:  # noqa: B006  # remembers that it happened
+        if name == f"{moment} {request_}" and not lost:
+            lost.append(name)
+            raise error
+
+    clock = FakeClock()
+    rescale = FakeRescale(clock, point=once)
+    settings_ = make_settings(tmp_path)
+    drop_files(settings_.folder / "wing", files=FILES)
+    with Rig(settings_, rescale, clock) as rig:
+        finish(rig, rescale)
+        check(rig, rescale)
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=4))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_sequence_of_power_cuts_still_ends_in_one_job(
+    tmp_path_factory: pytest.TempPathFactory, cuts: list[int]
+) -> None:
+    clock = FakeClock()
+    points = Points()
+    rescale = FakeRescale(clock, point=points)
+    settings_ = make_settings(tmp_path_factory.mktemp("cuts"))
+    drop_files(settings_.folder / "wing", files=FILES)
+    for cut in [*cuts, None]:
+        points.fatal = None if cut is None else len(points.passed) + cut
+        with contextlib.suppress(PowerCut):
+            live(settings_, rescale, clock, points)
+
+
+def test_when_creating_is_in_doubt_the_drop_waits_before_it_makes_another(tmp_path: Path) -> None:
+    clock = FakeClock()
+
+    def cut(name: str) -> None:
+        if name == "before create_job" and clock.monotonic() < 60:
+            raise TimedOut("no answer within 60 s")
+
+    rescale = FakeRescale(clock, point=cut)
+    settings_ = make_settings(tmp_path, doubt=20.0)
+    drop_files(settings_.folder / "wing", {**GOOD, "name": "wing "})
+    with Rig(settings_, rescale, clock) as rig:
+        rig.turns(4, 2.0)
+        assert rig.ledger.drops()[0].state is State.IN_DOUBT
+        assert rig.status().startswith("creating the job: no answer within 60 s, trying again in")
+        first = rescale.requests.count("create_job")
+        rig.turns(3, 2.0)
+        assert rescale.requests.count("create_job") == first == 1
+        clock.advance(100.0)
+        rig.turns(30, 2.0)
+        assert rescale.requests.count("create_job") == 2
+        assert len(rescale.on_server) == 1

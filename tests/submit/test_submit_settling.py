@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rescalefs.submit.pace import poll_interval, retry_delay
+from rescalefs.submit.settling import Arrival, Pace
+
+PACE = Pace(2.0, 30.0)
+
+
+def arrival(*changes: float) -> Arrival:
+    """A folder that changed at these moments."""
+    first, *rest = changes
+    seen = Arrival("0", "job", first)
+    for number, at in enumerate(rest, 1):
+        seen = seen.seen(str(number), "job", False, at, PACE)
+    return seen
+
+
+def test_a_folder_settles_two_seconds_after_its_only_change() -> None:
+    seen = arrival(10.0)
+    assert not seen.is_settled(11.9, PACE)
+    assert seen.is_settled(12.0, PACE)
+
+
+def test_a_slow_copy_is_waited_for_twice_as_long_as_its_longest_gap() -> None:
+    seen = arrival(0.0, 1.0, 9.0)
+    assert not seen.is_settled(24.9, PACE)
+    assert seen.is_settled(25.0, PACE)
+
+
+def test_no_gap_makes_it_wait_longer_than_the_most() -> None:
+    assert arrival(0.0, 29.0).settles_at(PACE) == 59.0
+
+
+def test_a_change_long_after_the_copy_is_a_persons_and_starts_anew() -> None:
+    assert arrival(0.0, 9.0, 500.0).settles_at(PACE) == 502.0
+
+
+def test_the_time_a_person_takes_for_the_job_file_is_no_gap_of_a_copy() -> None:
+    before = Arrival("0", "", 0.0).seen("1", "", False, 10.0, PACE).seen("2", "job", False, 20.0, PACE)
+    assert before.settles_at(PACE) == 22.0
+    assert before.seen("3", "job edited", False, 35.0, PACE).settles_at(PACE) == 37.0
+
+
+def test_what_is_open_for_writing_does_not_settle() -> None:
+    seen = arrival(0.0).seen("0", "job", True, 100.0, PACE)
+    assert not seen.is_settled(101.0, PACE)
+    assert seen.is_settled(102.0, PACE)
+
+
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=20))
+def test_it_never_settles_within_the_settle_time_of_a_change(gaps: list[int]) -> None:
+    moments = [float(sum(gaps[:count])) for count in range(len(gaps) + 1)]
+    seen = arrival(*moments)
+    assert PACE.least <= seen.settles_at(PACE) - moments[-1] <= PACE.most
+
+
+@given(st.floats(0, 10**7))
+def test_news_of_a_job_is_at_most_a_tenth_late_within_the_bounds(quiet: float) -> None:
+    assert 5.0 <= poll_interval(quiet, 5.0, 60.0) <= 60.0
+    assert poll_interval(300.0, 5.0, 60.0) == 30.0
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
+def test_attempts_come_at_most_a_minute_apart_and_never_at_once(failures: int, jitter: float) -> None:
+    assert 1.5 <= retry_delay(failures, jitter) <= 60.0
+    assert retry_delay(failures, jitter, asked=300.0) == 300.0

@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rescalefs.model import FileType
+from rescalefs.submit import spec
+from rescalefs.submit.listing import Entry, Kind, Listing
+from rescalefs.submit.spec import Awaited, JobSpec, Limits, Rejection
+from tests.submit.rig import CATALOGUE, GOOD
+
+
+def file(path: str, size: int = 5, **facts: Any) -> Entry:
+    return Entry(path, Kind.FILE, size, **facts)
+
+
+LISTING = Listing(
+    (
+        file("mesh.msh"),
+        file("solve.py", 7),
+        Entry("sub", Kind.FOLDER),
+        file("sub/a.dat"),
+        file("sub/deep/b.dat"),
+        Entry("sub/deep", Kind.FOLDER),
+    ),
+    file("job.json"),
+)
+
+
+def job(**changes: Any) -> dict[str, Any]:
+    """GOOD, with values put at places such as ``name`` or ``a__command``; ``a`` is the first analysis."""
+    document = copy.deepcopy(GOOD)
+    for place, value in changes.items():
+        whole = f"jobanalyses__0__{place[3:]}" if place.startswith("a__") else place
+        *way, last = whole.split("__")
+        target: Any = document
+        for part in way:
+            target = target[int(part) if part.isdigit() else part]
+        target[last] = value
+    return document
+
+
+def read(document: dict[str, Any], listing: Listing = LISTING, limits: Limits | None = None) -> Any:
+    return spec.read(document, listing, "wing", CATALOGUE, limits or Limits())
+
+
+def accepted(document: dict[str, Any], listing: Listing = LISTING) -> JobSpec:
+    outcome = read(document, listing)
+    assert isinstance(outcome, JobSpec), outcome
+    return outcome
+
+
+def problems(document: dict[str, Any], listing: Listing = LISTING, limits: Limits | None = None) -> list[str]:
+    outcome = read(document, listing, limits)
+    assert isinstance(outcome, Rejection), outcome
+    return [str(each) for each in outcome.problems]
+
+
+A = "jobanalyses[0]"
+WRONG: list[tuple[dict[str, Any], str]] = [
+    (job(name=""), 'name is "": must be a text; for example "wing 42"'),
+    (job(name=3), "name is 3: must be a text"),
+    (job(name="x" * 300), "300 characters, and at most 255 are taken"),
+    (job(name="a\nb"), 'name is "a\\nb": control characters or broken letters in it'),
+    (job(jobanalyses=None), "jobanalyses is missing; or use the short form"),
+    (job(jobanalyses=[]), "jobanalyses is []: must be a list of at least one analysis"),
+    (job(jobanalyses=[3]), f"{A} is 3: must be an object"),
+    (job(a__analysis=None), f"{A}.analysis must be an object; for example"),
+    (job(a__analysis__code=None), f"{A}.analysis.code is missing"),
+    (job(a__analysis__code="openfom"), 'is "openfom": no such software: did you mean "openfoam"?'),
+    (job(a__analysis__code="OpenFOAM"), 'is "OpenFOAM": no such software: did you mean "openfoam"?'),
+    (job(a__analysis__version="5"), f'{A}.analysis.version is "5": miniconda has 4.8.4'),
+    (job(a__analysis={"code": "openfoam", "version": "10"}), 'version is "10": write "10-ompi"'),
+    (job(a__command=None), f'{A}.command is missing; for example "python solve.py"'),
+    (job(a__command="  "), f'{A}.command is "  ": must be a text'),
+    (job(a__hardware=None), f"{A}.hardware is missing; for example"),
+    (job(a__hardware__coreType="granit"), 'is "granit": no such core type: did you mean "granite"?'),
+    (job(a__hardware__coreType="titanium"), 'is "titanium": not offered any more; for example "granite"'),
+    (job(a__hardware__coreType="ruby"), 'is "ruby": not allowed for this software: granite, emerald are'),
+    (job(a__hardware__coreType=None), f"{A}.hardware.coreType is missing"),
+    (job(a__hardware__coresPerSlot=1), "coresPerSlot is 1: granite offers 2, 4, 8; for example 2"),
+    (job(a__hardware__coresPerSlot="2"), 'coresPerSlot is "2": must be a whole number, at least 1'),
+    (job(a__hardware__coresPerSlot=True), "coresPerSlot is true: must be a whole number"),
+    (job(a__hardware__coresPerSlot=None), "coresPerSlot is missing; for example 2"),
+    (job(a__hardware__walltime=0), f"{A}.hardware.walltime is 0: must be a whole number, at least 1"),
+    (job(a__envVars={"N": 1}), f'{A}.envVars.N is 1: must be a text; for example "1"'),
+    (job(a__envVars=["N=1"]), "must be an object of texts"),
+    (job(a__inputFiles="mesh.msh"), "must be a list; leave it out for all files"),
+    (job(a__inputFiles=["../x"]), f'{A}.inputFiles[0] is "../x": leaves the folder'),
+    (job(a__inputFiles=["/etc/passwd"]), 'is "/etc/passwd": leaves the folder'),
+    (job(a__inputFiles=["sub/../../x"]), "leaves the folder"),
+    (job(a__inputFiles=["status"]), 'is "status": a name that rescalefs shows here itself'),
+    (job(a__inputFiles=["job.json"]), "the job file itself, which is not sent"),
+    (job(a__inputFiles=["mesh.msh.part"]), "a name of unfinished files"),
+    (job(a__inputFiles=[3]), "inputFiles[0] is 3: must be a path in this folder, or an object with an id"),
+    (job(a__inputFiles=[{"id": 3}]), "inputFiles[0].id is 3: must be a file's id"),
+    (job(projectId="zzz"), "not one of your projects: pQwErT (Wing studies), aSdFgH (Test)"),
+    (job(project="Wing"), 'project is "Wing": not one of your projects: Wing studies, Test'),
+    (job(hold="yes"), 'hold is "yes": must be true or false'),
+    (job(command="x"), "jobanalyses stands beside the short form (command); keep one of the two"),
+    (job(paramFile="sub"), 'paramFile is "sub": a folder, and one file belongs here'),
+]
+
+
+@pytest.mark.parametrize(("document", "message"), WRONG, ids=[each[1][-45:] for each in WRONG])
+def test_what_is_wrong_is_said_with_its_place_its_value_and_what_is_right(
+    document: dict[str, Any], message: str
+) -> None:
+    found = problems(document)
+    assert any(message in each for each in found), found
+    assert len(found) == 1, "one mistake is one problem"
+
+
+def test_all_problems_are_told_at_once() -> None:
+    found = problems(
+        job(name="", a__command=None, a__hardware__coresPerSlot=0, a__inputFiles=["../x"], hold=1)
+    )
+    assert len(found) == 5
+
+
+def test_left_out_inputs_mean_all_files_and_one_archive_for_each_subfolder() -> None:
+    found = accepted(job())
+    assert [each.name for each in found.parcels] == ["mesh.msh", "solve.py", "sub.tar"]
+    assert [each.path for each in found.parcels[2].members] == [
+        "sub",
+        "sub/a.dat",
+        "sub/deep",
+        "sub/deep/b.dat",
+    ]
+    sent = found.filled(["id0", "id1", "id2"], "the-token")
+    assert sent["jobanalyses"][0]["inputFiles"] == [
+        {"id": "id0"},
+        {"id": "id1"},
+        {"id": "id2", "decompress": True},
+    ]
+    assert sent["jobanalyses"][0]["envVars"] == {"RESCALEFS_DROP": "the-token"}
+
+
+def test_paths_ids_patterns_and_options_stand_in_one_list() -> None:
+    wanted = ["mesh.msh", {"id": "XkpTse"}, {"path": "solve.py", "decompress": False}, "sub/*.dat"]
+    found = accepted(job(a__inputFiles=wanted))
+    assert [each.name for each in found.parcels] == ["mesh.msh", "solve.py", "sub.tar"]
+    assert [each.path for each in found.parcels[2].members] == ["sub/a.dat"]
+    assert found.filled(["m", "s", "t"], "x")["jobanalyses"][0]["inputFiles"] == [
+        {"id": "XkpTse"},
+        {"id": "m"},
+        {"id": "s", "decompress": False},
+        {"id": "t", "decompress": True},
+    ]
+
+
+def test_a_file_of_a_subfolder_that_is_not_to_be_unpacked_is_sent_as_it_is() -> None:
+    found = accepted(job(a__inputFiles=[{"path": "sub/a.dat", "decompress": False}]))
+    assert [(each.name, each.is_archive) for each in found.parcels] == [("a.dat", False)]
+
+
+def test_two_analyses_that_take_one_file_send_it_once() -> None:
+    document = job(a__inputFiles=["mesh.msh"])
+    document["jobanalyses"].append(copy.deepcopy(document["jobanalyses"][0]))
+    found = accepted(document)
+    assert len(found.parcels) == 1
+    sent = found.filled(["m"], "x")
+    assert [each["inputFiles"] for each in sent["jobanalyses"]] == [[{"id": "m"}], [{"id": "m"}]]
+
+
+def test_other_places_that_take_a_file_take_a_path_and_send_it_as_its_type() -> None:
+    tasks = [{"processedFilename": "in.txt", "templateFile": "mesh.msh"}]
+    found = accepted(job(paramFile="mesh.msh", a__inputFiles=[], a__templateTasks=tasks))
+    assert {each.type_id for each in found.parcels} == {FileType.PARAMETER, FileType.TEMPLATE}
+    sent = found.filled(["p", "t"], "x")
+    assert sent["paramFile"] == {"id": "p"}
+    assert sent["jobanalyses"][0]["templateTasks"][0]["templateFile"] == {"id": "t"}
+
+
+def test_what_is_named_and_not_there_is_awaited_and_a_mistake_comes_first() -> None:
+    assert read(job(a__inputFiles=["late.msh", "mesh.msh", "*.late"])) == Awaited(("late.msh", "*.late"))
+    assert isinstance(read(job(a__inputFiles=["late.msh"], hold=3)), Rejection)
+
+
+def test_unknown_keys_pass_and_one_that_looks_misspelt_is_warned_of() -> None:
+    found = accepted(job(isLowPriority=True, project_id="x", somethingElse=[1], a__flags={"a": 1}))
+    assert found.definition["somethingElse"] == [1]
+    assert found.definition["jobanalyses"][0]["flags"] == {"a": 1}
+    assert found.warnings == ("project_id is not a key we know; did you mean projectId? It is sent as it is",)
+
+
+def test_keys_for_us_are_not_sent() -> None:
+    found = accepted({**job(hold=True), "$schema": "x"})
+    assert found.hold
+    assert not {"hold", "$schema"} & set(found.definition)
+
+
+def test_an_archive_never_has_the_name_of_another_file() -> None:
+    listing = Listing((*LISTING.entries, file("sub.tar"), file("sub-2.tar")), LISTING.job_file)
+    assert [each.name for each in accepted(job(), listing).parcels if each.is_archive] == ["sub-3.tar"]
+
+
+def test_a_name_is_found_however_its_accents_are_spelt() -> None:
+    listing = Listing((file("fläche.msh".replace("ä", "a\u0308")),), None)
+    assert len(accepted(job(a__inputFiles=["fl\u00e4che.msh"]), listing).parcels) == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (Entry("x", Kind.LINK_OUT), "x is a link that leaves the folder; put the file itself there"),
+        (Entry("x", Kind.LINK_TO_FOLDER), "x is a link to a folder; put the folder itself there"),
+        (Entry("x", Kind.BROKEN_LINK), "x is a link to nothing"),
+        (Entry("x", Kind.SPECIAL), "x is neither a file nor a folder"),
+        (Entry("x", Kind.FILE, 1, readable=False), "x cannot be read: permission denied; chmod u+r it"),
+        (Entry("sub/x", Kind.LINK_OUT), "sub/x is a link that leaves the folder"),
+        (
+            Entry("a\nb", Kind.FILE, 1),
+            "a\\nb has a name with control characters or broken letters; rename it",
+        ),
+        (Entry("a\udcff", Kind.FILE, 1), "a\\udcff has a name with control characters or broken letters"),
+    ],
+)
+def test_a_file_that_cannot_be_sent_is_refused_by_name(entry: Entry, message: str) -> None:
+    (found,) = problems(job(), Listing((*LISTING.entries, entry), LISTING.job_file))
+    assert message in found
+
+
+def test_an_empty_input_is_warned_of() -> None:
+    found = accepted(job(), Listing((file("empty.msh", 0),)))
+    assert found.warnings == ("empty: empty.msh",)
+
+
+def test_more_than_the_limits_is_refused() -> None:
+    limits = Limits(files=2, file_size=6, total_size=10)
+    found = problems(job(), limits=limits)
+    assert found[0] == "inputFiles are 3, and at most 2 may be sent: use subfolders"
+    assert "solve.py has 7 bytes, and at most 6 may be sent" in found
+    assert any("bytes together, and at most 10 may be sent" in each for each in found)
+
+
+SHORT: dict[str, Any] = {"command": "python solve.py", "software": "Miniconda", "coretype": "cheapest"}
+
+
+def test_the_short_form_becomes_the_apis_form() -> None:
+    document = {**SHORT, "cores": 4, "hours": 1.5, "project": "wing studies", "envVars": {"A": "b"}}
+    found = accepted({**document, "inputFiles": ["mesh.msh"], "isLowPriority": True})
+    assert found.definition == {
+        "name": "wing",
+        "projectId": "pQwErT",
+        "isLowPriority": True,
+        "jobanalyses": [
+            {
+                "analysis": {"code": "miniconda", "version": "4.8.4"},
+                "command": "python solve.py",
+                "hardware": {"coreType": "granite", "coresPerSlot": 4, "slots": 1, "walltime": 2},
+                "inputFiles": [{}],
+                "envVars": {"A": "b"},
+            }
+        ],
+    }
+
+
+def test_the_cheapest_is_general_active_on_demand_for_linux_and_allowed() -> None:
+    assert accepted(SHORT).definition["jobanalyses"][0]["hardware"]["coreType"] == "granite"
+    assert accepted(SHORT).definition["jobanalyses"][0]["hardware"]["coresPerSlot"] == 2
+    assert accepted(SHORT).estimate == "2 cores of granite: 0.14 USD an hour on demand"
+
+
+def test_the_newest_version_is_taken_where_none_is_named() -> None:
+    found = accepted({**SHORT, "software": "openfoam"})
+    assert found.definition["jobanalyses"][0]["analysis"] == {"code": "openfoam", "version": "10-ompi"}
+
+
+SHORT_WRONG: list[tuple[dict[str, Any], list[str]]] = [
+    ({"software": None}, ['software is missing: which program runs the command; for example "miniconda"']),
+    ({"coretype": None}, ['coretype is missing: the hardware to run on; for example "cheapest"']),
+    ({"command": None, "cores": 2}, ['command is missing; for example "python solve.py"']),
+    ({"software": "minconda"}, ['software is "minconda": no such software: did you mean "Miniconda"?']),
+    ({"version": "9"}, ['version is "9": miniconda has 4.8.4']),
+    ({"coretype": "granit"}, ['coretype is "granit": no such core type: did you mean "granite"?']),
+    ({"coretype": "Emerald", "cores": 3}, ["cores is 3: emerald offers 1, 2, 18, 36; for example 2"]),
+    ({"hours": "2"}, ['hours is "2": must be a number above 0; for example 1']),
+    ({"hours": 0}, ["hours is 0: must be a number above 0; for example 1"]),
+    (
+        {"inputFiles": ["../x"]},
+        ['inputFiles[0] is "../x": leaves the folder; name files below it; for example "mesh.msh"'],
+    ),
+    (
+        {"software": 3, "cores": 0},
+        ["software is 3: no such software", "cores is 0: must be a whole number, at least 1; for example 2"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), SHORT_WRONG, ids=[each[1][0][:40] for each in SHORT_WRONG])
+def test_problems_of_the_short_form_name_its_own_keys(changes: dict[str, Any], expected: list[str]) -> None:
+    assert problems({**SHORT, **changes}) == expected
+
+
+def test_several_of_the_largest_instances_can_be_asked_for() -> None:
+    accepted(job(a__hardware__coreType="emerald", a__hardware__coresPerSlot=72))
+
+
+words = st.sampled_from(["id", "code", "a", "path"])
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(["granite", "mesh.msh", "x", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner),
+    max_leaves=5,
+)
+PLACES = [
+    "name", "jobanalyses", "projectId", "project", "hold", "paramFile", "a__analysis", "a__command",
+    "a__hardware",
+    "a__hardware__coreType", "a__hardware__coresPerSlot", "a__inputFiles", "a__envVars", "a__templateTasks",
+    "command", "software", "coretype", "cores", "hours", "version",
+]  # fmt: skip
+PLAIN = [key for key in PLACES if "__" not in key and key != "jobanalyses"]
+
+
+@given(st.sampled_from(PLACES), json_values)
+def test_any_value_anywhere_is_accepted_awaited_or_explained(place: str, value: Any) -> None:
+    outcome = read(job(**{place: value}))
+    if isinstance(outcome, JobSpec):
+        outcome.filled([f"id{n}" for n in range(len(outcome.parcels))], "token")
+    elif isinstance(outcome, Rejection):
+        assert outcome.problems
+        assert all(str(each).isprintable() for each in outcome.problems)
+
+
+@given(st.sampled_from(PLAIN), json_values)
+def test_any_value_in_the_short_form_is_accepted_awaited_or_explained(place: str, value: Any) -> None:
+    outcome = read({**SHORT, place: value})
+    assert isinstance(outcome, (JobSpec, Awaited)) or outcome.problems

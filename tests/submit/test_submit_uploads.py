@@ -1,0 +1,127 @@
+"""Archives and streams: the same files give the same bytes, and their size is known before the first one."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rescalefs.submit import packing
+from rescalefs.submit.folder import look
+from rescalefs.submit.listing import Entry, Kind
+from rescalefs.submit.parcels import Parcel
+from rescalefs.submit.uploads import ContentChanged, ParcelStream
+
+
+def parcel_of(folder: Path, top: str) -> Parcel:
+    listing = look(folder, 100_000)
+    return Parcel(f"{top}.tar", (listing.by_path[top], *listing.below(top)), is_archive=True)
+
+
+names = st.text(
+    st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/"), min_size=1, max_size=40
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(names, st.binary(max_size=2000), max_size=5), st.integers(1, 5000))
+def test_an_archive_unpacks_to_the_files_that_went_in(contents: dict[str, bytes], chunk: int) -> None:
+    paths = {f"sub/{number}-{name}"[:200]: data for number, (name, data) in enumerate(contents.items())}
+    members = tuple(Entry(path, Kind.FILE, len(data)) for path, data in sorted(paths.items()))
+    data = b"".join(packing.stream(members, lambda entry: io.BytesIO(paths[entry.path]), chunk))
+    assert len(data) == packing.size(members)
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        unpacked = {each.name: archive.extractfile(each) for each in archive}
+        assert {name: file.read() for name, file in unpacked.items() if file} == paths
+
+
+def test_a_copied_folder_packs_into_the_same_bytes(tmp_path: Path) -> None:
+    digests = []
+    for copy, time in (("one", 1_000), ("two", 2_000)):
+        sub = tmp_path / copy / "sub"
+        (sub / "deep").mkdir(parents=True)
+        (sub / "empty").mkdir()
+        (sub / "deep" / "ü.dat").write_bytes(b"x" * 700)
+        (sub / "run.sh").write_text("#!/bin/sh\n")
+        (sub / "run.sh").chmod(0o700)
+        os.utime(sub / "run.sh", (time, time))
+        with ParcelStream(parcel_of(tmp_path / copy, "sub"), tmp_path / copy) as stream:
+            data = stream.read()
+            digests.append(stream.sha512)
+    assert digests[0] == digests[1] == hashlib.sha512(data).hexdigest()
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        assert [each.name for each in archive] == [
+            "sub",
+            "sub/deep",
+            "sub/deep/ü.dat",
+            "sub/empty",
+            "sub/run.sh",
+        ]
+        assert archive.getmember("sub/run.sh").mode == 0o755
+        assert archive.getmember("sub/deep/ü.dat").mode == 0o644
+
+
+def test_a_stream_can_be_rewound_and_hashes_what_was_read_last(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    parcel = Parcel("a", (look(tmp_path, 10).by_path["a"],))
+    with ParcelStream(parcel, tmp_path) as stream:
+        assert stream.read(3) == b"123"
+        assert stream.tell() == 3
+        stream.seek(0)
+        assert stream.read() == b"12345"
+        assert stream.sha512 == hashlib.sha512(b"12345").hexdigest()
+        with pytest.raises(io.UnsupportedOperation):
+            stream.seek(2)
+
+
+@pytest.mark.parametrize("change", ["longer", "shorter", "other time", "replaced", "link"])
+def test_a_file_that_is_not_the_listed_one_is_not_sent(tmp_path: Path, change: str) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"12345")
+    parcel = Parcel("a", (look(tmp_path, 10).by_path["a"],))
+    if change in {"longer", "shorter"}:
+        file.write_bytes(b"1" * (9 if change == "longer" else 2))
+    elif change == "other time":
+        os.utime(file, (1, 1))
+    else:
+        file.rename(tmp_path / "b")
+        (tmp_path / "secret").write_bytes(b"54321")
+        if change == "replaced":
+            (tmp_path / "secret").rename(file)
+        else:
+            file.symlink_to("secret")
+    with ParcelStream(parcel, tmp_path) as stream, pytest.raises(ContentChanged):
+        stream.read()
+
+
+def test_a_file_that_ends_early_while_it_is_read_is_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"x" * (3 << 20))
+    with ParcelStream(Parcel("a", (look(tmp_path, 10).by_path["a"],)), tmp_path) as stream:
+        assert stream.read(10) == b"x" * 10
+        os.truncate(file, 1 << 20)
+        with pytest.raises(packing.Shrunk):
+            stream.read()
+
+
+def test_a_large_file_is_read_in_little_memory(tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(64 << 20)
+    parcel = Parcel("large", (look(tmp_path, 10).by_path["large"],))
+    buffer = bytearray(1 << 16)
+    tracemalloc.start()
+    try:
+        with ParcelStream(parcel, tmp_path) as stream:
+            while stream.readinto(buffer):
+                pass
+            assert stream.tell() == 64 << 20
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
