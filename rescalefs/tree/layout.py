@@ -12,6 +12,7 @@ it was made of stays the same, so a path that is known costs a look-up for each 
 
 from __future__ import annotations
 
+import abc
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -22,6 +23,7 @@ from rescalefs.clock import Clock
 from rescalefs.errors import ApiError, NoSuchPath, NotADirectory
 from rescalefs.model import Job, JobDetail, JobStatus
 from rescalefs.tree.catalog import Catalog
+from rescalefs.tree.health import is_refusal
 from rescalefs.tree.joblist import JobList
 from rescalefs.tree.naming import Claim, is_job_id, legal_name, marked, unique_paths
 from rescalefs.tree.nodes import (
@@ -170,8 +172,9 @@ class _ListOfJobs(Directory):
             self._made = made = (jobs, self._make(jobs), newest)
         return made[1]
 
+    @abc.abstractmethod
     def _make(self, jobs: JobList) -> Mapping[str, Node]:
-        raise NotImplementedError
+        """The entries, for a list that is new."""
 
 
 class _Jobs(_ListOfJobs):
@@ -331,8 +334,8 @@ class _JobFolder(Directory):
         if not self.ended and not is_saved:
             try:
                 statuses = catalog.statuses(self.job.id, self.ended)
-            except ApiError:
-                if not self.job.status:
+            except ApiError as error:
+                if is_refusal(error) or not self.job.status:
                     raise
                 return None  # the list's word is the last that is known
         if statuses and (not self.ended or statuses[-1].status == self.job.status):
@@ -369,11 +372,13 @@ class _FilesOfJob(Directory):
     def find(self, name: str) -> Node | None:
         return self._listed().find(name)
 
+    @abc.abstractmethod
     def _listed(self) -> FixedDirectory:
-        raise NotImplementedError
+        """The files; may ask the server."""
 
+    @abc.abstractmethod
     def _known(self) -> FixedDirectory | None:
-        raise NotImplementedError
+        """The files, if they are known."""
 
 
 class _Outputs(_FilesOfJob):

@@ -411,6 +411,31 @@ def test_an_answer_that_came_while_one_looked_on_disk_is_the_better_one(tmp_path
     assert answers.get("a", ended=True) == "a2"
 
 
+def test_a_failure_of_something_that_was_forgotten_on_its_way_is_not_remembered() -> None:
+    server = Server()
+    answers = answers_of(server, FakeClock())
+    server.failure = NotFound("404")
+    server.on_ask = lambda: answers.forget("a")
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            answers.get("a", ended=False)
+    assert server.asked == 2
+
+
+def test_a_renewal_shares_the_request_that_is_under_way() -> None:
+    server, clock = Server(), CountedClock()
+    answers = answers_of(server, clock)
+    gate = Gate(server)
+    with ThreadPoolExecutor(2) as pool:
+        renewals = [pool.submit(answers.refresh, "a") for _ in range(2)]
+        assert gate.reached.acquire(timeout=30)
+        assert clock.waiting.acquire(timeout=30)
+        gate.open()
+        for renewal in renewals:
+            renewal.result(30)
+    assert server.asked == 1
+
+
 def test_remembered_failures_do_not_grow_without_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rescalefs.tree.answers._MANY_FAILURES", 3)
     server, clock = Server(), FakeClock()

@@ -10,7 +10,7 @@ import pytest
 
 from rescalefs.background import Background
 from rescalefs.clock import Wake
-from rescalefs.errors import NotFound, Unreachable
+from rescalefs.errors import NotFound, ServerFailed, Unreachable
 from rescalefs.model import JobStatus
 from rescalefs.tree.catalog import Catalog
 from rescalefs.tree.settings import TreeSettings
@@ -65,6 +65,22 @@ def test_a_job_that_is_too_new_for_the_list_is_found_by_its_id() -> None:
     assert catalog.find("new") is found
     assert service.requests == {"jobs": 1, "job": 1, "statuses": 1}
     assert "new" in catalog.jobs().by_id
+
+
+def test_a_job_whose_status_cannot_be_had_is_found_all_the_same() -> None:
+    service = FakeService()
+    catalog = catalog_of(service, FakeClock())
+    catalog.jobs()
+    service.add("new", status="Executing")
+
+    def fails(method: str) -> None:
+        if method == "statuses":
+            raise ServerFailed("500")
+
+    service.on_request = fails
+    found = catalog.find("new")
+    assert found is not None
+    assert found.status == ""
 
 
 def test_an_absent_job_is_asked_for_once_in_a_while() -> None:

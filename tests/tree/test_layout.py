@@ -372,6 +372,19 @@ def test_while_the_server_is_away_what_is_known_is_shown(
     assert not tree.offline
 
 
+def test_a_key_that_is_refused_shows_in_what_changes_and_not_in_what_is_final(
+    tree: Tree, service: FakeService, clock: FakeClock
+) -> None:
+    service.add("run", status="Executing", at=1)
+    text(tree, "/jobs/run/status")
+    names(tree, "/jobs/XkpTse/outputs")
+    service.failure = Unauthenticated("401")
+    clock.advance(10)
+    with pytest.raises(Unauthenticated):
+        text(tree, "/jobs/run/status")
+    assert names(tree, "/jobs/XkpTse/outputs") == {"fields", "log"}
+
+
 def test_a_restart_without_a_server_shows_the_account(
     service: FakeService, clock: FakeClock, tmp_path: Path
 ) -> None:
