@@ -144,7 +144,9 @@ class Daemon:
             changed=self._submitter.nudge,
             quiet=settings.settle_time,
         )
-        self.filesystem = FileSystem(self._tree, self._engine, self._drops)
+        self.filesystem = FileSystem(
+            self._tree, self._engine, self._drops, keep_unconfirmed=settings.verify == "off"
+        )
 
     def check_key(self) -> None:
         """Raise if the server refuses the key. A server that can't be reached is no reason not to mount."""

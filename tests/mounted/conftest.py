@@ -16,6 +16,9 @@ import pytest
 
 from rescalefs.mount.mountpoint import detach, mount_at
 from rescalefs.mount.notify import VARIABLE
+from tests.mounted.account import account, pi_job, shared_account
+
+__all__ = ["account", "mount", "pi_job", "shared_account", "state_home"]
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0  # s for a daemon to be ready, or to end: only a broken one takes as long

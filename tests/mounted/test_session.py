@@ -1,0 +1,104 @@
+"""Mounting, unmounting, and what is left behind when something dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from rescalefs.mount.claims import is_running
+from tests.mounted.account import MountedAccount
+
+pytestmark = pytest.mark.fuse
+
+
+def test_mount_returns_once_the_mount_answers(account: MountedAccount) -> None:
+    assert account.root.is_mount()
+    assert {path.name for path in account.root.iterdir()} >= {"jobs", "by-name", "submit"}
+    assert (account.root / ".rescalefs" / "status").read_text().count("\n") >= 5
+
+
+def test_umount_ends_the_daemon_and_leaves_nothing_mounted(account: MountedAccount) -> None:
+    pid = account.daemon()
+    account.run("umount", str(account.root))
+    assert not account.root.is_mount()
+    assert not is_running(pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(account: MountedAccount, number: signal.Signals) -> None:
+    pid = account.daemon()
+    os.kill(pid, number)
+    account.wait_for(lambda: not account.root.is_mount() and not is_running(pid))
+
+
+def test_a_stale_mountpoint_is_recognised_and_cleared(account: MountedAccount) -> None:
+    job_id = account.add_finished_job("wing", {"result.dat": b"x"})
+    pid = account.daemon()
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(OSError, match="Transport endpoint is not connected"):
+        account.wait_for(lambda: account.root.stat() is None)
+    account.mount()
+    assert (account.root / "jobs" / job_id / "outputs" / "result.dat").read_bytes() == b"x"
+
+
+def test_a_second_mount_on_the_same_place_is_refused_with_the_reason(account: MountedAccount) -> None:
+    done = account.run("mount", str(account.root), check=False)
+    assert done.returncode == 1
+    assert "already mounted" in done.stderr
+    assert account.root.is_mount()
+
+
+def test_a_mountpoint_that_is_not_fit_is_refused_with_the_reason(account: MountedAccount) -> None:
+    full = account.work / "full"
+    full.mkdir()
+    (full / "file").touch()
+    done = account.run("mount", str(full), check=False)
+    assert done.returncode == 1
+    assert str(full) in done.stderr
+    assert "empty" in done.stderr
+    done = account.run("mount", str(full / "file"), check=False)
+    assert done.returncode == 1
+    assert "not a directory" in done.stderr
+
+
+def test_a_wrong_key_is_told_before_anything_is_mounted(account: MountedAccount) -> None:
+    other = account.work / "other"
+    done = account.run("mount", str(other), check=False, RESCALE_API_KEY="f" * 40)
+    assert done.returncode == 1
+    assert "key" in done.stderr
+    assert "f" * 40 not in done.stderr
+    assert not other.is_mount()
+
+
+def test_foreground_tells_systemd_that_it_is_ready_and_that_it_stops(account: MountedAccount) -> None:
+    account.run("umount", str(account.root))
+    with account.notify_socket() as (address, messages):
+        process = account.start("mount", "--foreground", str(account.root), NOTIFY_SOCKET=address)
+        assert "READY=1" in messages()
+        assert account.root.is_mount()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert "STOPPING=1" in messages()
+    assert not account.root.is_mount()
+
+
+def test_read_only_refuses_drops_too(account: MountedAccount) -> None:
+    account.run("umount", str(account.root))
+    account.mount("--read-only")
+    done = subprocess.run(
+        ["mkdir", str(account.root / "submit" / "x")], capture_output=True, text=True, check=False
+    )
+    assert "Read-only file system" in done.stderr
+
+
+def test_status_names_the_mount_and_its_account(account: MountedAccount) -> None:
+    done = account.run("status")
+    assert str(account.root) in done.stdout
+    began = time.monotonic()
+    account.run("umount", str(account.root))
+    assert time.monotonic() >= began
+    assert str(account.root) not in account.run("status").stdout
