@@ -134,7 +134,9 @@ def test_a_key_that_is_typed_does_not_show(simulator: Simulator, home: Path, pro
         os.close(theirs)
         with os.fdopen(ours, "rb", buffering=0) as terminal:
             while "API key" not in shown:
-                shown += _next_output(terminal.fileno())
+                more = _next_output(terminal.fileno())
+                assert more, shown
+                shown += more
             os.write(terminal.fileno(), f"{simulator.api_key}\n".encode())
             while (more := _next_output(terminal.fileno())) != "":
                 shown += more
