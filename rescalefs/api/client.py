@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -38,14 +38,16 @@ class RescaleClient:
     def __init__(self, settings: ApiSettings, clock: Clock) -> None:
         self._transport = Transport(settings, clock)
         self._pages_at_once = settings.pages_at_once
-        self._lock = threading.Lock()  # guards _pool
-        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()  # guards _pool and _closed
+        self._pool: ThreadPoolExecutor | None = None  # of threads that fetch pages; made when there are some
+        self._closed = False
         self.base_url = settings.base_url
 
     def close(self) -> None:
-        """End what is under way, and close the connections."""
+        """End what is under way at once; it raises `Unreachable`, and so does what is asked for later."""
         self._transport.close()
         with self._lock:
+            self._closed = True
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(cancel_futures=True)
@@ -74,7 +76,7 @@ class RescaleClient:
 
     def prices(self) -> tuple[model.ComputePrice, ...]:
         """Prices of all plans and operating systems, the inactive ones included."""
-        return tuple(map(wire.price, self._get("billing/computeprices/", list[wire.ComputePrice])))
+        return wire.prices(self._get("billing/computeprices/", list[wire.ComputePrice]))
 
     def analyses(self) -> tuple[model.Analysis, ...]:
         return tuple(map(wire.analysis, self._all("analyses/", wire.Analysis)))
@@ -120,7 +122,10 @@ class RescaleClient:
         self._transport.request(Request("POST", _path("jobs", job_id, "stop")))
 
     def delete_job(self, job_id: str, with_inputs: bool = False) -> None:
-        """Delete a job that is not running; ``with_inputs``: its input files as well."""
+        """Delete a job that is not running; ``with_inputs``: its input files as well.
+
+        `NotFound` may also mean that it is gone by now: an answer was lost, and this was asked again.
+        """
         params = {"deleteInputFiles": "true"} if with_inputs else None
         self._transport.request(Request("DELETE", _path("jobs", job_id), params=params))
 
@@ -206,7 +211,7 @@ class RescaleClient:
             accept=frozenset({_NOT_SATISFIABLE}),
         )
         with self._transport.stream(request) as answer:
-            yield RangeBody(answer, start, stop)
+            yield RangeBody(answer, str(request), start, stop)
 
     # -- asking
 
@@ -247,9 +252,14 @@ class RescaleClient:
         first = page(1)
         items = list(first.results)
         if first.count is None:
-            following = first
-            while (number := _page_number(following.next)) is not None:
-                following = page(number)
+            following, at = first, 1
+            while following.next:
+                number = _page_number(following.next)
+                if number is None or number <= at:
+                    raise UnexpectedAnswer(
+                        f"GET {path}: page {at} names {following.next[:100]!r} as the next"
+                    )
+                following, at = page(number), number
                 items += following.results
             return None, items
         last = -(-first.count // len(first.results)) if first.results else 1
@@ -262,17 +272,23 @@ class RescaleClient:
         if len(numbers) < 2:
             yield from map(act, numbers)
             return
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._pages_at_once, "rescalefs-pages")
-            pool = self._pool
-        futures = [pool.submit(act, number) for number in numbers]
+        futures = self._begin(act, numbers)
         try:
             for future in futures:
                 yield future.result()
+        except CancelledError:
+            raise _stopping() from None
         finally:
             for future in futures:
                 future.cancel()
+
+    def _begin(self, act: Callable[[int], W], numbers: range) -> list[Future[W]]:
+        with self._lock:  # also while they are queued, which waits for nothing: a closed pool takes none
+            if self._closed:
+                raise _stopping()
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._pages_at_once, "rescalefs-pages")
+            return [self._pool.submit(act, number) for number in numbers]
 
 
 class RangeBody:
@@ -281,8 +297,9 @@ class RangeBody:
     A 206 must be for what was asked; of a 200, what comes before is skipped and what comes after is cut.
     """
 
-    def __init__(self, answer: StreamedAnswer, start: int, stop: int) -> None:
+    def __init__(self, answer: StreamedAnswer, what: str, start: int, stop: int) -> None:
         self._answer = answer
+        self._what = what
         self._skip = 0
         self.start = start
         self.total: int | None = None  # the size of the file, as this answer tells it
@@ -290,12 +307,14 @@ class RangeBody:
             self.total = _content_range(answer)[2]
             self.stop = start
         elif answer.status == 206:
+            if _is_encoded(answer):
+                raise UnexpectedAnswer(f"{what}: the server sends a range of something compressed")
             first, end, self.total = _content_range(answer)
             expected = stop if self.total is None else min(stop, self.total)
             if first != start or end != expected:
                 told = answer.headers.get("content-range")
                 raise UnexpectedAnswer(
-                    f"asked for bytes {start} to {stop - 1} of a file, the server sends {told!r}"
+                    f"{what}: asked for bytes {start} to {stop - 1}, the server sends {told!r}"
                 )
             self.stop = end
         else:
@@ -305,11 +324,12 @@ class RangeBody:
 
     def __iter__(self) -> Iterator[bytes]:
         """Chunks in order. Raises `Unreachable` or `TimedOut` where the transfer breaks or ends short."""
-        left = self.stop - self.start
+        size = left = self.stop - self.start
         if not left:
             return
         skip = self._skip
-        for chunk in self._answer:
+        arriving = iter(self._answer)
+        for chunk in arriving:
             if skip >= len(chunk):
                 skip -= len(chunk)
                 continue
@@ -318,8 +338,12 @@ class RangeBody:
             left -= len(piece)
             yield piece
             if not left:
-                return
-        raise Unreachable(f"the transfer ended {left} bytes early")
+                break
+        if left:
+            raise Unreachable(f"{self._what}: the transfer ended after {size - left} of {size} bytes")
+        if self._answer.status == 206:
+            # A body in chunks has an end mark after its last byte; unread, it costs the connection.
+            next(arriving, None)
 
 
 class TailBody:
@@ -338,6 +362,10 @@ class TailBody:
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(()) if self._answer.status == _NOT_SATISFIABLE else iter(self._answer)
+
+
+def _stopping() -> Unreachable:
+    return Unreachable("rescalefs is stopping")
 
 
 def _identity(item: object) -> object:
@@ -359,25 +387,31 @@ def _content_range(answer: StreamedAnswer) -> tuple[int, int, int | None]:
 
 
 def _length(answer: StreamedAnswer) -> int | None:
+    """The length of the body, where the server tells and it is that of the bytes themselves."""
     told = answer.headers.get("content-length", "")
-    return int(told) if told.isdecimal() else None
+    return int(told) if told.isdecimal() and not _is_encoded(answer) else None
 
 
-def _page_number(url: str | None) -> int | None:
+def _is_encoded(answer: StreamedAnswer) -> bool:
+    return answer.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
+
+
+def _page_number(url: str) -> int | None:
     """The `page` of a list's `next`; only the number is taken, so no answer can send us to another server."""
-    numbers = parse_qs(urlsplit(url or "").query).get("page", [""])
+    numbers = parse_qs(urlsplit(url).query).get("page", [""])
     return int(numbers[0]) if numbers[0].isdecimal() else None
 
 
 def _path(*parts: str) -> str:
-    """Parts to a path with the slash at its end; names from outside can't add parts of their own."""
+    """Parts to a path with the slash at its end; names from outside can't add parts, or take some away."""
+    for part in parts:
+        if part.strip(".") == "":
+            raise NotFound(f"{part!r} is no id")
     return "/".join(quote(part, safe="") for part in parts) + "/"
 
 
 def _tail_path(file: LiveFile) -> str:
-    return (
-        _path("jobs", file.job_id, "runs", file.run_id, "tail") + quote(file.path.strip("/"), safe="/") + "/"
-    )
+    return _path("jobs", file.job_id, "runs", file.run_id, "tail", *file.path.strip("/").split("/"))
 
 
 _IS_JSON = {"Content-Type": "application/json"}

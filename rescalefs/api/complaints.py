@@ -16,17 +16,16 @@ _MOST = 30  # lines
 _NAMELESS = frozenset({"detail", "non_field_errors"})
 
 
-def complaints(content: bytes, content_type: str) -> tuple[str, ...]:
+def complaints(text: str, content_type: str) -> tuple[str, ...]:
     """Lines of ``field: message``, in the answer's order; none where it says nothing readable."""
     if "html" in content_type.lower():
         return ()
     try:
-        document = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        text = " ".join(content[: 4 * _LONGEST].decode("utf-8", "replace").split())
-        return (text[:_LONGEST],) if text else ()
+        document = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+        document = text
     lines = (f"{field}: {message}" if field else message for field, message in _walk(document, ""))
-    return tuple(line[:_LONGEST] for _, line in zip(range(_MOST), lines, strict=False))
+    return tuple(_legible(line)[:_LONGEST] for _, line in zip(range(_MOST), lines, strict=False))
 
 
 def _walk(value: Any, field: str) -> Iterator[tuple[str, str]]:
@@ -36,5 +35,10 @@ def _walk(value: Any, field: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for number, inner in enumerate(value):
             yield from _walk(inner, f"{field}[{number}]" if isinstance(inner, (dict, list)) else field)
-    elif value is not None and value != "":
+    elif value is not None and str(value).strip():
         yield field, " ".join(str(value).split())
+
+
+def _legible(line: str) -> str:
+    """Without what could change a terminal: lines end up in logs and on screens."""
+    return "".join(each if each.isprintable() else "?" for each in line)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import ssl
 from collections.abc import Iterator
 
 import requests
@@ -52,9 +54,11 @@ def error_for(status: int, what: str, said: tuple[str, ...], retry_after: float 
 
 def failure_of(error: Exception, what: str) -> Failure:
     """What a library's error means. Their texts are not passed on whole: they name memory addresses."""
-    if isinstance(error, requests.exceptions.SSLError):
-        reason = f"{what}: no secure connection ({_innermost(error)}). Check the address and the CA bundle"
-        return Failure(Unreachable(reason), passing=False, acted=False)
+    insecure = next((each for each in _causes(error) if isinstance(each, ssl.SSLError)), None)
+    if insecure is not None and not _is_a_broken_line(insecure):
+        why = getattr(insecure, "verify_message", "") or _innermost(error)
+        reason = f"{what}: no secure connection ({why}). Check the address and the CA bundle"
+        return Failure(Unreachable(reason), passing=False, acted=True)
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader)):
         return Failure(UnexpectedAnswer(f"{what}: {_innermost(error)}"), passing=False, acted=False)
     if _is_before_sending(error):
@@ -65,6 +69,13 @@ def failure_of(error: Exception, what: str) -> Failure:
         return Failure(TimedOut(f"{what}: no answer within the time limit"), passing=True, acted=True)
     return Failure(
         Unreachable(f"{what}: the connection broke ({_innermost(error)})"), passing=True, acted=True
+    )
+
+
+def _is_a_broken_line(error: ssl.SSLError) -> bool:
+    """Whether TLS only met what plain TCP would have met, too: an end, or bits that flipped on the way."""
+    return isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)) or (
+        "BAD_RECORD_MAC" in (error.reason or "")
     )
 
 
@@ -91,6 +102,10 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _innermost(error: Exception) -> str:
     """The most telling text: that of the operating system or of TLS, if there is one."""
     for each in _causes(error):
+        if isinstance(each, urllib3.exceptions.IncompleteRead):
+            return f"it ended after {each.partial} bytes, {each.expected} were still to come"
+        if isinstance(each, http.client.RemoteDisconnected):
+            return "the server closed it without an answer"
         if isinstance(each, OSError) and not isinstance(each, requests.RequestException) and each.strerror:
             return each.strerror
     return type(error).__name__

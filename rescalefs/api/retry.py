@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -10,6 +11,7 @@ from rescalefs.errors import ApiError
 
 _FIRST_DELAY = 0.25  # seconds; doubled after each failure
 _LONGEST_DELAY = 15.0
+_LONGEST_WISH = 3600.0  # seconds; the service counts by the hour, so what is longer is a mistake
 
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})  # a 504 now and then is normal [Nextflow plugin]
 
@@ -49,14 +51,17 @@ def wait_before_next(
 
 
 def parse_retry_after(text: str | None, now: datetime) -> float | None:
-    """The header's value in seconds from ``now``: a number or a date (RFC 9110, 10.2.3); None if neither."""
+    """The header's value in seconds from ``now``, an hour at most; None where there is none.
+
+    It is a number or a date (RFC 9110, 10.2.3).
+    """
     if text is None:
         return None
     try:
-        return max(0.0, float(text))
+        seconds = float(text)
     except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - now).total_seconds())
-    except (TypeError, ValueError):
-        return None
+        try:
+            seconds = (parsedate_to_datetime(text) - now).total_seconds()
+        except (TypeError, ValueError):
+            return None
+    return None if math.isnan(seconds) else min(max(0.0, seconds), _LONGEST_WISH)

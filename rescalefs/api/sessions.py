@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
 import requests.adapters
 
 from rescalefs import __version__
+from rescalefs.api.sockets import OpenSockets
 
 CHUNK = 1 << 18  # bytes; iter_content at this size is as fast as reading the socket (docs/decisions/0005)
 
@@ -25,13 +27,15 @@ class Sessions:
         self._lock = threading.Lock()  # guards _idle and _closed
         self._idle: list[requests.Session] = []
         self._closed = False
+        self._sockets = OpenSockets()
+        self._pools = self._sockets.pools()
 
     @contextmanager
     def lent(self, fresh: bool = False) -> Iterator[requests.Session]:
         """A session; a ``fresh`` one has no connection that the server might have closed just now."""
         with self._lock:
             session = self._idle.pop() if self._idle and not fresh else None
-        session = session or _new_session()
+        session = session or self._new()
         try:
             yield session
         finally:
@@ -43,21 +47,23 @@ class Sessions:
                 session.close()
 
     def close(self) -> None:
-        """Close the connections: those not in use now, the others when they are given back."""
+        """Cut the connections that are in use, and close the others. A session lent later is cut off, too."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
         for session in idle:
             session.close()
+        self._sockets.cut()
 
-
-def _new_session() -> requests.Session:
-    session = requests.Session()
-    session.headers["User-Agent"] = f"rescalefs/{__version__}"
-    session.headers["Accept-Encoding"] = "identity"  # lengths and ranges are of the bytes themselves
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, _Adapter(pool_connections=4, pool_maxsize=1))
-    return session
+    def _new(self) -> requests.Session:
+        session = requests.Session()
+        session.headers["User-Agent"] = f"rescalefs/{__version__}"
+        session.headers["Accept-Encoding"] = "identity"  # lengths and ranges are of the bytes themselves
+        # No cookies: a login of Django's would go before the key, and sessions are lent to anyone.
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, _Adapter(self._pools))
+        return session
 
 
 class KeyAuth(requests.auth.AuthBase):
@@ -81,7 +87,21 @@ def no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    """Sends bodies in large pieces: http.client's 16 KiB cost half of an upload's speed."""
+    """Makes connections whose sockets are known, and that send bodies in large pieces.
+
+    http.client's own 16 KiB cost half of an upload's speed.
+    """
+
+    def __init__(self, pools: Mapping[str, type[Any]]) -> None:
+        self._pools = pools
+        super().__init__(pool_connections=4, pool_maxsize=1)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options, blocksize=CHUNK)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options, blocksize=CHUNK)
+        if not proxy.lower().startswith("socks"):  # whose pools are of a kind of their own
+            manager.pool_classes_by_scheme = self._pools
+        return manager

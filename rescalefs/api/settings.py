@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -21,14 +22,17 @@ class ApiSettings:
     pages_at_once: int = 8
 
     def __post_init__(self) -> None:
+        if "@" in urlsplit(self.base_url).netloc:
+            raise BadSettings("the API address holds a user name or a password. Use the API key alone")
         if not is_safe_url(self.base_url):
             raise BadSettings(
                 f"the API address {self.base_url!r} is not safe: a key may only travel over https. "
                 "Use an address such as https://platform.rescale.com (http works for the loopback alone)"
             )
-        if not self.api_key.isprintable() or any(each.isspace() for each in self.api_key):
+        if not re.fullmatch("[!-~]+", self.api_key):
             raise BadSettings(
-                "the API key holds blanks or control characters. Copy it again from your profile page"
+                "the API key is empty, or holds blanks or characters no key has. "
+                "Copy it again from your profile page"
             )
 
 

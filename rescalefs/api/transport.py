@@ -20,15 +20,16 @@ from rescalefs.api.failures import BROKEN, AttemptFailed, error_for, failure_of
 from rescalefs.api.limits import Limits, scope_of
 from rescalefs.api.retry import RETRIED_STATUSES, Failure, parse_retry_after, wait_before_next
 from rescalefs.api.sessions import CHUNK, KeyAuth, Sessions, no_auth
-from rescalefs.api.settings import ApiSettings, is_safe_url
+from rescalefs.api.settings import ApiSettings, is_loopback, is_safe_url
 from rescalefs.clock import Clock
-from rescalefs.errors import ApiError, Throttled, UnexpectedAnswer, Unreachable
+from rescalefs.errors import ApiError, Throttled, TimedOut, UnexpectedAnswer, Unreachable
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _REDIRECTS = 5
+_LONGEST_COMPLAINT = 1 << 16  # bytes of an error answer that are looked at
 _UPLOAD_ANSWER = 600.0  # seconds; the server stores the whole file before it answers
 
 
@@ -92,13 +93,15 @@ class Transport:
 
     def request(self, request: Request) -> Answer:
         """Send it and read the answer; retry within the settings' patience. Raises the tree of `ApiError`."""
+        began = self._clock.monotonic()
 
         def once() -> Answer:
             with self._opened(request) as response:
                 try:
-                    return Answer(response.status_code, response.headers, response.content)
+                    content = b"".join(self._in_time(response, request, began))
                 except BROKEN as error:
                     raise AttemptFailed(failure_of(error, str(request))) from error
+                return Answer(response.status_code, response.headers, content)
 
         return self._persistently(request, once)
 
@@ -119,10 +122,12 @@ class Transport:
         fields: Mapping[str, str],
         progress: Callable[[int], None],
     ) -> Answer:
-        """POST ``content`` as the form's part `file`, in constant memory. Once: it can't be read twice."""
-        encoder = MultipartEncoder(
-            {**fields, "file": (name, _Sized(content, size), "application/octet-stream")}
-        )
+        """POST ``content`` as the form's part `file`, in constant memory. Sent once (docs/decisions/0005).
+
+        What reading ``content`` raises is raised as it is: it says nothing about the server.
+        """
+        source = _Sized(content, size)
+        encoder = MultipartEncoder({**fields, "file": (name, source, "application/octet-stream")})
         overhead = encoder.len - size  # the form's own lines; nearly all of them come before the file
 
         def sent(monitor: MultipartEncoderMonitor) -> None:
@@ -136,15 +141,26 @@ class Transport:
         try:
             with self._opened(request) as response:
                 return Answer(response.status_code, response.headers, response.content)
-        except AttemptFailed as failed:
-            raise failed.failure.error from failed
-        except BROKEN as error:
+        except (AttemptFailed, *BROKEN) as error:
+            if source.failure is not None:
+                raise source.failure from None
+            if isinstance(error, AttemptFailed):
+                raise error.failure.error from error
             raise failure_of(error, str(request)).error from error
 
     def close(self) -> None:
-        """End every wait, and close the connections."""
+        """End every wait and every transfer; what is asked for later raises `Unreachable`."""
         self._stopping.set()
         self._sessions.close()
+
+    def _in_time(self, response: requests.Response, request: Request, began: float) -> Iterator[bytes]:
+        """The body, unless it trickles in so slowly that each byte is in time and the whole never is."""
+        # read1: what has come, without waiting for more; what iter_content gives only once a chunk is full.
+        while chunk := response.raw.read1(CHUNK, decode_content=True):
+            yield chunk
+            if self._clock.monotonic() - began > self._settings.patience + self._settings.read_timeout:
+                error = TimedOut(f"{request}: the answer comes too slowly")
+                raise AttemptFailed(Failure(error, passing=False, acted=True))
 
     # -- retries
 
@@ -202,6 +218,8 @@ class Transport:
     @contextmanager
     def _opened(self, request: Request) -> Iterator[requests.Response]:
         """Wait for our turn, send, and check the answer's status. Its body has not been read."""
+        if self._stopping.is_set():
+            raise self._ended(request)
         scope = scope_of(request.method, request.path)
         self._wait_for_turn(request, scope)
         # A kept connection may just have been closed by the server, and then nobody could tell whether
@@ -223,13 +241,16 @@ class Transport:
                 )
                 raise AttemptFailed(Failure(error, passing=False, acted=False))
             if self._clock.wait(self._stopping, wait):
-                stopping = Unreachable(f"{request}: rescalefs is stopping")
-                raise AttemptFailed(Failure(stopping, passing=False, acted=False))
+                raise self._ended(request)
+
+    def _ended(self, request: Request) -> AttemptFailed:
+        stopping = Unreachable(f"{request}: rescalefs is stopping")
+        return AttemptFailed(Failure(stopping, passing=False, acted=False))
 
     def _send(self, session: requests.Session, request: Request) -> requests.Response:
         """Send, and follow redirects by hand: the key goes to our server only, and nothing to plain http."""
         url, params = self._base + request.path, request.params
-        home = urlsplit(url)[:2]
+        home = urlsplit(url)[:2]  # scheme, and host with port
         for _ in range(_REDIRECTS + 1):
             try:
                 response = session.request(
@@ -239,6 +260,7 @@ class Transport:
                     headers=request.headers,
                     data=request.body,
                     auth=KeyAuth(self._settings.api_key) if urlsplit(url)[:2] == home else no_auth,
+                    proxies=_proxies(url),
                     timeout=(
                         self._settings.connect_timeout,
                         request.read_timeout or self._settings.read_timeout,
@@ -252,8 +274,9 @@ class Transport:
                 return response
             url, params = urljoin(url, response.headers["location"]), None
             response.close()
-            if not is_safe_url(url):
-                raise _unexpected(f"{request}: the server redirects to {url[:100]!r}, which is not https")
+            if not is_safe_url(url) or (home[0] == "https" and urlsplit(url).scheme != "https"):
+                where = self._without_key(url)[:100]
+                raise _unexpected(f"{request}: the server redirects to {where!r}, which is not https")
         raise _unexpected(f"{request}: more than {_REDIRECTS} redirects")
 
     def _check(self, response: requests.Response, request: Request, scope: str) -> None:
@@ -263,19 +286,29 @@ class Transport:
             return
         retry_after = parse_retry_after(response.headers.get("retry-after"), self._clock.now())
         try:
-            lines = complaints(response.content, response.headers.get("content-type", ""))
+            text = next(response.iter_content(_LONGEST_COMPLAINT), b"").decode("utf-8", "replace")
         except BROKEN:
-            lines = ()
-        said = tuple(line.replace(self._settings.api_key, "<key>") for line in lines)
+            text = ""
+        # Before anything is cut to length: half a key is a secret, too.
+        said = complaints(self._without_key(text), response.headers.get("content-type", ""))
         if status == 429:
             self._limits.close(scope, self._clock.monotonic() + (retry_after or 0.0))
         error = error_for(status, str(request), said, retry_after)
         passing, acted = status in RETRIED_STATUSES, status != 429
         raise AttemptFailed(Failure(error, passing, acted, retry_after))
 
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._settings.api_key, "<key>") if self._settings.api_key else text
+
 
 def _unexpected(message: str) -> AttemptFailed:
     return AttemptFailed(Failure(UnexpectedAnswer(message), passing=False, acted=True))
+
+
+def _proxies(url: str) -> dict[str, str] | None:
+    """None for those of the environment. For this very machine none: over http they would see the key."""
+    host = urlsplit(url).hostname or ""
+    return {"no_proxy": host} if is_loopback(host) else None
 
 
 class _Sized:
@@ -284,11 +317,17 @@ class _Sized:
     def __init__(self, content: BinaryIO, size: int) -> None:
         self._content = content
         self.len = size
+        self.failure: Exception | None = None  # what reading raised, before the network layers renamed it
 
     def read(self, count: int = -1) -> bytes:
         wanted = self.len if count < 0 else min(count, self.len)
-        piece = self._content.read(wanted)
+        try:
+            piece = self._content.read(wanted)
+        except Exception as error:
+            self.failure = error
+            raise
         if wanted and not piece:
-            raise OSError(f"the file ended {self.len} bytes early while it was sent")
+            self.failure = OSError(f"the file ended {self.len} bytes early while it was sent")
+            raise self.failure
         self.len -= len(piece)
         return piece

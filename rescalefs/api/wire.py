@@ -19,6 +19,9 @@ from rescalefs.errors import UnexpectedAnswer
 T = TypeVar("T")
 
 
+Id = str | int  # a few ids may come as numbers (guess): their type is not documented
+
+
 class _Wire(msgspec.Struct, rename="camel", frozen=True):
     """A JSON object: `snake_case` here is `camelCase` there; fields not named are not read."""
 
@@ -60,7 +63,7 @@ class JobSummary(_Wire, frozen=True):
     job_status: StatusBox | None = None
     cluster_status_display: StatusBox | None = None
     analysis_names: list[str] | None = None
-    project_id: str | None = None
+    project_id: Id | None = None
 
 
 class AnalysisRef(_Wire, frozen=True):
@@ -103,7 +106,7 @@ class User(_Wire, frozen=True):
 
 
 class Project(_Wire, frozen=True):
-    id: str
+    id: Id
     name: str | None = None
 
 
@@ -120,14 +123,14 @@ class CoreType(_Wire, frozen=True):
 
 
 class PriceValue(_Wire, frozen=True):
-    amount: Decimal
+    amount: Decimal | None = None
     currency: str | None = None
 
 
 class ComputePrice(_Wire, frozen=True):
-    core_type: str
-    plan_type: str
-    value: PriceValue
+    core_type: str | None = None
+    plan_type: str | None = None
+    value: PriceValue | None = None
     os: str | None = None
     is_active: bool | None = None
 
@@ -153,7 +156,7 @@ class Variable(_Wire, frozen=True):
 
 
 class Run(_Wire, frozen=True):
-    id: str
+    id: Id
     date_started: str | None = None
     date_completed: str | None = None
     variables: list[Variable] | None = None
@@ -170,7 +173,7 @@ class Lines(_Wire, frozen=True):
 def decode(content: bytes, kind: type[T], what: str) -> T:
     """The JSON as ``kind``. Raises `UnexpectedAnswer`, naming ``what`` was asked and the field that is wrong.
 
-    Numbers may come as strings and the other way round (the documentation has both).
+    Numbers may come as strings (the documentation has both).
     """
     try:
         return msgspec.json.decode(content, type=kind, strict=False)
@@ -229,7 +232,7 @@ def job(wire: JobSummary) -> model.Job:
         inserted=parse_time(wire.date_inserted),
         owner=wire.owner or "",
         cluster_status=(wire.cluster_status_display and wire.cluster_status_display.content) or "",
-        project_id=wire.project_id,
+        project_id=None if wire.project_id is None else str(wire.project_id),
         analyses=tuple(wire.analysis_names or ()),
     )
 
@@ -255,7 +258,20 @@ def document_without_secrets(content: bytes) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
-_SECRET = ("encryptionkey", "secret", "password", "credential", "apikey", "accesskey", "sessiontoken")
+_SECRET = (
+    "encryptionkey",
+    "secret",
+    "password",
+    "credential",
+    "apikey",
+    "accesskey",
+    "accountkey",
+    "privatekey",
+    "sessiontoken",
+    "accesstoken",
+    "authtoken",
+    "sastoken",
+)
 
 
 def _without_secrets(value: Any) -> Any:
@@ -293,7 +309,7 @@ def user(wire: User) -> model.User:
 
 
 def project(wire: Project) -> model.Project:
-    return model.Project(wire.id, wire.name or wire.id)
+    return model.Project(str(wire.id), wire.name or str(wire.id))
 
 
 def core_type(wire: CoreType) -> model.CoreType:
@@ -310,14 +326,19 @@ def core_type(wire: CoreType) -> model.CoreType:
     )
 
 
-def price(wire: ComputePrice) -> model.ComputePrice:
-    return model.ComputePrice(
-        core_type=wire.core_type,
-        plan=wire.plan_type,
-        os=wire.os or "",
-        amount=wire.value.amount,
-        currency=wire.value.currency or "",
-        is_active=wire.is_active is not False,
+def prices(wires: Iterable[ComputePrice]) -> tuple[model.ComputePrice, ...]:
+    """The entries that do name a price; none of their fields is promised."""
+    return tuple(
+        model.ComputePrice(
+            core_type=wire.core_type,
+            plan=wire.plan_type or "",
+            os=wire.os or "",
+            amount=wire.value.amount,
+            currency=wire.value.currency or "",
+            is_active=wire.is_active is not False,
+        )
+        for wire in wires
+        if wire.core_type is not None and wire.value is not None and wire.value.amount is not None
     )
 
 
@@ -336,7 +357,7 @@ def analysis(wire: Analysis) -> model.Analysis:
 
 def run(wire: Run) -> model.Run:
     variables = {each.name: each.display_value or _text(each.value) for each in wire.variables or ()}
-    return model.Run(wire.id, parse_time(wire.date_started), parse_time(wire.date_completed), variables)
+    return model.Run(str(wire.id), parse_time(wire.date_started), parse_time(wire.date_completed), variables)
 
 
 def _text(value: float | None) -> str:
