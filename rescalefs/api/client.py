@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
@@ -62,9 +62,10 @@ class RescaleClient:
         """The server's clock, to the second, as its `Date` header tells; None if it doesn't."""
         date = self._transport.request(Request("GET", "users/me/")).headers.get("date")
         try:
-            return parsedate_to_datetime(date) if date else None
+            time = parsedate_to_datetime(date or "")
         except ValueError:
             return None
+        return time.replace(tzinfo=time.tzinfo or timezone.utc)  # `-0000` is UTC of an unknown place
 
     def projects(self) -> tuple[model.Project, ...]:
         return tuple(map(wire.project, self._all("users/me/projects/", wire.Project)))
@@ -305,6 +306,8 @@ class RangeBody:
         self.total: int | None = None  # the size of the file, as this answer tells it
         if answer.status == _NOT_SATISFIABLE:
             self.total = _content_range(answer)[2]
+            if self.total is not None and self.total > start:
+                raise UnexpectedAnswer(f"{what}: the server has byte {start} and refuses to send it")
             self.stop = start
         elif answer.status == 206:
             if _is_encoded(answer):

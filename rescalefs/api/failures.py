@@ -87,7 +87,10 @@ def _is_before_sending(error: Exception) -> bool:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it was made of, outermost first: causes, contexts, and the `reason` of urllib3's."""
+    """The error and what it was made of, outermost first: causes, arguments, and the `reason` of urllib3's.
+
+    Not contexts: what our caller was just handling, an earlier refusal say, is one and tells nothing of this.
+    """
     seen: set[int] = set()
     queue = [error]
     while queue:
@@ -95,7 +98,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         if isinstance(each, BaseException) and id(each) not in seen:
             seen.add(id(each))
             yield each
-            queue += [getattr(each, "reason", None), each.__cause__, each.__context__]
+            queue += [getattr(each, "reason", None), each.__cause__]
             queue += [arg for arg in each.args if isinstance(arg, BaseException)]
 
 

@@ -22,9 +22,9 @@ class ApiSettings:
     pages_at_once: int = 8
 
     def __post_init__(self) -> None:
-        if "@" in urlsplit(self.base_url).netloc:
+        if "@" in self.base_url:
             raise BadSettings("the API address holds a user name or a password. Use the API key alone")
-        if not is_safe_url(self.base_url):
+        if not is_safe_url(self.base_url) or set(self.base_url) & {"?", "#"}:
             raise BadSettings(
                 f"the API address {self.base_url!r} is not safe: a key may only travel over https. "
                 "Use an address such as https://platform.rescale.com (http works for the loopback alone)"
@@ -38,10 +38,17 @@ class ApiSettings:
 
 def is_safe_url(url: str) -> bool:
     """Whether a key may be sent there: https, or http to this very machine."""
-    parts = urlsplit(url)
-    return bool(parts.hostname) and (
-        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-    )
+    # Of blanks, backslashes and user names, what parses here and what connects may have views of their own.
+    if not re.fullmatch(r"[!-\[\]-~]+", url):
+        return False
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or "@" in parts.netloc:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
 
 
 def is_loopback(host: str) -> bool:

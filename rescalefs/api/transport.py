@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -272,12 +272,21 @@ class Transport:
                 raise AttemptFailed(failure_of(error, str(request))) from error
             if not response.is_redirect or request.method != "GET":
                 return response
-            url, params = urljoin(url, response.headers["location"]), None
-            response.close()
-            if not is_safe_url(url) or (home[0] == "https" and urlsplit(url).scheme != "https"):
-                where = self._without_key(url)[:100]
-                raise _unexpected(f"{request}: the server redirects to {where!r}, which is not https")
+            _let_go(response)
+            url, params = self._redirected(url, response.headers["location"], request), None
         raise _unexpected(f"{request}: more than {_REDIRECTS} redirects")
+
+    def _redirected(self, url: str, location: str, request: Request) -> str:
+        """Where a redirect leads, if one may go there: to https, or from this very machine to itself."""
+        location = requests.utils.requote_uri(location)
+        try:
+            target = urljoin(url, location)
+        except ValueError:
+            target = location
+        if is_safe_url(target) and (urlsplit(target).scheme == "https" or is_loopback(_host(url))):
+            return target
+        where = self._without_key(location)[:100]
+        raise _unexpected(f"{request}: the server redirects to {where!r}, which is not https")
 
     def _check(self, response: requests.Response, request: Request, scope: str) -> None:
         """Raise what the status stands for."""
@@ -307,8 +316,20 @@ def _unexpected(message: str) -> AttemptFailed:
 
 def _proxies(url: str) -> dict[str, str] | None:
     """None for those of the environment. For this very machine none: over http they would see the key."""
-    host = urlsplit(url).hostname or ""
-    return {"no_proxy": host} if is_loopback(host) else None
+    return {"no_proxy": _host(url)} if is_loopback(_host(url)) else None
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or ""
+
+
+def _let_go(response: requests.Response) -> None:
+    """Done with an answer whose body nobody reads. A short one is read, so that its connection lives on."""
+    told = response.headers.get("content-length", "")
+    with suppress(*BROKEN):
+        if told.isdecimal() and int(told) <= _LONGEST_COMPLAINT:
+            _ = response.content
+    response.close()
 
 
 class _Sized:

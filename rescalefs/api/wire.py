@@ -151,7 +151,7 @@ class Analysis(_Wire, frozen=True):
 
 class Variable(_Wire, frozen=True):
     name: str
-    display_value: str | None = None
+    display_value: str | int | float | None = None
     value: float | None = None
 
 
@@ -177,7 +177,7 @@ def decode(content: bytes, kind: type[T], what: str) -> T:
     """
     try:
         return msgspec.json.decode(content, type=kind, strict=False)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnexpectedAnswer(
             f"{what}: the server's answer is not what the API promises: {error}"
         ) from error
@@ -189,9 +189,9 @@ def parse_time(text: str | None) -> datetime | None:
         return None
     try:
         time = msgspec.convert(text, datetime)
-    except msgspec.ValidationError:
+        return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
+    except (msgspec.ValidationError, OverflowError):
         return None
-    return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
 
 
 def files(wires: Iterable[File]) -> tuple[model.RemoteFile, ...]:
@@ -293,7 +293,7 @@ def statuses(wires: Iterable[StatusEntry], what: str) -> tuple[model.JobStatus, 
     for wire in wires:
         date = parse_time(wire.status_date)
         if date is None:
-            raise UnexpectedAnswer(f"{what}: {wire.status_date!r} is not a time")
+            raise UnexpectedAnswer(f"{what}: the statusDate of {wire.status[:40]!r} is not a time")
         found.append(model.JobStatus(wire.status, date, wire.status_reason or None))
     found.reverse()  # the service sends the newest first; the sort is stable, so equal times keep their order
     return tuple(sorted(found, key=lambda status: status.date))
@@ -356,9 +356,12 @@ def analysis(wire: Analysis) -> model.Analysis:
 
 
 def run(wire: Run) -> model.Run:
-    variables = {each.name: each.display_value or _text(each.value) for each in wire.variables or ()}
+    variables = {
+        each.name: _text(each.value if each.display_value is None else each.display_value)
+        for each in wire.variables or ()
+    }
     return model.Run(str(wire.id), parse_time(wire.date_started), parse_time(wire.date_completed), variables)
 
 
-def _text(value: float | None) -> str:
+def _text(value: str | float | None) -> str:
     return "" if value is None else str(value)

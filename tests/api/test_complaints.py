@@ -1,0 +1,79 @@
+"""What error answers of a Django REST Framework application say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rescalefs.api.complaints import complaints
+
+JSON = "application/json"
+
+
+@pytest.mark.parametrize(
+    ("document", "lines"),
+    [
+        ({"detail": "Invalid token."}, ("Invalid token.",)),
+        ({"non_field_errors": ["One.", "Two."]}, ("One.", "Two.")),
+        ({"name": ["This field is required."]}, ("name: This field is required.",)),
+        ({"name": "This field is required."}, ("name: This field is required.",)),
+        (["You can't.", "Really."], ("You can't.", "Really.")),
+        ("You can't.", ("You can't.",)),
+        (
+            {"jobanalyses": [{}, {"hardware": {"coresPerSlot": ["1 is too few."], "slots": ["0"]}}]},
+            ("jobanalyses[1].hardware.coresPerSlot: 1 is too few.", "jobanalyses[1].hardware.slots: 0"),
+        ),
+        (
+            {"jobanalyses": [{"non_field_errors": ["No command."]}, ["bare"]]},
+            ("jobanalyses[0]: No command.", "jobanalyses[1]: bare"),
+        ),
+        ({"a": {"detail": {"b": [3, True, None, ""]}}}, ("a.b: 3", "a.b: True")),
+        ({"detail": "two\n  lines"}, ("two lines",)),
+        ({}, ()),
+        (None, ()),
+    ],
+)
+def test_nested_errors_become_lines_that_name_the_field(document: Any, lines: tuple[str, ...]) -> None:
+    assert complaints(json.dumps(document), JSON) == lines
+
+
+def test_html_says_nothing_to_people() -> None:
+    assert complaints("<h1>502 Bad Gateway</h1>", "text/html; charset=utf-8") == ()
+
+
+def test_plain_text_is_one_line_and_stays_short() -> None:
+    assert complaints("upstream\r\n timed   out\n", "text/plain") == ("upstream timed out",)
+    assert complaints("  \n", "text/plain") == ()
+    (line,) = complaints("x" * 10_000, "text/plain")
+    assert len(line) == 300
+
+
+def test_of_many_complaints_the_first_are_enough() -> None:
+    found = complaints(json.dumps({f"f{number}": ["wrong"] for number in range(1000)}), JSON)
+    assert len(found) == 30
+    assert found[0] == "f0: wrong"
+
+
+def test_nesting_without_end_is_no_trouble() -> None:
+    assert len(complaints("[" * 100_000, JSON)) == 1
+
+
+def test_what_would_move_a_terminals_cursor_is_replaced() -> None:
+    assert complaints(json.dumps({"detail": "\x1b[2Jgone"}), JSON) == ("?[2Jgone",)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(values)
+def test_whatever_comes_gives_short_printable_lines(document: Any) -> None:
+    found = complaints(json.dumps(document), JSON)
+    assert len(found) <= 30
+    assert all(0 < len(line) <= 300 and line.isprintable() for line in found)
