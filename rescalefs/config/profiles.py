@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from configupdater import ConfigUpdater
 
@@ -85,11 +85,25 @@ def resolve_account(
         .rstrip("/")
         .removesuffix("/api/v2")
     )
-    return Account(f"{name}@{urlsplit(url).netloc.replace(':', '_') or 'nowhere'}", url, key)
+    return Account(_account_name(name, url), url, key)
+
+
+def _account_name(name: str, url: str) -> str:
+    """A folder's name, unlike that of any other profile or host, and without what a URL may hide."""
+    try:
+        host = urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError as error:
+        raise BadSettings(
+            f"the API address cannot be read ({error}). Use an address such as {PLATFORMS[0]}"
+        ) from None
+    return f"{quote(name, safe='')}@{quote(host.replace(':', '_'), safe='') or 'nowhere'}"
 
 
 def write_profile(path: Path, profile: str, base_url: str, api_key: str) -> None:
     """Write one profile, leaving all others and all comments; whole or not at all, readable by its owner."""
+    if not profile.isprintable() or set(profile) & set("[]"):
+        raise BadSettings(f"{profile!r} cannot be the name of a profile: leave out brackets and line ends")
+    path = path.resolve()  # where it is a link, as those who keep such files in a repository have it
     config = _read(path)
     if not config.has_section(profile):
         if config.sections():
@@ -126,7 +140,7 @@ def _read(path: Path) -> ConfigUpdater:
     """The file, or an empty one; warns when others can read it."""
     config = ConfigUpdater()
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:  # some editors begin a file with a byte order mark
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             if os.name == "posix" and mode & 0o077:
                 log.warning(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -19,6 +21,11 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+log = logging.getLogger(__name__)
+
+_PREFIX = "RESCALEFS_"
+_OTHERS = frozenset({"RESCALEFS_DROP", "RESCALEFS_SIMULATOR"})  # what jobs find in their environment
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -33,7 +40,7 @@ class Setting:
     @property
     def variable(self) -> str:
         """The environment variable."""
-        return f"RESCALEFS_{self.name.upper()}"
+        return f"{_PREFIX}{self.name.upper()}"
 
     @property
     def flag(self) -> str:
@@ -137,6 +144,7 @@ def load_settings(
     file = default_config_file() if config_file is None else config_file
     problems: list[str] = []
     from_file = _read_file(file, problems)
+    _warn_of_unknown(environ)
     found: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for setting in SETTINGS:
@@ -149,6 +157,15 @@ def load_settings(
     if problems:
         raise BadSettings("; ".join(problems))
     return Settings(**found, origins=origins)
+
+
+def _warn_of_unknown(environ: Mapping[str, str]) -> None:
+    """Not an error, as it is in the file: the environment is shared, also with other versions of us."""
+    known = [setting.variable for setting in SETTINGS]
+    for name in sorted(name for name in environ if name.startswith(_PREFIX)):
+        if name not in known and name not in _OTHERS:
+            alike = difflib.get_close_matches(name, known, 1)
+            log.warning("%s sets nothing%s", name, f"; did you mean {alike[0]}?" if alike else "")
 
 
 def _find(

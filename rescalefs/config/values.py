@@ -53,7 +53,10 @@ def path(text: str) -> Path:
     """A path, `~` allowed; made absolute, because the daemon has no working directory of its own."""
     if not text.strip():
         raise ValueError("needs a path, such as ~/.cache/rescalefs")
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("names a home that is not there; write the whole path") from None
 
 
 def word(text: str) -> str:

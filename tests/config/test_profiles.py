@@ -61,6 +61,54 @@ def test_the_environment_overrides_the_profile(path: Path) -> None:
     assert (asked_for.name, asked_for.api_key) == ("default@eu.rescale.com", OTHER)
 
 
+@pytest.mark.parametrize("profile", ["../../else", "a/b", "..", "x\0y", "Ünder wind"])
+def test_an_account_is_one_folder_and_stays_where_it_is_put(path: Path, profile: str, tmp_path: Path) -> None:
+    environ = {"RESCALE_API_KEY": KEY, "RESCALE_API_URL": "https://me:hidden@eu.rescale.com:8443"}
+    name = resolve_account(profile, chosen=True, environ=environ, path=path).name
+    assert (tmp_path / name).resolve().parent == tmp_path.resolve()
+    assert name.endswith("@eu.rescale.com_8443")
+    assert "hidden" not in name
+    (tmp_path / name).mkdir()
+
+
+def test_two_profiles_never_share_a_folder(path: Path) -> None:
+    environ = {"RESCALE_API_KEY": KEY}
+    names = {
+        resolve_account(profile, chosen=True, environ=environ, path=path).name
+        for profile in ("a/b", "a_b", "a%2Fb", "a b", "A_B")
+    }
+    assert len(names) == 5
+
+
+def test_an_address_that_cannot_be_read_is_an_error_for_people(path: Path) -> None:
+    with pytest.raises(BadSettings, match=r"https://platform\.rescale\.com"):
+        resolve_account("default", False, {"RESCALE_API_KEY": KEY, "RESCALE_API_URL": "http://["}, path)
+
+
+def test_a_linked_profile_file_stays_a_link(path: Path, tmp_path: Path) -> None:
+    dotfile = tmp_path / "dotfiles" / "apiconfig"
+    write_profile(dotfile, "default", "https://eu.rescale.com", OTHER)
+    path.parent.mkdir()
+    path.symlink_to(dotfile)
+    write_profile(path, "default", "https://eu.rescale.com", KEY)
+    assert path.is_symlink()
+    assert f"apikey = {KEY}\n" in dotfile.read_text()
+
+
+@pytest.mark.parametrize("profile", ["a]\n[default", "[x]", "a\rb"])
+def test_a_profiles_name_cannot_write_other_lines(path: Path, profile: str) -> None:
+    with pytest.raises(BadSettings, match="name of a profile"):
+        write_profile(path, profile, "https://eu.rescale.com", KEY)
+    assert not path.exists()
+
+
+def test_a_file_of_another_systems_editor_is_read(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"\xef\xbb\xbf[default]\r\nApiKey = " + KEY.encode() + b"\r\n")
+    path.chmod(0o600)
+    assert resolve_account("default", chosen=False, environ={}, path=path).api_key == KEY
+
+
 def test_the_key_is_in_no_repr(path: Path) -> None:
     write_profile(path, "default", "https://eu.rescale.com", KEY)
     assert KEY not in repr(resolve_account("default", chosen=False, environ={}, path=path))

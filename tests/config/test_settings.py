@@ -53,6 +53,16 @@ def test_all_wrong_values_are_named_at_once_with_their_source_and_a_right_one(fi
         assert part in text
 
 
+def test_a_variable_that_sets_nothing_is_warned_about_with_the_one_that_was_meant(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    environ = {"RESCALEFS_CACHE_SIZ": "3G", "RESCALEFS_DROP": "a job of ours has this one", "RESCALE_X": "1"}
+    assert load_settings({}, environ, file).cache_size == 20 << 30
+    assert [record.getMessage() for record in caplog.records] == [
+        "RESCALEFS_CACHE_SIZ sets nothing; did you mean RESCALEFS_CACHE_SIZE?"
+    ]
+
+
 @pytest.mark.parametrize("content", [b"cache_size = ", b"\xff\xfe", b"[[["])
 def test_a_file_that_is_not_toml_is_an_error_that_names_it(file: Path, content: bytes) -> None:
     file.write_bytes(content)
@@ -95,3 +105,5 @@ def test_truth_connections_and_paths_are_read_as_people_write_them() -> None:
     for parse, text in ((truth, "maybe"), (connections, "0"), (path, " ")):
         with pytest.raises(ValueError, match="needs"):
             parse(text)
+    with pytest.raises(ValueError, match="the whole path"):
+        path("~nobody-has-this-name/x")
