@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import enum
 import hashlib
 import re
@@ -75,6 +76,10 @@ class Entry:
         return self.path.rpartition("/")[2]
 
 
+def _path(entry: Entry) -> str:
+    return entry.path
+
+
 @dataclass(frozen=True)
 class Listing:
     """All entries of a drop but those that are ignored, job.json and our own names; sorted by path."""
@@ -84,7 +89,7 @@ class Listing:
     by_path: Mapping[str, Entry] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        ordered = tuple(sorted(self.entries, key=lambda entry: entry.path))
+        ordered = tuple(sorted(self.entries, key=_path))
         object.__setattr__(self, "entries", ordered)
         object.__setattr__(self, "by_path", {entry.path: entry for entry in ordered})
 
@@ -102,7 +107,9 @@ class Listing:
 
     def below(self, folder: str) -> tuple[Entry, ...]:
         """Everything in ``folder``, at any depth."""
-        return tuple(entry for entry in self.entries if entry.path.startswith(f"{folder}/"))
+        first = bisect.bisect_left(self.entries, f"{folder}/", key=_path)
+        last = bisect.bisect_left(self.entries, f"{folder}0", key=_path)  # 0 follows / among characters
+        return self.entries[first:last]
 
     def matching(self, pattern: str) -> tuple[Entry, ...]:
         """The files that a pattern of the shell names; `*` stays within one folder, `**` does not."""

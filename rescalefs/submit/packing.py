@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Protocol
 
 from rescalefs.submit.listing import Entry, Kind
@@ -62,7 +62,7 @@ def header(entry: Entry) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT)
 
 
-def stream(members: Iterable[Entry], open_member: Opens, chunk: int) -> Iterator[bytes]:
+def stream(members: Iterable[Entry], open_member: Opens, chunk: int) -> Generator[bytes, None, None]:
     """The archive, in pieces of at most ``chunk`` bytes or a header's length."""
     for each in members:
         yield header(each)
@@ -72,7 +72,7 @@ def stream(members: Iterable[Entry], open_member: Opens, chunk: int) -> Iterator
     yield bytes(_END)
 
 
-def content(entry: Entry, open_member: Opens, chunk: int) -> Iterator[bytes]:
+def content(entry: Entry, open_member: Opens, chunk: int) -> Generator[bytes, None, None]:
     """Exactly as many bytes of the file as were listed."""
     left = entry.size
     file = open_member(entry)

@@ -11,6 +11,7 @@ import posixpath
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from rescalefs.model import FileType
@@ -35,12 +36,12 @@ class Parcel:
     is_archive: bool = False
     type_id: int = FileType.INPUT
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes to send."""
         return packing.size(self.members) if self.is_archive else self.members[0].size
 
-    @property
+    @cached_property
     def mark(self) -> str:
         """Differs when the bytes to send may."""
         return packing.mark(self.members) if self.is_archive else self.members[0].mark

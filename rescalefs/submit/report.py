@@ -35,7 +35,8 @@ class Progress:
     of_size: int
 
     def __str__(self) -> str:
-        percent = 100 * self.size // self.of_size if self.of_size else 0
+        done = 100 * self.size // self.of_size if self.of_size else 0
+        percent = done if self.files == self.of_files else min(99, done)  # the server has yet to say yes
         return f"{self.files} of {_count(self.of_files, 'file')}, {percent} %"
 
 

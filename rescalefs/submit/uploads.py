@@ -9,7 +9,7 @@ import os
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -66,9 +66,8 @@ class ParcelStream(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Back to the start, or stay; nothing else is needed."""
-        target = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._parcel.size}[
-            whence
-        ] + offset
+        bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._parcel.size}
+        target = bases[whence] + offset
         if target == 0:
             self._pieces.close()
             self._start()
@@ -94,10 +93,10 @@ class ParcelStream(io.RawIOBase):
         self._pieces.close()
         super().close()
 
-    def _all_pieces(self) -> _Pieces:
+    def _all_pieces(self) -> Generator[bytes, None, None]:
         if self._parcel.is_archive:
-            return cast("_Pieces", packing.stream(self._parcel.members, self._open, _CHUNK))
-        return cast("_Pieces", packing.content(self._parcel.members[0], self._open, _CHUNK))
+            return packing.stream(self._parcel.members, self._open, _CHUNK)
+        return packing.content(self._parcel.members[0], self._open, _CHUNK)
 
     def _open(self, entry: Entry) -> BinaryIO:
         """The listed file itself: not one that took its place, and not what a link was turned to since."""
@@ -109,10 +108,6 @@ class ParcelStream(io.RawIOBase):
         return cast("BinaryIO", file)
 
 
-class _Pieces(Iterator[bytes]):
-    def close(self) -> None: ...
-
-
 @dataclass
 class Batch:
     """The parcels of one drop on their way. Its fields are guarded by the depot."""
@@ -122,6 +117,7 @@ class Batch:
     parcels: Sequence[Parcel]
     todo: deque[int]
     ids: list[str | None]
+    size: int  # bytes of all parcels
     on_the_way: dict[int, ParcelStream | None] = field(default_factory=dict)
     done_bytes: int = 0
     done_files: int = 0
@@ -147,9 +143,10 @@ class Depot:
 
     def open(self, drop_id: str, parcels: Sequence[Parcel], folder: Callable[[], Path]) -> None:
         """Begin to send."""
-        count = len(parcels)
+        count, size = len(parcels), sum(parcel.size for parcel in parcels)
         with self._lock:
-            self._batches[drop_id] = Batch(drop_id, folder, parcels, deque(range(count)), [None] * count)
+            todo = deque(range(count))
+            self._batches[drop_id] = Batch(drop_id, folder, parcels, todo, [None] * count, size)
 
     def close(self, drop_id: str) -> None:
         """Send no more of it. What is on the way arrives, and is remembered."""
@@ -199,8 +196,7 @@ class Depot:
             if batch is None:
                 return Progress(0, 0, 0, 0)
             sent = sum(stream.tell() for stream in batch.on_the_way.values() if stream is not None)
-            total = self._total(batch)
-            return Progress(batch.done_files, len(batch.parcels), batch.done_bytes + sent, total)
+            return Progress(batch.done_files, len(batch.parcels), batch.done_bytes + sent, batch.size)
 
     def under_way(self, batch: Batch, index: int, stream: ParcelStream) -> None:
         """Show how far a parcel is."""
@@ -233,10 +229,6 @@ class Depot:
             batch.on_the_way.pop(index, None)
             batch.changed = not refused
             batch.refused = refused
-
-    @staticmethod
-    def _total(batch: Batch) -> int:
-        return sum(parcel.size for parcel in batch.parcels)
 
 
 class Carrier:
