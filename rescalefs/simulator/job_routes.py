@@ -123,9 +123,7 @@ class JobRoutes:
 
     def files(self, call: Call) -> Response:
         """Output files of all runs; `?search=part` of the name."""
-        part = call.query.get("search", "").lower()
-        files = [each for each in self._world.outputs(self._job(call).id) if part in each.name.lower()]
-        return call.page(files, lambda file: self._shown(file, call))
+        return self._files_page(self._world.outputs(self._job(call).id), call)
 
     def share(self, call: Call) -> Response:
         """Lets somebody else see the job."""
@@ -151,7 +149,7 @@ class JobRoutes:
     def run_files(self, call: Call) -> Response:
         """Output files of one run, once it has completed."""
         job, run = self._run(call)
-        return call.page(self._world.outputs(job.id, run.id), lambda file: self._shown(file, call))
+        return self._files_page(self._world.outputs(job.id, run.id), call)
 
     def directory_contents(self, call: Call) -> Response:
         """A bare list of what is in the working directory, while it runs."""
@@ -209,6 +207,11 @@ class JobRoutes:
 
     def _detail(self, job: JobRecord, call: Call) -> dict[str, Any]:
         return documents.job_detail(job, self._world.find_file, call.api)
+
+    def _files_page(self, files: list[FileRecord], call: Call) -> Response:
+        part = call.query.get("search", "").lower()
+        found = [file for file in files if part in file.name.lower()]
+        return call.page(found, lambda file: self._shown(file, call))
 
     def _shown(self, file: FileRecord, call: Call) -> dict[str, Any]:
         return documents.file(file, self._world.owner, call.api)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import secrets
@@ -11,7 +12,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import final
@@ -34,6 +35,7 @@ from rescalefs.simulator.world import World
 log = logging.getLogger(__name__)
 
 START_PATIENCE = 30.0  # seconds
+TICK = 0.1  # seconds; ten ticks make the second in which uvicorn renews the Date header
 KEEP_ALIVE = 60  # seconds an idle connection is kept, as services behind a load balancer do
 
 
@@ -174,6 +176,7 @@ class _Server(uvicorn.Server):
             )
         )
         self.has_begun = threading.Event()  # to serve, or to end
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -184,10 +187,23 @@ class _Server(uvicorn.Server):
             connection.transport.abort()
         await super().shutdown(sockets=sockets)
 
+    async def main_loop(self) -> None:
+        """As uvicorn's own, but told to end it does so at once: tests start and end many servers."""
+        self._ending = asyncio.Event()
+        self._loop = asyncio.get_running_loop()  # from here on, `end` sets the event
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks += 1
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), TICK)
+
     def end(self) -> None:
         """Stop serving soon. From any thread."""
         self.should_exit = True
         self.has_begun.set()
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(self._ending.set)
 
     def sever(self, client: object, *, at_once: bool) -> None:
         """Close the connection of that client: at once, or after what was written. On the loop's thread."""
