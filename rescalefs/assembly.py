@@ -145,7 +145,7 @@ class Daemon:
             quiet=settings.settle_time,
         )
         self.filesystem = FileSystem(
-            self._tree, self._engine, self._drops, keep_unconfirmed=settings.verify == "off"
+            self._tree, self._engine, self._live, self._drops, keep_unconfirmed=settings.verify == "off"
         )
 
     def check_key(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from rescalefs.errors import ApiError, IsADirectory, NotADirectory, ReadOnly
-from rescalefs.model import RemoteFile
+from rescalefs.model import LiveFile, RemoteFile
 from rescalefs.mount.attributes import (
     FILE_MODE,
     FOLDER_MODE,
@@ -19,9 +19,10 @@ from rescalefs.mount.attributes import (
     described,
 )
 from rescalefs.mount.dropfolder import BackingFile, DropFolder, Entry
-from rescalefs.mount.handles import Handles, OpenContent, OpenRemote, OpenText, OpenThing
+from rescalefs.mount.handles import Handles, LiveBytes, OpenContent, OpenLive, OpenRemote, OpenText, OpenThing
 from rescalefs.mount.pagecache import PageCache, Pages
 from rescalefs.mount.syscalls import Moment
+from rescalefs.reading.live import Look
 from rescalefs.reading.verification import Verification
 from rescalefs.tree import nodes
 
@@ -44,6 +45,14 @@ class Reading(Protocol):
     def open(self, file: RemoteFile) -> OpenRemote: ...
 
     def verification(self, file: RemoteFile) -> Verification: ...
+
+
+class Live(Protocol):
+    """What this room needs to follow files that grow; `rescalefs.reading.live.LiveFiles` is one."""
+
+    def look(self, file: LiveFile) -> Look: ...
+
+    def open(self, file: LiveFile) -> LiveBytes: ...
 
 
 class OpenFolder(Protocol):
@@ -93,11 +102,12 @@ class FileSystem:
     """
 
     def __init__(
-        self, tree: Nodes, reading: Reading, drops: DropFolder, keep_unconfirmed: bool = False
+        self, tree: Nodes, reading: Reading, live: Live, drops: DropFolder, keep_unconfirmed: bool = False
     ) -> None:
         """``keep_unconfirmed``: bytes that were not verified may stay in the kernel too (`--verify off`)."""
         self._tree = tree
         self._reading = reading
+        self._live = live
         self._drops = drops
         self._owner = Owner.of_this_process()
         self._pages = PageCache()
@@ -174,6 +184,8 @@ class FileSystem:
             return Opened(self._files.put(OpenText(text.content, self._text(node, text))), direct_io=True)
         if isinstance(node, nodes.RemoteNode):
             return self._open_remote(path, node)
+        if isinstance(node, nodes.LiveNode):
+            return self._open_live(node)
         raise IsADirectory(path)
 
     def create(self, path: str, flags: int, mode: int, caller: Owner | None = None) -> Opened:
@@ -245,6 +257,8 @@ class FileSystem:
         if isinstance(node, nodes.LinkNode):
             size = len(os.fsencode(node.target))
             return described(_LINK, node.inode, self._owner, size, node.modified_ns)
+        if isinstance(node, nodes.LiveNode):
+            return self._looked_at(node, self._live.look(node.file))
         return self._drops.attributes("")
 
     def _text(self, node: nodes.TextNode, text: nodes.Text) -> Attributes:
@@ -274,6 +288,14 @@ class FileSystem:
             keep_cache=lease.pages is Pages.KEEP,
             direct_io=lease.pages is Pages.BYPASS,
         )
+
+    def _open_live(self, node: nodes.LiveNode) -> Opened:
+        opened = self._live.open(node.file)
+        thing = OpenLive(opened, lambda: self._looked_at(node, opened.look()))
+        return Opened(self._files.put(thing), direct_io=True)
+
+    def _looked_at(self, node: nodes.LiveNode, look: Look) -> Attributes:
+        return described(_FILE, node.inode, self._owner, look.size, nodes.nanoseconds(look.changed))
 
     def _is_confirmed(self, file: RemoteFile) -> bool:
         """Whether the kernel may give out what it keeps of a file without our looking at it again.

@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from rescalefs.errors import ContentError, WrongBytes
 from rescalefs.mount.attributes import Attributes
 from rescalefs.mount.pagecache import Lease, PageCache
+from rescalefs.reading.live import Look
 
 
 class OpenRemote(Protocol):
@@ -23,6 +24,16 @@ class OpenRemote(Protocol):
     def version(self) -> str:
         """Another word once bytes given before may not belong to those given now."""
         ...
+
+    def read_into(self, buffer: memoryview, offset: int) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class LiveBytes(Protocol):
+    """What this room needs of an open live file; `rescalefs.reading.live.OpenLiveFile` is one."""
+
+    def look(self) -> Look: ...
 
     def read_into(self, buffer: memoryview, offset: int) -> int: ...
 
@@ -159,6 +170,23 @@ class OpenContent(ReadOnlyThing):
 
     def _wrong_before(self) -> WrongBytes:
         return WrongBytes(f"{self._path}: bytes that were read before were wrong. Open it again")
+
+
+class OpenLive(ReadOnlyThing):
+    """An open file that a job still writes to. A short read is the end as far as it is known."""
+
+    def __init__(self, opened: LiveBytes, attributes: Callable[[], Attributes]) -> None:
+        self._opened = opened
+        self._attributes = attributes
+
+    def attributes(self) -> Attributes:
+        return self._attributes()
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        return self._opened.read_into(buffer, offset)
+
+    def close(self) -> None:
+        self._opened.close()
 
 
 def copy_slice(text: bytes, buffer: memoryview, offset: int) -> int:

@@ -13,8 +13,9 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, NamedTuple, Protocol
 
 from rescalefs.clock import Clock
 from rescalefs.errors import ApiError
@@ -49,6 +50,13 @@ class LiveSource(Protocol):
         ...
 
 
+class Look(NamedTuple):
+    """What is known of a live file."""
+
+    size: int  # bytes
+    changed: datetime  # when it was first seen to be of this size
+
+
 class LiveFiles:
     """The live files that somebody looks at.
 
@@ -66,16 +74,16 @@ class LiveFiles:
         self._lock = threading.Lock()  # guards _growing
         self._growing: dict[LiveFile, _Growing] = {}
 
-    def size(self, file: LiveFile) -> int:
-        """The size as of at most ``pause`` seconds ago. Raises what the first request for the file raised."""
-        return self._known(file).refreshed(self._clock.monotonic(), self._pause)
+    def look(self, file: LiveFile) -> Look:
+        """The file as of at most ``pause`` seconds ago. Raises what the first request for the file raised."""
+        return self._known(file).refreshed(self._pause)
 
     def open(self, file: LiveFile) -> OpenLiveFile:
         """Look at a file for longer. Raises as `size` does."""
         growing = self._known(file)
-        growing.refreshed(self._clock.monotonic(), self._pause)
+        growing.refreshed(self._pause)
         growing.acquire()
-        return OpenLiveFile(growing, self._clock, self._pause)
+        return OpenLiveFile(growing, self._pause)
 
     def close(self) -> None:
         """Forget everything."""
@@ -91,7 +99,7 @@ class LiveFiles:
             idle = [key for key, each in self._growing.items() if key != file and each.idle(now) > _IDLE]
             forgotten = [self._growing.pop(key) for key in idle]
             if growing is None:
-                growing = self._growing[file] = _Growing(self._source, file, self._spool, now)
+                growing = self._growing[file] = _Growing(self._source, file, self._spool, self._clock)
         for each in forgotten:
             each.release()
         return growing
@@ -100,19 +108,17 @@ class LiveFiles:
 class OpenLiveFile:
     """One opened live file."""
 
-    def __init__(self, growing: _Growing, clock: Clock, pause: float) -> None:
+    def __init__(self, growing: _Growing, pause: float) -> None:
         self._growing = growing
-        self._clock = clock
         self._pause = pause
 
-    @property
-    def size(self) -> int:
-        """The size as of at most a pause ago."""
-        return self._growing.refreshed(self._clock.monotonic(), self._pause)
+    def look(self) -> Look:
+        """The file as of at most a pause ago."""
+        return self._growing.refreshed(self._pause)
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         """Fill ``buffer`` from ``offset`` on; return the count, short where the known bytes end."""
-        self._growing.refreshed(self._clock.monotonic(), self._pause)
+        self._growing.refreshed(self._pause)
         return self._growing.read_into(buffer, offset)
 
     def close(self) -> None:
@@ -123,14 +129,15 @@ class OpenLiveFile:
 class _Growing:
     """What is known of one live file, shared by all who look at it."""
 
-    def __init__(self, source: LiveSource, file: LiveFile, spool: Path, now: float) -> None:
+    def __init__(self, source: LiveSource, file: LiveFile, spool: Path, clock: Clock) -> None:
         self._source = source
         self._file = file
+        self._clock = clock
         self._bytes = _unnamed_file(spool)
         self._lock = threading.Lock()  # guards all that follows
-        self._size = 0
+        self._known = Look(0, clock.now())
         self._holders = 1  # LiveFiles, and every OpenLiveFile
-        self._used = now
+        self._used = clock.monotonic()
         self._asked: float | None = None  # when the last request began; None: none ever succeeded
         self._asking: Future[None] | None = None
 
@@ -152,17 +159,18 @@ class _Growing:
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         with self._lock:
-            size = self._size
+            size = self._known.size
         count = min(len(buffer), max(0, size - offset))
         return os.preadv(self._bytes.fileno(), [buffer[:count]], offset) if count else 0
 
-    def refreshed(self, now: float, pause: float) -> int:
-        """The size, after asking the server if the last time was more than ``pause`` seconds ago."""
+    def refreshed(self, pause: float) -> Look:
+        """What is known, after asking the server if the last time was more than ``pause`` seconds ago."""
+        now = self._clock.monotonic()
         with self._lock:
             self._used = now
             known = self._asked is not None
             if self._asked is not None and now - self._asked < pause:
-                return self._size
+                return self._known
             asking, mine = self._asking, self._asking is None
             if asking is None:
                 asking = self._asking = Future()
@@ -170,10 +178,10 @@ class _Growing:
             self._ask(asking, now)
         elif known:  # someone else is asking; what is known will do meanwhile
             with self._lock:
-                return self._size
+                return self._known
         asking.result()
         with self._lock:
-            return self._size
+            return self._known
 
     def _ask(self, asking: Future[None], now: float) -> None:
         """Fetch what is new, and settle ``asking``. Once something is known, a failure only means no news."""
@@ -196,7 +204,7 @@ class _Growing:
 
     def _fetch(self) -> None:
         with self._lock:
-            known = self._size
+            known = self._known.size
         with self._source.open_tail(self._file, known) as body:
             if body.total is not None and body.total < known:
                 known = 0  # shorter than it was: another file under the same name, so begin anew
@@ -212,7 +220,8 @@ class _Growing:
             os.pwrite(self._bytes.fileno(), chunk, at)
             at += len(chunk)
         with self._lock:
-            self._size = at
+            if at != self._known.size:
+                self._known = Look(at, self._clock.now())
 
 
 def _unnamed_file(folder: Path) -> IO[bytes]:

@@ -13,7 +13,7 @@ It knows nothing of HTTP, of reading bytes, of submitting, nor of FUSE.
 from __future__ import annotations
 
 from rescalefs.tree.layout import Tree
-from rescalefs.tree.nodes import Directory, DropFolder, LinkNode, Node, RemoteNode, Text, TextNode
+from rescalefs.tree.nodes import Directory, DropFolder, LinkNode, LiveNode, Node, RemoteNode, Text, TextNode
 from rescalefs.tree.service import JobService
 from rescalefs.tree.settings import TreeSettings
 
@@ -22,6 +22,7 @@ __all__ = [
     "DropFolder",
     "JobService",
     "LinkNode",
+    "LiveNode",
     "Node",
     "RemoteNode",
     "Text",

@@ -15,13 +15,15 @@ from typing import Any
 
 from rescalefs.background import Background
 from rescalefs.clock import Clock
-from rescalefs.errors import ApiError, NotFound
+from rescalefs.errors import ApiError, InvalidRequest, NotFound
 from rescalefs.model import Job, JobDetail, JobStatus, RemoteFile, is_terminal
 from rescalefs.tree.answers import Answers, Desk, Kind, Said
 from rescalefs.tree.errands import Errands
 from rescalefs.tree.health import Health
 from rescalefs.tree.joblist import JobList
+from rescalefs.tree.live import THE_ONLY_RUN, Live
 from rescalefs.tree.naming import is_job_id
+from rescalefs.tree.nodes import nanoseconds
 from rescalefs.tree.outputs import Outputs
 from rescalefs.tree.service import JobService
 from rescalefs.tree.settings import TreeSettings
@@ -35,6 +37,7 @@ _ALL = "all"  # the key of the one list of jobs
 _NEWEST = 100  # jobs in the request that polls
 _SHORTEST, _LONGEST = 15.0, 86_400.0  # seconds that an answer from after a job's end holds
 _DETAIL_LIVES = 30.0  # seconds; of a job's page little changes but what its owner edits
+_LISTING_LIVES = 2.0  # seconds; how soon a file that a job began is seen
 _DETAIL_MEMORY = 8 << 20  # bytes
 _HISTORIES = 3000  # in memory, of each kind; about 2 KiB each
 
@@ -63,11 +66,13 @@ class Catalog:
         self._statuses = Answers(self._history_kind("statuses", self._ask_statuses), desk)
         self._clusters = Answers(self._history_kind("cluster_statuses", self._ask_cluster_statuses), desk)
         self._outputs = Answers(self._outputs_kind(), desk)
+        self._live = Answers(self._live_kind(), desk)
         self._by_job: tuple[Answers[Any], ...] = (
             self._details,
             self._statuses,
             self._clusters,
             self._outputs,
+            self._live,
         )
 
     def start(self) -> None:
@@ -100,6 +105,10 @@ class Catalog:
     def outputs(self, job_id: str, ended: bool) -> Outputs:
         return self._outputs.get(job_id, ended)
 
+    def live(self, job_id: str) -> Live:
+        """What a job that runs has written so far."""
+        return self._live.get(job_id, ended=False)
+
     # --- what is in memory
 
     def known_jobs(self) -> JobList | None:
@@ -111,6 +120,9 @@ class Catalog:
     def known_outputs(self, job_id: str) -> Outputs | None:
         return self._outputs.known(job_id)
 
+    def known_live(self, job_id: str) -> Live | None:
+        return self._live.known(job_id)
+
     def counters(self) -> Mapping[str, int]:
         """Requests so far by what they asked for, and the number of jobs known."""
         known = self.known_jobs()
@@ -120,6 +132,7 @@ class Catalog:
             "requests_details": self._details.requests,
             "requests_statuses": self._statuses.requests + self._clusters.requests,
             "requests_outputs": self._outputs.requests,
+            "requests_live": self._live.requests,
         }
 
     # --- what others know
@@ -229,6 +242,13 @@ class Catalog:
             holds = _SHORTEST
         return Said(Outputs(job_id, files, final=ended), holds)
 
+    def _ask_live(self, job_id: str) -> Said[Live]:
+        try:
+            paths = self._service.directory_contents(job_id, THE_ONLY_RUN)
+        except (InvalidRequest, NotFound):
+            paths = ()  # the run has not begun, or has ended
+        return Said(Live(job_id, paths, nanoseconds(self._clock.now())))
+
     def _has_ended(self, job_id: str) -> bool:
         known = self.known_jobs()
         job = known.by_id.get(job_id) if known else None
@@ -283,6 +303,16 @@ class Catalog:
     def _history_kind(self, name: str, ask: Callable[[str], Said[History]]) -> Kind[History]:
         live = self._settings.live
         return Kind(ask, self._drawer(name, History), live, 2 * live, memory=_HISTORIES)
+
+    def _live_kind(self) -> Kind[Live]:
+        return Kind(
+            self._ask_live,
+            Drawer(None, "live", Live),  # of no use after a restart
+            live=_LISTING_LIVES,
+            usable=2 * _LISTING_LIVES,
+            memory=self._settings.files_in_memory,
+            weigh=lambda live: 10 + len(live),
+        )
 
     def _outputs_kind(self) -> Kind[Outputs]:
         return Kind(

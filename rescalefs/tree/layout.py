@@ -281,14 +281,20 @@ class _JobFolder(Directory):
 
     @property
     def links(self) -> int:
-        return 2 + 2  # inputs/ and outputs/
+        return 2 + 2 + self._is_live  # inputs/, outputs/ and perhaps live/
 
     def entries(self) -> Mapping[str, Node]:
-        return {name: make(self, name) for name, make in _JOB_ENTRIES.items()}
+        makers = {**_JOB_ENTRIES, "live": _Live} if self._is_live else _JOB_ENTRIES
+        return {name: make(self, name) for name, make in makers.items()}
 
     def find(self, name: str) -> Node | None:
-        make = _JOB_ENTRIES.get(name)
+        make = _Live if name == "live" and self._is_live else _JOB_ENTRIES.get(name)
         return None if make is None else make(self, name)
+
+    @property
+    def _is_live(self) -> bool:
+        """Whether it was submitted and has not ended, so that it may have a working directory."""
+        return bool(self.job.status) and not self.ended
 
     # What the texts of a job say
 
@@ -393,6 +399,19 @@ class _Outputs(_FilesOfJob):
     def _known(self) -> FixedDirectory | None:
         outputs = self._folder.account.catalog.known_outputs(self._folder.job.id)
         return None if outputs is None else outputs.root(self._folder.inserted_ns)
+
+
+class _Live(_FilesOfJob):
+    """live/: the working directory on the cluster, while the job runs."""
+
+    __slots__ = ()
+
+    def _listed(self) -> FixedDirectory:
+        return self._folder.account.catalog.live(self._folder.job.id).root()
+
+    def _known(self) -> FixedDirectory | None:
+        live = self._folder.account.catalog.known_live(self._folder.job.id)
+        return None if live is None else live.root()
 
 
 class _Inputs(_FilesOfJob):

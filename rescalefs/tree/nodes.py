@@ -3,6 +3,7 @@
     Node
     ├── Directory     entries by name, perhaps asked of the server
     ├── RemoteNode    a file whose bytes are on the server
+    ├── LiveNode      a file that a running job may still write to
     ├── TextNode      a file whose bytes we write ourselves
     ├── LinkNode      a symbolic link
     └── DropFolder    the mark of submit/, whose content the mount serves from a local directory
@@ -22,7 +23,7 @@ from typing import TypeAlias
 
 import xxhash
 
-from rescalefs.model import RemoteFile
+from rescalefs.model import LiveFile, RemoteFile
 
 ROOT_INODE = 1
 LINKS_UNKNOWN = 1  # what Linux file systems say that do not count; `find` then believes nothing about it
@@ -101,6 +102,15 @@ class RemoteNode:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveNode:
+    """A file in the working directory of a job that runs. Its size is known to whoever reads it."""
+
+    inode: int
+    modified_ns: int  # when it was first seen
+    file: LiveFile
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """The bytes of a text file at one moment, and the date of the newest thing they tell."""
 
@@ -148,7 +158,7 @@ class DropFolder:
     modified_ns: int
 
 
-Node: TypeAlias = Directory | RemoteNode | TextNode | LinkNode | DropFolder
+Node: TypeAlias = Directory | RemoteNode | LiveNode | TextNode | LinkNode | DropFolder
 
 
 def inode_of(*identity: str) -> int:

@@ -28,6 +28,10 @@ class JobService(Protocol):
         """Oldest first."""
         ...
 
+    def directory_contents(self, job_id: str, run_id: str) -> tuple[str, ...]:
+        """The paths in a run's working directory; only while it runs, else `ApiError`."""
+        ...
+
     def output_files(self, job_id: str) -> tuple[RemoteFile, ...]:
         """The outputs of all runs, without those that were deleted."""
         ...

@@ -9,13 +9,24 @@ from pathlib import Path
 import pytest
 
 from rescalefs.errors import FileChanged, IsADirectory, NoSuchPath, NotADirectory, NotYetUploaded, ReadOnly
-from rescalefs.model import RemoteFile
+from rescalefs.model import LiveFile, RemoteFile
 from rescalefs.mount import DropFolder, FileSystem, OpenFiles
 from rescalefs.mount.errnos import errno_for
 from rescalefs.reading import Verification
 from rescalefs.tree import nodes
 from tests.fakes import FakeClock
-from tests.mount.trees import WHEN, FixedTree, FixedViews, MemoryFile, MemoryReading, folder, remote, text
+from tests.mount.trees import (
+    WHEN,
+    WRITTEN,
+    FixedTree,
+    FixedViews,
+    MemoryFile,
+    MemoryLive,
+    MemoryReading,
+    folder,
+    remote,
+    text,
+)
 
 BYTES = os.urandom(5000)
 RESULT = RemoteFile("f1", "result.dat", "result.dat", len(BYTES), "ab" * 64)
@@ -32,17 +43,19 @@ class Mount:
             "unmeasured": remote(RemoteFile("f1", "unmeasured", "unmeasured", None)),
         }
         job: dict[str, nodes.Node] = {"status": text("s", b"Completed\n"), "outputs": folder("o", outputs)}
+        job["residuals.log"] = nodes.LiveNode(4712, WHEN, LiveFile("aBc", "1", "residuals.log"))
         entries: dict[str, nodes.Node] = {
             "jobs": folder("jobs", {"aBc": folder("aBc", job)}),
             "latest": nodes.LinkNode(4711, WHEN, "jobs/aBc"),
         }
         self.file = MemoryFile(BYTES)
         self.reading = MemoryReading({"f1": self.file, "f2": NotYetUploaded("later")})
+        self.live = MemoryLive({"residuals.log": b"step 1\n"})
         self.views = FixedViews()
         self.files = OpenFiles(backing)
         self.drops = DropFolder(backing, self.views, self.files, FakeClock())
         self.tree = FixedTree(entries)
-        self.fs = FileSystem(self.tree, self.reading, self.drops)
+        self.fs = FileSystem(self.tree, self.reading, self.live, self.drops)
 
     def read(self, handle: int, size: int, offset: int = 0) -> bytes:
         buffer = bytearray(size)
@@ -102,7 +115,7 @@ def test_a_remote_file_is_read_and_closed(mount: Mount) -> None:
 def test_the_kernel_keeps_only_what_was_confirmed(mount: Mount, verdict: Verification, kept: bool) -> None:
     mount.reading.verdict = verdict
     for trusting in (False, True):
-        fs = FileSystem(mount.tree, mount.reading, mount.drops, keep_unconfirmed=trusting)
+        fs = FileSystem(mount.tree, mount.reading, mount.live, mount.drops, keep_unconfirmed=trusting)
         fs.close(fs.open("/jobs/aBc/outputs/result.dat", os.O_RDONLY).handle)
         assert fs.open("/jobs/aBc/outputs/result.dat", os.O_RDONLY).keep_cache is (kept or trusting)
 
@@ -116,7 +129,7 @@ def test_what_may_still_change_goes_past_the_kernels_pages(mount: Mount) -> None
 def test_a_text_is_as_it_was_when_it_was_opened(mount: Mount) -> None:
     now = [b"Executing\n"]
     tree = FixedTree({"status": nodes.TextNode(9, lambda: nodes.Text(now[0], WHEN))})
-    mount.fs = FileSystem(tree, mount.reading, mount.drops)
+    mount.fs = FileSystem(tree, mount.reading, mount.live, mount.drops)
     opened = mount.fs.open("/status", os.O_RDONLY)
     now[0] = b"Completed, at last\n"
     assert mount.read(opened.handle, 100) == b"Executing\n"
@@ -213,3 +226,21 @@ def test_a_file_is_dropped(mount: Mount, tmp_path: Path) -> None:
     assert (told.atime_ns, told.mtime_ns) == (1_000_000_002, 3_000_000_004)
     assert not fs.open("/submit/wing/x", os.O_RDONLY).direct_io
     assert fs.space().f_blocks == os.statvfs(tmp_path).f_blocks
+
+
+def test_a_live_file_grows_under_whoever_has_it_open(mount: Mount) -> None:
+    opened = mount.fs.open("/jobs/aBc/residuals.log", os.O_RDONLY)
+    assert opened.direct_io
+    assert mount.fs.handle_attributes(opened.handle).size == 7
+    assert mount.read(opened.handle, 100) == b"step 1\n"
+    mount.live.files["residuals.log"] += b"step 2\n"
+    assert mount.fs.attributes("/jobs/aBc/residuals.log").size == 14
+    assert mount.fs.handle_attributes(opened.handle).mtime_ns == nodes.nanoseconds(WRITTEN)
+    assert mount.read(opened.handle, 100, 7) == b"step 2\n"
+    assert mount.read(opened.handle, 100, 14) == b""
+    mount.fs.close(opened.handle)
+
+
+def test_a_live_file_is_not_written_to(mount: Mount) -> None:
+    with pytest.raises(ReadOnly):
+        mount.fs.open("/jobs/aBc/residuals.log", os.O_WRONLY)

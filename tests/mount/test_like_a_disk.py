@@ -86,8 +86,9 @@ class Plain:
         *between, name = path.split("/")
         for each in between:
             place /= each
-            if place.is_symlink():
-                raise NotADirectoryError(errno.ENOTDIR, "a link on the way")
+            # Of two paths the first is resolved before the second is looked at.
+            if not stat.S_ISDIR(place.lstat().st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, "no directory on the way")
         return place / name
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 
 from rescalefs.errors import NoSuchPath, NotADirectory, RescaleFSError
-from rescalefs.model import RemoteFile
+from rescalefs.model import LiveFile, RemoteFile
 from rescalefs.reading import Verification
+from rescalefs.reading.live import Look
 from rescalefs.tree import nodes
 
 WHEN = 1_700_000_000_123_456_789
+WRITTEN = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 
 
 def folder(path: str, entries: Mapping[str, nodes.Node]) -> nodes.FixedDirectory:
@@ -84,6 +87,39 @@ class MemoryReading:
         if isinstance(found, BaseException):
             raise found
         return found
+
+
+@dataclass
+class MemoryLive:
+    """Live files over a dict: path -> what the job has written so far."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def look(self, file: LiveFile) -> Look:
+        return Look(len(self.files[file.path]), WRITTEN)
+
+    def open(self, file: LiveFile) -> MemoryLiveFile:
+        return MemoryLiveFile(self, file)
+
+
+@dataclass
+class MemoryLiveFile:
+    """An open one of them."""
+
+    live: MemoryLive
+    file: LiveFile
+    closed: bool = False
+
+    def look(self) -> Look:
+        return self.live.look(self.file)
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        piece = self.live.files[self.file.path][offset : offset + len(buffer)]
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def close(self) -> None:
+        self.closed = True
 
 
 @dataclass

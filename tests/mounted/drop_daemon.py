@@ -16,7 +16,7 @@ from rescalefs.clock import SystemClock
 from rescalefs.errors import Forbidden, NotYetUploaded, RescaleFSError, TimedOut, Unreachable, WrongBytes
 from rescalefs.model import RemoteFile
 from rescalefs.mount import DropFolder, FileSystem, MountSettings, OpenFiles, mount_foreground
-from tests.mount.trees import FixedTree, MemoryFile, MemoryReading, remote, text
+from tests.mount.trees import FixedTree, MemoryFile, MemoryLive, MemoryReading, remote, text
 from tests.mount.trees import folder as make_folder
 
 GOOD = bytes(range(256)) * 2000  # several of the kernel's reads
@@ -81,7 +81,7 @@ def main(mountpoint: str, backing: str, quiet: str = "0.3") -> None:
     outputs = {name: remote(RemoteFile(name, name, name, len(GOOD), "ab")) for name in files}
     tree = FixedTree({"outputs": make_folder("outputs", outputs), "status": text("status", b"Completed\n")})
     drops = DropFolder(folder, FileViews(views), OpenFiles(folder), SystemClock(), quiet=float(quiet))
-    filesystem = FileSystem(tree, MemoryReading(files), drops)
+    filesystem = FileSystem(tree, MemoryReading(files), MemoryLive(), drops)
     mount_foreground(Path(mountpoint), filesystem, MountSettings(), on_stop=blocked.release)
     drops.close()
 

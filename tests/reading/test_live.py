@@ -61,11 +61,11 @@ def test_a_growing_file_is_read_as_far_as_it_goes(tmp_path: Path, knows_ranges: 
     clock, cluster = FakeClock(), Cluster(b"step 1\n", knows_ranges)
     files = LiveFiles(cluster, clock, tmp_path)
     file = files.open(LOG)
-    assert (file.size, read(file)) == (7, b"step 1\n")
+    assert (file.look().size, read(file)) == (7, b"step 1\n")
     cluster.content += b"step 2\n"
     assert read(file) == b"step 1\n"  # within the pause: what is known
     clock.advance(1)
-    assert (file.size, read(file, 7)) == (14, b"step 2\n")
+    assert (file.look().size, read(file, 7)) == (14, b"step 2\n")
     file.close()
     files.close()
 
@@ -74,7 +74,7 @@ def test_only_what_is_new_is_sent(tmp_path: Path) -> None:
     clock, cluster = FakeClock(), Cluster(b"x" * 100)
     files = LiveFiles(cluster, clock, tmp_path)
     for _ in range(3):
-        files.size(LOG)
+        files.look(LOG)
         clock.advance(1)
         cluster.content += b"y"
     assert cluster.sent == [100, 1, 1]
@@ -88,7 +88,7 @@ def test_a_file_that_was_begun_anew_is_read_anew(tmp_path: Path, knows_ranges: b
     file = files.open(LOG)
     clock.advance(1)
     cluster.content = b"short"
-    assert (file.size, read(file)) == (5, b"short")
+    assert (file.look().size, read(file)) == (5, b"short")
     file.close()
     files.close()
 
@@ -101,7 +101,7 @@ def test_what_is_open_stays_readable_when_the_run_has_ended(tmp_path: Path) -> N
     clock.advance(1000)
     assert read(file) == b"done\n"
     with pytest.raises(NotFound):
-        files.size(LiveFile("aabbcc", "1", "other.log"))
+        files.look(LiveFile("aabbcc", "1", "other.log"))
     files.close()
     assert read(file) == b"done\n"
     file.close()
@@ -110,10 +110,10 @@ def test_what_is_open_stays_readable_when_the_run_has_ended(tmp_path: Path) -> N
 def test_what_nobody_looks_at_is_forgotten(tmp_path: Path) -> None:
     clock, cluster = FakeClock(), Cluster(b"12345")
     files = LiveFiles(cluster, clock, tmp_path)
-    files.size(LOG)
+    files.look(LOG)
     clock.advance(100)
-    files.size(LiveFile("aabbcc", "1", "other.log"))
-    files.size(LOG)
+    files.look(LiveFile("aabbcc", "1", "other.log"))
+    files.look(LOG)
     assert cluster.sent == [5, 5, 5]  # the third one afresh, from the start
     files.close()
 
@@ -132,7 +132,7 @@ def test_many_readers_share_one_request(tmp_path: Path) -> None:
     cluster = Slow(b"12345")
     files = LiveFiles(cluster, FakeClock(), tmp_path)
     sizes: list[int] = []
-    readers = [threading.Thread(target=lambda: sizes.append(files.size(LOG))) for _ in range(4)]
+    readers = [threading.Thread(target=lambda: sizes.append(files.look(LOG).size)) for _ in range(4)]
     readers[0].start()
     assert asked.wait(10)
     for reader in readers[1:]:
@@ -142,4 +142,16 @@ def test_many_readers_share_one_request(tmp_path: Path) -> None:
         reader.join(10)
     assert sizes == [5, 5, 5, 5]
     assert cluster.sent == [5]
+    files.close()
+
+
+def test_the_time_is_when_it_was_first_seen_to_be_of_its_size(tmp_path: Path) -> None:
+    clock, cluster = FakeClock(), Cluster(b"step 1\n")
+    files = LiveFiles(cluster, clock, tmp_path)
+    seen = files.look(LOG).changed
+    clock.advance(10)
+    assert files.look(LOG).changed == seen
+    cluster.content += b"step 2\n"
+    clock.advance(10)
+    assert files.look(LOG).changed == clock.now()
     files.close()

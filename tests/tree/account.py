@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 from rescalefs.background import Background
 from rescalefs.clock import Clock
-from rescalefs.errors import ApiError, NotFound
+from rescalefs.errors import ApiError, InvalidRequest, NotFound
 from rescalefs.model import Job, JobDetail, JobStatus, RemoteFile
 from rescalefs.tree import Tree, TreeSettings
 
@@ -29,6 +29,7 @@ class FakeService:
         self.files: dict[str, tuple[RemoteFile, ...]] = {}
         self.inputs: dict[str, tuple[RemoteFile, ...]] = {}
         self.histories: dict[str, tuple[JobStatus, ...]] = {}
+        self.working: dict[str, tuple[str, ...]] = {}
         self.requests: Counter[str] = Counter()
         self.failure: ApiError | None = None
         self.on_request: Callable[[str], None] = lambda _: None
@@ -66,6 +67,12 @@ class FakeService:
     def output_files(self, job_id: str, search: str | None = None) -> tuple[RemoteFile, ...]:
         self._asked("output_files", job_id)
         return self.files.get(job_id, ())
+
+    def directory_contents(self, job_id: str, run_id: str) -> tuple[str, ...]:
+        self._asked("directory_contents", job_id)
+        if job_id not in self.working:
+            raise InvalidRequest(f"job {job_id} does not run")
+        return self.working[job_id]
 
     @property
     def total(self) -> int:

@@ -18,11 +18,12 @@ from rescalefs.errors import (
     Unauthenticated,
     Unreachable,
 )
-from rescalefs.model import Job
+from rescalefs.model import Job, LiveFile
 from rescalefs.tree import (
     Directory,
     DropFolder,
     LinkNode,
+    LiveNode,
     RemoteNode,
     TextNode,
     Tree,
@@ -225,8 +226,8 @@ def test_listing_jobs_with_all_their_attributes_costs_one_listing(clock: FakeClo
     for name in names(tree, "/jobs"):
         node = tree.node(f"/jobs/{name}")
         assert isinstance(node, Directory)
-        assert (node.links, node.modified_ns > 0) == (4, True)
-        assert set(node.entries()) == JOB_ENTRIES
+        assert (node.links, node.modified_ns > 0) == (5, True)
+        assert set(node.entries()) == JOB_ENTRIES | {"live"}
     assert service.requests == {"jobs": 1}
 
 
@@ -437,3 +438,42 @@ def test_a_started_tree_lists_jobs_before_anyone_asks(service: FakeService, cloc
     tree.start()
     assert listed.wait(30)
     background.close()
+
+
+# --- live/
+
+
+def test_a_running_job_shows_what_it_writes(clock: FakeClock) -> None:
+    service = FakeService()
+    service.add("runs", status="Executing")
+    service.working["runs"] = ("residuals.log", "fields/step_1/t.bin", "../escape", "fields/")
+    tree = tree_of(service, clock)
+    assert names(tree, "/jobs/runs/live") == {"residuals.log", "fields", "__"}
+    node = tree.node("/jobs/runs/live/fields/step_1/t.bin")
+    assert isinstance(node, LiveNode)
+    assert node.file == LiveFile("runs", "1", "fields/step_1/t.bin")
+    service.working["runs"] += ("new.log",)
+    clock.advance(3)
+    assert "new.log" in names(tree, "/jobs/runs/live")
+
+
+def test_live_is_there_only_between_submission_and_end(clock: FakeClock) -> None:
+    service = FakeService()
+    for job_id, status in {"saved": "", "queued": "Queued", "done": "Completed"}.items():
+        service.add(job_id, status=status)
+    tree = tree_of(service, clock)
+    assert names(tree, "/jobs/queued/live") == set()  # the run has not begun: the server refuses
+    for job_id in ("saved", "done"):
+        assert "live" not in names(tree, f"/jobs/{job_id}")
+        with pytest.raises(NoSuchPath):
+            tree.node(f"/jobs/{job_id}/live")
+
+
+def test_live_is_listed_once_for_many_that_look(clock: FakeClock) -> None:
+    service = FakeService()
+    service.add("runs", status="Executing")
+    service.working["runs"] = tuple(f"step_{number}.bin" for number in range(100))
+    tree = tree_of(service, clock)
+    for name in names(tree, "/jobs/runs/live"):
+        tree.node(f"/jobs/runs/live/{name}")
+    assert service.requests["directory_contents"] == 1
