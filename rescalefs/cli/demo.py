@@ -65,7 +65,7 @@ def _play(stage: Stage) -> None:
     stage.run(_until("Rescale/submit/heat/status", "Executing"))
     stage.tell("Follow the solver while it runs")
     stage.run("ls Rescale/submit/heat/job/live/")
-    stage.run("timeout 5 tail -n 3 -f Rescale/submit/heat/job/live/residuals.log", allow=(_TIMED_OUT,))
+    stage.run("timeout 3 tail -n 3 -f Rescale/submit/heat/job/live/residuals.log", allow=(_TIMED_OUT,))
     stage.tell("Read what the small one found")
     stage.run("(cd Rescale/submit/pi/job/ && find . | sort)")
     stage.run("head -n 5 Rescale/submit/pi/job/outputs/process_output.log")

@@ -13,6 +13,9 @@ import click
 
 from rescalefs.config import SETTINGS, Places, Settings, load_settings, resolve_account
 
+# What is there is not for click to judge: a dead mount can't be read, and is to be mounted again.
+_MOUNTPOINT = click.Path(path_type=Path, readable=False)
+
 
 def settings_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """A flag for each setting that has one; None where it was not given."""
@@ -27,7 +30,7 @@ def settings_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.argument("mountpoint", type=click.Path(path_type=Path))
+@click.argument("mountpoint", type=_MOUNTPOINT)
 @click.option("-f", "--foreground", is_flag=True, help="Stay, and log to standard error; for systemd.")
 @settings_flags
 def mount(mountpoint: Path, foreground: bool, **flags: str | None) -> None:
@@ -89,7 +92,7 @@ def _serve(mountpoint: Path, settings: Settings) -> None:
 
 
 @click.command()
-@click.argument("mountpoint", type=click.Path(path_type=Path))
+@click.argument("mountpoint", type=_MOUNTPOINT)
 def umount(mountpoint: Path) -> None:
     """End the mount on MOUNTPOINT, and return once its daemon has ended, too."""
     from rescalefs.mount import umount as end

@@ -144,6 +144,10 @@ class MountedAccount:
             assert time.monotonic() < deadline, f"it never came true:\n{self.last_words()}"
             time.sleep(0.05)
 
+    def wait_for_status(self, drop: Path, words: str) -> None:
+        """Return once the drop's status begins with ``words``."""
+        self.wait_for(lambda: self.text(drop / "status").startswith(words))
+
     def last_words(self) -> str:
         """The end of the daemons' logs."""
         logs = (self.work / "state").glob("rescalefs/*/mount.log")

@@ -1,0 +1,156 @@
+"""From a dropped folder to results a link away: a real daemon, a real simulator, real commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.mounted.account import ROOT, MountedAccount
+
+pytestmark = pytest.mark.fuse
+
+HEAT = ROOT / "examples" / "heat"
+SHORT_RUN = {"seconds = 60": "seconds = 0", "cells = 48": "cells = 12", "steps = 240": "steps = 20"}
+
+
+def run_here(job: Path, folder: Path) -> dict[str, bytes]:
+    """Run the command of a job in a copy of its folder; return every file it leaves, by path."""
+    shutil.copytree(job, folder)
+    command = json.loads((folder / "job.json").read_text())["jobanalyses"][0]["command"]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-c", command], cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+    files = files_below(folder)
+    del files["job.json"]
+    return files
+
+
+def outputs_of(drop: Path) -> dict[str, bytes]:
+    """Every output, by path; without the console's, which only the cluster writes."""
+    outputs = drop / "job" / "outputs"
+    files = files_below(outputs)
+    assert files.pop("process_output.log")
+    return files
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+@pytest.fixture
+def short_heat(tmp_path: Path) -> Path:
+    """The heat example, made to run for less than a second."""
+    job = tmp_path / "short" / "heat"
+    shutil.copytree(HEAT, job)
+    text = (job / "heat.inp").read_text()
+    for old, new in SHORT_RUN.items():
+        assert old in text
+        text = text.replace(old, new)
+    (job / "heat.inp").write_text(text.replace("megabytes = 20", "megabytes = 1"))
+    return job
+
+
+def test_a_dropped_example_ends_as_completed_with_the_bytes_that_its_command_wrote(
+    account: MountedAccount, pi_job: Path, short_heat: Path, tmp_path: Path
+) -> None:
+    for job in (pi_job, short_heat):
+        drop = account.root / "submit" / job.name
+        subprocess.run(["cp", "-r", str(job), str(drop)], check=True)
+        account.wait_for_status(drop, "Completed")
+        expected = run_here(job, tmp_path / "here" / job.name)
+        assert outputs_of(drop) == expected
+        checked = ["sha512sum", "--quiet", "-c", "../SHA512SUMS"]
+        subprocess.run(checked, cwd=drop / "job" / "outputs", check=True)
+    assert sorted(account.jobs()) == ["heat in a square plate", "pi by Leibniz"]
+
+
+def test_a_drop_into_the_backing_directory_is_submitted_too(account: MountedAccount, pi_job: Path) -> None:
+    status = (account.root / ".rescalefs" / "status").read_text()
+    backing = Path(
+        next(line for line in status.splitlines() if line.startswith("drop folder: ")).split(": ")[1]
+    )
+    shutil.copytree(pi_job, backing / "direct")
+    drop = account.root / "submit" / "direct"
+    account.wait_for_status(drop, "Completed")
+    assert sorted(path.name for path in (backing / "direct").iterdir()) == sorted(
+        path.name for path in pi_job.iterdir()
+    )
+    assert "Completed" in (drop / "status.log").read_text()
+
+
+def test_a_wrong_job_file_is_refused_with_all_its_problems_and_mending_it_starts_it(
+    account: MountedAccount, pi_job: Path
+) -> None:
+    drop = account.root / "submit" / "typo"
+    shutil.copytree(pi_job, drop)
+    right = (drop / "job.json").read_text()
+    (drop / "job.json").write_text(right.replace("granite", "granit").replace("4.8.4", "4.8.5"))
+    account.wait_for(lambda: account.text(drop / "status").startswith("rejected"))
+    said = (drop / "status.log").read_text()
+    assert "coreType" in said
+    assert '"granite"' in said  # the nearest name
+    assert '"4.8.4"' in said
+    assert account.jobs() == []
+    (drop / "job.json").write_text(right)
+    account.wait_for_status(drop, "Completed")
+    assert account.jobs() == ["pi by Leibniz"]
+
+
+def test_a_killed_daemon_goes_on_where_it_was_and_makes_no_second_job(
+    account: MountedAccount, pi_job: Path
+) -> None:
+    drop = account.root / "submit" / "pi"
+    shutil.copytree(pi_job, drop)
+    account.wait_for(lambda: "job " in account.text(drop / "status.log"))
+    os.kill(account.daemon(), signal.SIGKILL)
+    account.mount()
+    account.wait_for_status(drop, "Completed")
+    assert account.jobs() == ["pi by Leibniz"]
+
+
+def test_cp_r_of_a_finished_drop_is_a_new_submission(account: MountedAccount, pi_job: Path) -> None:
+    submit = account.root / "submit"
+    shutil.copytree(pi_job, submit / "first")
+    account.wait_for_status(submit / "first", "Completed")
+    subprocess.run(["cp", "-r", "first", "second"], cwd=submit, check=True)
+    # Until it has settled, the copy shows the files that were copied, the old link among them.
+    account.wait_for(lambda: (submit / "second" / "job").readlink() != (submit / "first" / "job").readlink())
+    account.wait_for_status(submit / "second", "Completed")
+    assert account.jobs() == ["pi by Leibniz"] * 2
+
+
+def test_renaming_a_drop_does_not_submit_it_again(account: MountedAccount, pi_job: Path) -> None:
+    submit = account.root / "submit"
+    shutil.copytree(pi_job, submit / "first")
+    account.wait_for_status(submit / "first", "Completed")
+    (submit / "first").rename(submit / "renamed")
+    account.wait_for_status(submit / "renamed", "Completed")
+    assert account.jobs() == ["pi by Leibniz"]
+
+
+def test_submit_without_a_mount_makes_one_job_however_often_it_is_called(
+    account: MountedAccount, pi_job: Path, tmp_path: Path
+) -> None:
+    job = tmp_path / "elsewhere"
+    shutil.copytree(pi_job, job)
+    plan = json.loads(account.run("submit", str(job), "--dry-run").stdout)
+    assert [file["name"] for file in plan["uploads"]] == ["calculate_pi.py", "range.inp"]
+    assert account.jobs() == []
+    first = json.loads(account.run("submit", str(job), "--wait", "--json").stdout)
+    again = json.loads(account.run("submit", str(job), "--json").stdout)
+    assert first["status"] == again["status"] == "Completed"
+    assert first["job"] == again["job"]
+    assert account.jobs() == ["pi by Leibniz"]
+    (job / "job.json").write_text("{}")
+    refused = tmp_path / "refused"
+    shutil.copytree(job, refused)
+    done = account.run("submit", str(refused), check=False)
+    assert done.returncode == 1
+    assert "command" in done.stderr
