@@ -41,17 +41,19 @@ def identity(path: Path) -> Identity:
 
 
 def folders(parent: Path) -> dict[str, tuple[Path, int]]:
-    """The folders right below ``parent`` that can be drops, with inodes: no links, no hidden ones."""
+    """The folders right below ``parent`` that can be drops, with inodes: no links."""
     found = {}
     with os.scandir(parent) as entries:
         for entry in entries:
-            if (
-                not entry.name.startswith(".")
-                and not is_ignored(entry.name)
-                and entry.is_dir(follow_symlinks=False)
-            ):
+            if _may_be_a_drop(entry.name) and entry.is_dir(follow_symlinks=False):
                 found[entry.name] = (Path(entry.path), entry.inode())
     return found
+
+
+def _may_be_a_drop(name: str) -> bool:
+    """Whether it is neither hidden, nor temporary, nor a name that is not UTF-8 and no text can tell of."""
+    is_text = not any("\ud800" <= each <= "\udfff" for each in name)
+    return is_text and not name.startswith(".") and not is_ignored(name)
 
 
 def job_file_mark(folder: Path) -> str:

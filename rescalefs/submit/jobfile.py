@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -24,7 +25,9 @@ def parse(data: bytes) -> dict[str, Any]:
     if not text.strip():
         raise NotJson("is empty", '{"command": "…", "software": "…", …}')
     try:
-        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        document = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+        )
     except json.JSONDecodeError as error:
         raise NotJson(
             f"is not JSON: line {error.lineno}, column {error.colno}: {_meaning(text, error)}"
@@ -35,7 +38,23 @@ def parse(data: bytes) -> dict[str, Any]:
         raise NotJson("holds a number of thousands of digits") from error
     if not isinstance(document, dict):
         raise NotJson(f"must be one object in braces, and is {shown(document)}", '{"name": "wing", …}')
+    _refuse_half_characters(document)
     return document
+
+
+def _refuse_half_characters(document: dict[str, Any]) -> None:
+    r"""JSON can write half of a pair, ``\ud83d`` alone, which no file and no request can hold."""
+    text = json.dumps(document, ensure_ascii=False)
+    half = next((each for each in text if "\ud800" <= each <= "\udfff"), None)
+    if half is not None:
+        raise NotJson(f"holds half of a character, \\u{ord(half):x}; write the character itself")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise NotJson(f"holds {number}, a number that is too large")
+    return value
 
 
 def _decoded(data: bytes) -> str:

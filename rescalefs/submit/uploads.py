@@ -20,6 +20,7 @@ from rescalefs.errors import InvalidRequest, NotFound, RescaleFSError, Throttled
 from rescalefs.submit import packing
 from rescalefs.submit.journal import Journal, Upload
 from rescalefs.submit.listing import Entry
+from rescalefs.submit.machine import Drop
 from rescalefs.submit.pace import retry_delay
 from rescalefs.submit.parcels import Parcel
 from rescalefs.submit.report import Progress
@@ -113,6 +114,7 @@ class Batch:
     """The parcels of one drop on their way. Its fields are guarded by the depot."""
 
     drop_id: str
+    fingerprint: str  # of the folder that the parcels were made from
     folder: Callable[[], Path]  # where the drop lies now: it may be renamed meanwhile
     parcels: Sequence[Parcel]
     todo: deque[int]
@@ -141,34 +143,40 @@ class Depot:
         self._lock = threading.Lock()  # guards _batches and all in them
         self._batches: dict[str, Batch] = {}  # who is handed out next comes first
 
-    def open(self, drop_id: str, parcels: Sequence[Parcel], folder: Callable[[], Path]) -> None:
-        """Begin to send."""
+    def open(self, drop: Drop, parcels: Sequence[Parcel], folder: Callable[[], Path]) -> None:
+        """Begin to send; what was begun for the drop before it changed is sent no more."""
         count, size = len(parcels), sum(parcel.size for parcel in parcels)
         with self._lock:
             todo = deque(range(count))
-            self._batches[drop_id] = Batch(drop_id, folder, parcels, todo, [None] * count, size)
+            self._batches[drop.id] = Batch(
+                drop.id, drop.fingerprint, folder, parcels, todo, [None] * count, size
+            )
 
     def close(self, drop_id: str) -> None:
         """Send no more of it. What is on the way arrives, and is remembered."""
         with self._lock:
             self._batches.pop(drop_id, None)
 
-    def result(self, drop_id: str) -> Batch | None:
-        """The batch once it is over; None before, and where there is none."""
+    def result(self, drop: Drop) -> Batch | None:
+        """The batch of the drop as it is now, once that is over."""
         with self._lock:
-            batch = self._batches.get(drop_id)
+            batch = self._current(drop)
             return batch if batch is not None and batch.is_over else None
 
-    def is_open(self, drop_id: str) -> bool:
-        """Whether a batch of it has begun."""
-        with self._lock:
-            return drop_id in self._batches
-
-    def needs_a_desk(self, drop_id: str) -> bool:
+    def needs_a_desk(self, drop: Drop) -> bool:
         """Whether someone has to begin its batch, or to conclude it."""
         with self._lock:
-            batch = self._batches.get(drop_id)
+            batch = self._current(drop)
             return batch is None or batch.is_over
+
+    def _current(self, drop: Drop) -> Batch | None:
+        batch = self._batches.get(drop.id)
+        return batch if batch is not None and batch.fingerprint == drop.fingerprint else None
+
+    def is_over(self, batch: Batch) -> bool:
+        """Whether someone has to conclude it."""
+        with self._lock:
+            return batch.is_over
 
     def take(self) -> tuple[Batch, int] | None:
         """The next parcel to send, if one is due."""
@@ -273,7 +281,7 @@ class Carrier:
         else:
             self._depot.arrived(batch, index, file_id, reused)
             self._tell(batch.drop_id, "")
-        if self._depot.needs_a_desk(batch.drop_id):
+        if self._depot.is_over(batch):
             self._ring()
         return True
 

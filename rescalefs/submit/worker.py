@@ -142,7 +142,7 @@ class Worker:
         """Whether there is something to do at it here."""
         if not drop.here or drop.state not in self._acts or (drop.state is State.SAVED and drop.hold):
             return False
-        return drop.state is not State.UPLOADING or self._depot.needs_a_desk(drop.id)
+        return drop.state is not State.UPLOADING or self._depot.needs_a_desk(drop)
 
     def wait_time(self, drops: Iterable[Drop]) -> float:
         """Seconds until `serve_one` has something to do."""
@@ -218,7 +218,7 @@ class Worker:
         return outcome
 
     def _upload(self, drop: Drop) -> Event | None:
-        batch = self._depot.result(drop.id)
+        batch = self._depot.result(drop)
         if batch is None:
             return self._begin_upload(drop)
         self._depot.close(drop.id)
@@ -241,7 +241,7 @@ class Worker:
             if not isinstance(outcome, spec.JobSpec):  # the catalogue changed since it was accepted
                 return outcome if isinstance(outcome, machine.Refused) else machine.Changed()
             wanted = outcome
-        self._depot.open(drop.id, wanted.parcels, lambda: self.folder(self._ledger.drop(drop.id)))
+        self._depot.open(drop, wanted.parcels, lambda: self.folder(self._ledger.drop(drop.id)))
         self._ledger.show(drop, lambda: self._depot.progress(drop.id))
         self._ledger.ring()
         return None

@@ -115,7 +115,7 @@ def test_a_new_folder_with_a_reused_inode_number_is_told_apart_by_its_birth(tmp_
 
 
 def test_only_plain_visible_folders_can_be_drops(tmp_path: Path) -> None:
-    for name in ("wing", ".hidden", "copying.part"):
+    for name in ("wing", ".hidden", "copying.part", "fl\udce4che"):  # the last one is Latin-1 on disk
         (tmp_path / name).mkdir()
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "wing")

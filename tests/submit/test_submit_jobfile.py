@@ -36,6 +36,8 @@ BROKEN = {
     b"\xff\xfe{\x00}\x00": "is UTF-16; save it as UTF-8",
     b'{"a":\n"\xe4"}': "is not UTF-8: line 2 has a byte that does not belong",
     b"[" * 100_000: "is nested too deeply",
+    b'{"a": 1e999}': "holds 1e999, a number that is too large",
+    b'{"a": ["\\ud83d"]}': "holds half of a character, \\ud83d",
     b'{"a": ' + b"9" * 5000 + b"}": "holds a number of thousands of digits",
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rescalefs.errors import Unreachable
 from rescalefs.model import RemoteFile
 from rescalefs.submit.journal import JournalFailed
-from rescalefs.submit.machine import Moved
+from rescalefs.submit.machine import Moved, State
 from tests.fakes import FakeClock
 from tests.submit.rig import GOOD, FakeRescale, Rig, drop_files, make_settings, only
 
@@ -117,6 +117,22 @@ def test_what_changes_while_it_is_uploaded_is_sent_as_it_is_then(rig: Rig, resca
     job = only(rescale.on_server.values())
     assert rescale.inputs(job.id) == {"a.dat": b"newer", "b.dat": b"b"}
     assert "the folder changed: looking at it again" in rig.log()
+
+
+def test_a_file_added_while_others_are_uploaded_is_sent_with_them(rig: Rig, rescale: FakeRescale) -> None:
+    folder = drop_files(rig.settings.folder / "wing", files={"b.dat": b"b", "c.dat": b"c"})
+    rig.turn()
+    rig.survey.everything()
+    while rig.ledger.drops()[0].state is not State.UPLOADING or not rig.carrier.carry_one():
+        assert rig.worker.serve_one(rig.ledger.open_drops())
+    (folder / "a.dat").write_bytes(b"a")
+    rig.survey.everything()
+    while rig.carrier.carry_one():  # what was on its way before the change arrives
+        pass
+    rig.turns(6)
+    job = only(rescale.on_server.values())
+    assert rescale.inputs(job.id) == {"a.dat": b"a", "b.dat": b"b", "c.dat": b"c"}
+    assert rescale.requests.count("upload") == 3
 
 
 def test_editing_job_json_after_the_job_exists_changes_nothing_and_is_told_once(
