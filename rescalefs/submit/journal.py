@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sql
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 from rescalefs.errors import RescaleFSError, UserError
 from rescalefs.submit.machine import AnyEvent, Drop, Event, OutOfPlace, step
@@ -59,7 +59,7 @@ class JournalDamaged(UserError):
 
 
 class JournalFailed(RescaleFSError):
-    """The disk did not take the event: what it tells of must not be relied on."""
+    """The disk did not take or give an event: what it tells of must not be relied on."""
 
 
 class Overtaken(Exception):
@@ -106,9 +106,6 @@ class Journal:
         sql.event.listen(self._engine, "connect", _make_durable)
         try:
             self._open()
-        except DatabaseError as error:
-            self._engine.dispose()
-            raise self._damaged(str(error.orig)) from error
         except BaseException:
             self._engine.dispose()
             raise
@@ -132,11 +129,8 @@ class Journal:
     def entries(self, after: int = 0) -> Iterator[Entry]:
         """All that was appended behind ``after``, in order."""
         query = sql.select(_events).where(_events.c.seq > after).order_by(_events.c.seq)
-        try:
-            with self._engine.connect() as connection:
-                rows = connection.execute(query).all()
-        except DatabaseError as error:
-            raise self._damaged(str(error.orig)) from error
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
         for row in rows:
             yield self._entry(row)
 
@@ -183,13 +177,13 @@ class Journal:
             .where(_uploads.c.name == name, _uploads.c.type_id == type_id, _uploads.c.size == size)
             .order_by(_uploads.c.at.desc())
         )
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute(query).all()
         return tuple(Upload(**{**row._asdict(), "at": datetime.fromisoformat(row.at)}) for row in rows)
 
     def fact(self, name: str) -> str | None:
         """What was last noted under this name."""
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return connection.execute(sql.select(_facts.c.value).where(_facts.c.name == name)).scalar()
 
     def note(self, name: str, value: str) -> None:
@@ -203,14 +197,14 @@ class Journal:
         self._engine.dispose()
 
     def _open(self) -> None:
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             found = connection.exec_driver_sql("PRAGMA quick_check").scalars().all()
             if found != ["ok"]:
                 raise self._damaged(str(found[0]))
             version = connection.exec_driver_sql("PRAGMA user_version").scalar()
         if version not in {0, _FORMAT}:
             raise UserError(f"{self._path} was written by a newer rescalefs; use that one")
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             _tables.create_all(connection)
             connection.exec_driver_sql(f"PRAGMA user_version = {_FORMAT}")
 
@@ -222,6 +216,17 @@ class Journal:
                 yield connection
         except DatabaseError as error:
             raise JournalFailed(f"cannot write {self._path}: {error.orig}") from error
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sql.Connection]:
+        """A connection; what goes wrong is damage, unless it may pass (a lock, an unreadable disk)."""
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except OperationalError as error:
+            raise JournalFailed(f"cannot read {self._path}: {error.orig}") from error
+        except DatabaseError as error:
+            raise self._damaged(str(error.orig)) from error
 
     def _entry(self, row: sql.Row[Any]) -> Entry:
         try:

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.errors import RescaleFSError
-from rescalefs.submit.journal import Journal
+from rescalefs.submit.journal import Journal, JournalFailed
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.machine import Drop
 from rescalefs.submit.poller import Poller
@@ -138,7 +138,10 @@ class Submitter:
                 if not told:
                     log.info("another rescalefs acts on %s; this one only shows", self._settings.folder)
                     told = True
-            self._ledger.catch_up()
+            try:
+                self._ledger.catch_up()
+            except JournalFailed as error:
+                log.warning("%s", error)
             self._clock.wait(stop, _TURN)
         return False
 

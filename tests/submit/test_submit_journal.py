@@ -164,6 +164,27 @@ def test_a_disk_that_takes_no_more_is_an_error_and_not_an_event(tmp_path: Path) 
     journal.close()
 
 
+def test_a_journal_that_another_holds_is_not_called_damaged(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    drop = write(journal, LIFE[:3])[-1]
+    other = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with journal._engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout = 1")
+    with pytest.raises(JournalFailed, match="database is locked"):
+        journal.append(drop, LIFE[3], AT)
+    other.execute("ROLLBACK")
+    other.close()
+    assert journal.replay()["one"] == drop
+    journal.close()
+
+
+def test_a_folder_in_the_place_of_the_journal_is_said_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").mkdir()
+    with pytest.raises(JournalFailed, match=r"cannot read .*journal.db: unable to open database file"):
+        Journal(tmp_path / "journal.db")
+
+
 def test_uploads_are_found_by_name_type_and_size_and_forgotten_on_demand(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.db")
     upload = Upload("id1", "mesh.msh", 1, 5, "ab" * 64, "mark", AT)
