@@ -5,7 +5,8 @@ Promises: the API key appears in no log, no `repr`, no exception; a request that
 sent twice by itself. Does not know: caches, paths, mounts, drops.
 """
 
-from rescalefs.api.client import RangeBody, RescaleClient, TailBody
+from rescalefs.api.bodies import RangeBody, TailBody
+from rescalefs.api.client import RescaleClient
 from rescalefs.api.settings import ApiSettings
 
 __all__ = ["ApiSettings", "RangeBody", "RescaleClient", "TailBody"]

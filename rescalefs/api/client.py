@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 
 from rescalefs import model
 from rescalefs.api import wire
+from rescalefs.api.bodies import NOT_SATISFIABLE, RangeBody, TailBody
 from rescalefs.api.settings import ApiSettings
-from rescalefs.api.transport import Request, StreamedAnswer, Transport
+from rescalefs.api.transport import Request, Transport
 from rescalefs.clock import Clock
 from rescalefs.errors import ApiError, NotFound, UnexpectedAnswer, Unreachable
 from rescalefs.model import FileType, LiveFile, RemoteFile
@@ -25,8 +26,8 @@ from rescalefs.model import FileType, LiveFile, RemoteFile
 W = TypeVar("W")
 
 _PAGE_SIZE = 1000  # what we ask for; the length that comes is what counts
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
-_NOT_SATISFIABLE = 416
+_MOST_PAGES = 10_000  # of one list; who tells of more is mistaken
+_PAGE_OF = re.compile(r"[?&]page=(\d{1,9})(?:&|$)")
 
 
 class RescaleClient:
@@ -166,9 +167,9 @@ class RescaleClient:
     def open_tail(self, file: LiveFile, start: int) -> Iterator[TailBody]:
         """The bytes of a live file from ``start`` on, or from 0 where the server ignores Range on `tail/`."""
         headers = {"Range": f"bytes={start}-"} if start else {}
-        request = Request("GET", _tail_path(file), headers=headers, accept=frozenset({_NOT_SATISFIABLE}))
+        request = Request("GET", _tail_path(file), headers=headers, accept=frozenset({NOT_SATISFIABLE}))
         with self._transport.stream(request) as answer:
-            yield TailBody(answer, start)
+            yield TailBody(answer, str(request), start)
 
     # -- files
 
@@ -209,7 +210,7 @@ class RescaleClient:
             "GET",
             _path("files", file.id, "contents"),
             headers={"Range": f"bytes={start}-{stop - 1}"},
-            accept=frozenset({_NOT_SATISFIABLE}),
+            accept=frozenset({NOT_SATISFIABLE}),
         )
         with self._transport.stream(request) as answer:
             yield RangeBody(answer, str(request), start, stop)
@@ -257,13 +258,13 @@ class RescaleClient:
             while following.next:
                 number = _page_number(following.next)
                 if number is None or number <= at:
-                    raise UnexpectedAnswer(
-                        f"GET {path}: page {at} names {following.next[:100]!r} as the next"
-                    )
+                    raise UnexpectedAnswer(f"GET {path}: what page {at} names as the next is none")
                 following, at = page(number), number
                 items += following.results
             return None, items
         last = -(-first.count // len(first.results)) if first.results else 1
+        if last > _MOST_PAGES:
+            raise UnexpectedAnswer(f"GET {path}: a list of {last} pages")
         for each in self._in_parallel(page, range(2, last + 1)):
             items += each.results
         return first.count, items
@@ -292,81 +293,6 @@ class RescaleClient:
             return [self._pool.submit(act, number) for number in numbers]
 
 
-class RangeBody:
-    """The bytes ``[start, stop)`` of a file as they arrive, whatever the server made of the Range header.
-
-    A 206 must be for what was asked; of a 200, what comes before is skipped and what comes after is cut.
-    """
-
-    def __init__(self, answer: StreamedAnswer, what: str, start: int, stop: int) -> None:
-        self._answer = answer
-        self._what = what
-        self._skip = 0
-        self.start = start
-        self.total: int | None = None  # the size of the file, as this answer tells it
-        if answer.status == _NOT_SATISFIABLE:
-            self.total = _content_range(answer)[2]
-            if self.total is not None and self.total > start:
-                raise UnexpectedAnswer(f"{what}: the server has byte {start} and refuses to send it")
-            self.stop = start
-        elif answer.status == 206:
-            if _is_encoded(answer):
-                raise UnexpectedAnswer(f"{what}: the server sends a range of something compressed")
-            first, end, self.total = _content_range(answer)
-            expected = stop if self.total is None else min(stop, self.total)
-            if first != start or end != expected:
-                told = answer.headers.get("content-range")
-                raise UnexpectedAnswer(
-                    f"{what}: asked for bytes {start} to {stop - 1}, the server sends {told!r}"
-                )
-            self.stop = end
-        else:
-            self.total = _length(answer)
-            self._skip = start
-            self.stop = stop if self.total is None else max(start, min(stop, self.total))
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Chunks in order. Raises `Unreachable` or `TimedOut` where the transfer breaks or ends short."""
-        size = left = self.stop - self.start
-        if not left:
-            return
-        skip = self._skip
-        arriving = iter(self._answer)
-        for chunk in arriving:
-            if skip >= len(chunk):
-                skip -= len(chunk)
-                continue
-            piece = chunk[skip : skip + left] if skip or len(chunk) > left else chunk
-            skip = 0
-            left -= len(piece)
-            yield piece
-            if not left:
-                break
-        if left:
-            raise Unreachable(f"{self._what}: the transfer ended after {size - left} of {size} bytes")
-        if self._answer.status == 206:
-            # A body in chunks has an end mark after its last byte; unread, it costs the connection.
-            next(arriving, None)
-
-
-class TailBody:
-    """The bytes of a live file from `start` on; where the server ignored the range, `start` is 0."""
-
-    def __init__(self, answer: StreamedAnswer, asked: int) -> None:
-        self._answer = answer
-        self.start = asked if answer.status in (206, _NOT_SATISFIABLE) else 0
-        self.total: int | None = None
-        if answer.status in (206, _NOT_SATISFIABLE):
-            first, _, self.total = _content_range(answer)
-            if answer.status == 206 and first != asked:
-                raise UnexpectedAnswer(
-                    f"asked for the bytes from {asked} on, the server sends them from {first} on"
-                )
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(()) if self._answer.status == _NOT_SATISFIABLE else iter(self._answer)
-
-
 def _stopping() -> Unreachable:
     return Unreachable("rescalefs is stopping")
 
@@ -376,33 +302,10 @@ def _identity(item: object) -> object:
     return getattr(item, "id", None) or getattr(item, "code", None) or item
 
 
-def _content_range(answer: StreamedAnswer) -> tuple[int, int, int | None]:
-    """First byte, end (exclusive) and total size; (0, 0, total) for `bytes */total`."""
-    told = answer.headers.get("content-range", "")
-    found = _CONTENT_RANGE.fullmatch(told.strip())
-    if found is None:
-        if answer.status == _NOT_SATISFIABLE:
-            return 0, 0, None
-        raise UnexpectedAnswer(f"the server answers 206 with Content-Range {told!r}")
-    first, last, total = found.groups()
-    end = int(last) + 1 if last else 0
-    return int(first or 0), end, None if total == "*" else int(total)
-
-
-def _length(answer: StreamedAnswer) -> int | None:
-    """The length of the body, where the server tells and it is that of the bytes themselves."""
-    told = answer.headers.get("content-length", "")
-    return int(told) if told.isdecimal() and not _is_encoded(answer) else None
-
-
-def _is_encoded(answer: StreamedAnswer) -> bool:
-    return answer.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
-
-
 def _page_number(url: str) -> int | None:
     """The `page` of a list's `next`; only the number is taken, so no answer can send us to another server."""
-    numbers = parse_qs(urlsplit(url).query).get("page", [""])
-    return int(numbers[0]) if numbers[0].isdecimal() else None
+    found = _PAGE_OF.search(url)
+    return int(found[1]) if found else None
 
 
 def _path(*parts: str) -> str:

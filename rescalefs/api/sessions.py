@@ -56,7 +56,7 @@ class Sessions:
         self._sockets.cut()
 
     def _new(self) -> requests.Session:
-        session = requests.Session()
+        session = _Session()
         session.headers["User-Agent"] = f"rescalefs/{__version__}"
         session.headers["Accept-Encoding"] = "identity"  # lengths and ranges are of the bytes themselves
         # No cookies: a login of Django's would go before the key, and sessions are lent to anyone.
@@ -84,6 +84,13 @@ def no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """For other hosts. Given explicitly, it keeps `~/.netrc` out as well."""
     request.headers.pop("Authorization", None)
     return request
+
+
+class _Session(requests.Session):
+    """Leaves redirects alone. Even unasked, requests reads their bodies and trips over their addresses."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None: for all that requests knows, there are no redirects. `transport` follows them."""
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
