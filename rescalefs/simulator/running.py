@@ -33,7 +33,8 @@ class Leash:
         with self._lock:
             self._group = group
             if self.reason is not None:
-                os.killpg(group, signal.SIGKILL)
+                with suppress(PermissionError):  # as in _signal
+                    os.killpg(group, signal.SIGKILL)
 
     def let_go(self) -> None:
         """The process has ended and is about to be reaped: signal it no more."""

@@ -8,6 +8,7 @@ import queue
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,7 @@ class Scheduler:
             reason = self._run_all(job, hold)
         except LayoutFailed as error:
             reason, is_lost = str(error), True
-        except OSError as error:  # no space left, say: this job's trouble, not the others'
+        except OSError as error:  # no space left, too large an environment: not the other jobs' trouble
             log.exception("job %s failed on the cluster's own account", job_id)
             reason, is_lost = f"The cluster failed: {error}", True
         if not self._is_halted():
@@ -229,8 +230,11 @@ class Scheduler:
             for analysis in job.definition["jobanalyses"]:
                 lay_out(folder, analysis, run.variables, self._find)
                 reason = self._run_analysis(job, run, analysis, leash) or reason
-        except LayoutFailed as error:
-            with (folder / LOG).open("a") as output:
+        except (LayoutFailed, OSError) as error:
+            with (
+                suppress(OSError),
+                (folder / LOG).open("a") as output,
+            ):  # if even that fails, statusReason tells
                 output.write(f"{error}\n")
             self._close_run(job, run, str(error))
             raise

@@ -96,7 +96,7 @@ class Simulator:
         self.data = settings.data or Path(
             held.enter_context(tempfile.TemporaryDirectory(prefix="rescalefs-"))
         )
-        self.data.mkdir(parents=True, exist_ok=True)
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         _lock(self.data, held)
         listening = _listen(settings.host, settings.port)
         held.callback(listening.close)

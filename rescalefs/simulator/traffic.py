@@ -85,15 +85,33 @@ class Traffic:
             range=headers[b"range"].decode("latin-1") if b"range" in headers else None,
         )
 
+        length: int | None = None  # of the body, where the answer says so
+        is_noted = False
+
         async def noting(message: Message) -> None:
-            await send(message)
+            nonlocal length, is_noted
             if message["type"] == "http.response.start":
                 entry.status = message["status"]
+                length = _content_length(message)
             else:
                 entry.sent += len(message.get("body", b""))
+                is_last = entry.sent == length or not message.get("more_body", False)
+                if is_last and not is_noted:
+                    # Before it is sent: whoever has the whole answer finds the request counted.
+                    self._log.add(entry)
+                    is_noted = True
+            await send(message)
 
         path = scope["path"] if scope["path"].endswith("/") else scope["path"] + "/"
         try:
             await self._app({**scope, "path": path, ENTRY: entry}, receive, noting)
         finally:
-            self._log.add(entry)
+            if not is_noted:  # cut short, or never answered
+                self._log.add(entry)
+
+
+def _content_length(start: Message) -> int | None:
+    for name, value in start["headers"]:
+        if name.lower() == b"content-length":
+            return int(value)
+    return None

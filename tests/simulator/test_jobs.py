@@ -140,6 +140,15 @@ def test_an_input_that_cannot_be_unpacked_fails_the_job(client: Client) -> None:
     assert b"mesh.zip" in client.outputs(job.id)["process_output.log"]
 
 
+def test_a_command_that_cannot_even_be_started_fails_its_job_and_no_other(client: Client) -> None:
+    job = client.run(analysis={"envVars": {"TOO_LONG": "x" * 3_000_000}})
+    assert job.status == life.FAILED
+    assert "Argument list too long" in reason(job)
+    assert b"Argument list too long" in client.outputs(job.id)["process_output.log"]
+    assert job.runs[0].completed is not None
+    assert client.run("true").status == life.COMPLETED
+
+
 def test_live_files_show_and_grow_while_the_job_runs(client: Client) -> None:
     job_id = client.submit(WAIT_FOR_GO)
     folder = client.begun(job_id)

@@ -207,6 +207,7 @@ def test_a_cut_delivers_exactly_so_many_bytes_on_the_wire(simulator: Simulator) 
         head, _, body = received(connection).partition(b"\r\n\r\n")
     assert b"content-length: 5000000" in head.lower()
     assert body == simulator.world.contents.path(file.id).read_bytes()[:1_234_567]
+    until(lambda: simulator.traffic.entries())
     (entry,) = simulator.traffic.entries()
     assert entry.sent == 1_234_567
 
