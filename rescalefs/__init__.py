@@ -1,1 +1,3 @@
 """Your Rescale account as a folder."""
+
+__version__ = "0.1.0"

@@ -32,7 +32,7 @@ def login(profile: str | None, url: str | None, key_stdin: bool) -> None:
     --url, the address is the one that the profile has already, or that of North America.
     """
     # Imported here, as in every command: `rescalefs --help` has no use for them.
-    from rescalefs.assembly import client_for
+    from rescalefs.assembly.client import client_for
     from rescalefs.config import Account, load_settings, profile_path, write_profile
 
     settings = load_settings({"profile": profile})

@@ -17,7 +17,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def _open_client(profile: str | None) -> RescaleClient:
-    from rescalefs.assembly import open_client
+    from rescalefs.assembly.client import open_client
 
     return open_client(profile)
 

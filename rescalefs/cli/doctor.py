@@ -73,7 +73,7 @@ def _examine_account(profile: str | None, allow_other: bool) -> Iterator[Finding
 
 
 def _examine_server(settings: Settings) -> Iterator[Finding]:
-    from rescalefs.assembly import account_of, client_for
+    from rescalefs.assembly.client import account_of, client_for
 
     clock = SystemClock()
     try:

@@ -69,7 +69,7 @@ def _flag(name: str, value: str) -> str:
 
 
 def _serve(mountpoint: Path, settings: Settings) -> None:
-    from rescalefs.assembly import Daemon
+    from rescalefs.assembly.daemon import Daemon
     from rescalefs.mount import Ending, MountSettings, check_fuse, mount_foreground
 
     logging.getLogger("rescalefs").setLevel(min(logging.INFO, logging.getLogger().level))

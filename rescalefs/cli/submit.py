@@ -38,7 +38,7 @@ def submit(
     Does what dropping it into submit/ does, and remembers it: a folder that has its job is not submitted
     again, also if this was interrupted. See docs/submitting.md for job.json.
     """
-    from rescalefs.assembly import OneFolder
+    from rescalefs.assembly.folder import OneFolder
 
     with closing(OneFolder(profile)) as one:
         if dry_run:

@@ -10,7 +10,7 @@ import platformdirs
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Folders of one account. Nothing is made by asking."""
+    """Files and folders of one account."""
 
     blocks: Path  # bytes of remote files; may be lost
     listings: Path  # what the account was last known to hold; may be lost
@@ -19,9 +19,15 @@ class Places:
     journal: Path  # what became of each drop; must not be lost
     log: Path  # of a mount in the background
 
+    def make(self) -> None:
+        """Make the folders that are missing, for nobody else to look into."""
+        account = self.blocks.parent
+        for folder in (account.parent, account, self.drops.parent, self.drops, self.journal.parent):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
     @classmethod
     def of(cls, account: str, cache_dir: Path) -> Places:
-        """The places of an account, by its name."""
+        """The places of an account, by its name. Nothing is made yet."""
         data = platformdirs.user_data_path("rescalefs", appauthor=False) / account
         state = platformdirs.user_state_path("rescalefs", appauthor=False) / account
         cache = cache_dir / account

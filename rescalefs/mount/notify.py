@@ -36,5 +36,8 @@ class Notifier:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             try:
                 sender.sendto(state.encode(), address)
+            except (FileNotFoundError, ConnectionRefusedError):
+                # Who started us in the background listened only until we were ready.
+                log.debug("nobody listens for %s any more", state.splitlines()[0])
             except OSError as error:
                 log.warning("cannot tell %s about %s: %s", self._address, state.splitlines()[0], error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from rescalefs.clock import Clock
@@ -30,11 +30,19 @@ class Poller:
     Many jobs cost one request, and one more for each that got on or is too old for the list.
     """
 
-    def __init__(self, service: JobService, settings: SubmitSettings, clock: Clock, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        service: JobService,
+        settings: SubmitSettings,
+        clock: Clock,
+        ledger: Ledger,
+        heard: Callable[[str, str], None] = lambda _job_id, _status: None,
+    ) -> None:
         self._service = service
         self._settings = settings
         self._clock = clock
         self._ledger = ledger
+        self._heard = heard
         self._due: dict[str, float] = {}
         self._failures = 0
 
@@ -85,6 +93,8 @@ class Poller:
             statuses = self._service.statuses(drop.job_id or "")
             for status in statuses:
                 drop = self._seen(drop, status)
+            if statuses:
+                self._heard(drop.job_id or "", statuses[-1].status)
             if statuses and is_terminal(statuses[-1].status):
                 self._ledger.record(drop, self._ending(drop, statuses))
         except NotFound:

@@ -44,7 +44,9 @@ class Submitter:
         clock: Clock,
         background: Background,
         busy: Callable[[Path], bool] = lambda _: False,
+        heard: Callable[[str, str], None] = lambda _job_id, _status: None,
     ) -> None:
+        """``busy``: whether a file is being written to; ``heard`` is told each new status of a job."""
         self._settings = settings
         self._clock = clock
         self._background = background
@@ -61,7 +63,7 @@ class Submitter:
             ring=self._ledger.ring,
         )
         self._worker = Worker(service, settings, clock, self._ledger, self._depot)
-        self._poller = Poller(service, settings, clock, self._ledger)
+        self._poller = Poller(service, settings, clock, self._ledger, heard)
         self._survey = Survey(settings, clock, self._ledger, self._journal, busy)
         self._lock = FileLock(
             lock_path(settings), thread_local=False

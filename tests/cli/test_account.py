@@ -190,7 +190,7 @@ def test_the_catalogue_is_listed_from_all_pages(
 
 
 def test_a_job_is_listed_and_deleted(account: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
-    from rescalefs.assembly import open_client
+    from rescalefs.assembly.client import open_client
 
     client = open_client()
     job = client.create_job(

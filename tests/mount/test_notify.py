@@ -34,6 +34,12 @@ def test_nobody_listening_is_no_failure(
     monkeypatch.delenv(VARIABLE, raising=False)
     Notifier.from_environment().ready("fine")
     assert caplog.records == []
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.DEBUG):
         Notifier(str(tmp_path / "nobody")).ready("fine")
+    assert "nobody listens for READY=1" in caplog.text
+    assert [record.levelno for record in caplog.records] == [logging.DEBUG]
+
+
+def test_an_address_that_cannot_be_one_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    Notifier("/" + "x" * 300).ready("fine")
     assert "cannot tell" in caplog.text

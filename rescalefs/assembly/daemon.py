@@ -1,4 +1,4 @@
-"""Builds the objects and plugs them together; nothing else does."""
+"""All that serves one mount."""
 
 from __future__ import annotations
 
@@ -6,107 +6,24 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 from rescalefs import __version__
-from rescalefs.api import ApiSettings, RescaleClient
+from rescalefs.assembly.client import account_of, client_for
+from rescalefs.assembly.folder import submit_settings
 from rescalefs.background import Background
-from rescalefs.clock import Clock, SystemClock
-from rescalefs.config import Account, Places, Settings, load_settings, resolve_account
+from rescalefs.clock import SystemClock
+from rescalefs.config import Places, Settings
 from rescalefs.errors import ApiError, Forbidden, Unauthenticated
 from rescalefs.mount import DropFolder, FileSystem, OpenFiles
 from rescalefs.reading import ReadEngine, ReadingSettings
 from rescalefs.reading.live import LiveFiles
-from rescalefs.submit import (
-    Awaited,
-    DropReport,
-    JobSpec,
-    Rejection,
-    SubmitSettings,
-    Submitter,
-    plan,
-    submit_folder,
-)
+from rescalefs.submit import Submitter
 from rescalefs.tree import Tree, TreeSettings
 
 log = logging.getLogger(__name__)
 
-Watch = Callable[[DropReport], None]
-
 _FIRST_LOOK = 3.0  # seconds that a mount waits for the server before it goes up without
-
-
-def open_client(profile: str | None = None) -> RescaleClient:
-    """The client for what the settings and the environment say; ``profile`` is a flag's."""
-    settings = load_settings({"profile": profile})
-    return client_for(settings, account_of(settings), SystemClock())
-
-
-def account_of(settings: Settings) -> Account:
-    """Whose account the settings mean. Raises `BadSettings` where there is no key."""
-    return resolve_account(settings.profile, settings.profile_was_chosen)
-
-
-def client_for(
-    settings: Settings, account: Account, clock: Clock, patience: float | None = None
-) -> RescaleClient:
-    """A client of the account; with ``patience``, one that gives up sooner."""
-    limit = settings.patience if patience is None else patience
-    api = ApiSettings(
-        base_url=account.base_url,
-        api_key=account.api_key,
-        connect_timeout=min(settings.connect_timeout, limit),
-        read_timeout=min(settings.read_timeout, limit),
-        patience=limit,
-    )
-    return RescaleClient(api, clock)
-
-
-def submit_settings(settings: Settings, places: Places) -> SubmitSettings:
-    """Where drops of the account lie and are remembered."""
-    return SubmitSettings(folder=places.drops, journal=places.journal, settle_time=settings.settle_time)
-
-
-class OneFolder:
-    """Submits folders without a mount, remembered in the same journal as the account's drops."""
-
-    def __init__(self, profile: str | None) -> None:
-        settings = load_settings({"profile": profile})
-        account = account_of(settings)
-        self._clock = SystemClock()
-        self._client = client_for(settings, account, self._clock)
-        self._settings = submit_settings(settings, Places.of(account.name, settings.cache_dir))
-
-    def plan(self, folder: Path, name: str | None) -> JobSpec | Rejection | Awaited:
-        """What would be sent. Sends nothing."""
-        return plan(folder, self._client, self._settings, self._clock, name)
-
-    def submit(
-        self,
-        folder: Path,
-        *,
-        wait: bool,
-        hold: bool,
-        name: str | None,
-        progress: Callable[[DropReport], None],
-    ) -> DropReport:
-        """Make exactly one job of the folder; see `rescalefs.submit.submit_folder`."""
-        with closing(Background()) as background:
-            return submit_folder(
-                folder,
-                self._client,
-                self._settings,
-                self._clock,
-                background,
-                wait=wait,
-                hold=hold,
-                name=name,
-                progress=progress,
-            )
-
-    def close(self) -> None:
-        self._client.close()
 
 
 class Daemon:
@@ -131,7 +48,7 @@ class Daemon:
             self._engine.verification,
             {"status": self._status},
         )
-        places.drops.mkdir(parents=True, exist_ok=True, mode=0o700)
+        places.make()
         open_files = OpenFiles(places.drops)
         self._submitter = Submitter(
             self._client, submit_settings(settings, places), self._clock, self._background, open_files.is_busy
