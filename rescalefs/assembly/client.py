@@ -1,0 +1,33 @@
+"""The client that settings and environment mean."""
+
+from __future__ import annotations
+
+from rescalefs.api import ApiSettings, RescaleClient
+from rescalefs.clock import Clock, SystemClock
+from rescalefs.config import Account, Settings, load_settings, resolve_account
+
+
+def open_client(profile: str | None = None) -> RescaleClient:
+    """The client for what the settings and the environment say; ``profile`` is a flag's."""
+    settings = load_settings({"profile": profile})
+    return client_for(settings, account_of(settings), SystemClock())
+
+
+def account_of(settings: Settings) -> Account:
+    """Whose account the settings mean. Raises `BadSettings` where there is no key."""
+    return resolve_account(settings.profile, settings.profile_was_chosen)
+
+
+def client_for(
+    settings: Settings, account: Account, clock: Clock, patience: float | None = None
+) -> RescaleClient:
+    """A client of the account; with ``patience``, one that gives up sooner."""
+    limit = settings.patience if patience is None else patience
+    api = ApiSettings(
+        base_url=account.base_url,
+        api_key=account.api_key,
+        connect_timeout=min(settings.connect_timeout, limit),
+        read_timeout=min(settings.read_timeout, limit),
+        patience=limit,
+    )
+    return RescaleClient(api, clock)
