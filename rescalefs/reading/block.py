@@ -27,6 +27,7 @@ class Block:
         "_leaf_size",
         "_moving",
         "counted",
+        "counted_in_memory",
         "digests",
         "fd",
         "full",
@@ -50,7 +51,8 @@ class Block:
         self._leaf_size = leaf_size
         self.fd = -1
         self.in_memory = False
-        self.counted = False  # among the blocks in memory
+        self.counted = False  # among the blocks with a descriptor
+        self.counted_in_memory = False
         self.full = (1 << leaves) - 1
         self.pending = self.present = self.ready = 0
         self.saved = 0  # the leaves that the store has, too

@@ -22,7 +22,7 @@ from rescalefs.reading.chores import Chore, Drop, DropFile, Keep, LookUp, Record
 from rescalefs.reading.connections import Pace
 from rescalefs.reading.content import Content, Extent, Stream
 from rescalefs.reading.ranges import NOWHERE, Grid, Span
-from rescalefs.reading.readahead import EXTENT
+from rescalefs.reading.readahead import reach
 from rescalefs.reading.settings import ReadingSettings
 from rescalefs.reading.verification import Verification
 from rescalefs.reading.waiter import Waiter
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _IDLE_CONTENTS = 64  # files that nobody has open of which we remember how far they were hashed
 _IN_MEMORY = 24  # blocks, when the disk won't have them: 96 MiB
+_BACKLOG = 256  # chores that wait for the librarian; above it, nothing more is put into the store
 _CRUMB = (
     1 << 18
 )  # bytes; an unwanted transfer that has no more to come is let finish: its connection lives on
@@ -84,7 +85,8 @@ class Board:
         self._failures: dict[str, RescaleFSError] = {}
         self._pace = Pace(settings.connections)
         self._active = 0
-        self._held = 0  # Block objects in all contents
+        self._held = 0  # blocks with a descriptor
+        self._trim_above = settings.open_blocks
         self._in_memory = 0
         self._counts = dict.fromkeys(("bytes", "requests", "found", "missed"), 0)
         self._closed = False
@@ -128,6 +130,12 @@ class Board:
             self._cancel_unwanted(stream.content)
             self._work.notify()
 
+    @property
+    def reach(self) -> int:
+        """How far ahead of a reader to fetch: no further than its share of the descriptors lasts."""
+        room = self._settings.open_blocks * self._settings.block_size // 2
+        return min(reach(self._pace.limit), room // max(1, len(self._streams)))
+
     def used(self) -> int:
         """A count that grows: the larger a block's, the later it was used."""
         return next(self._ticks)
@@ -158,6 +166,8 @@ class Board:
                     self._cancel_unwanted(content)
             if waiter.error is not None:
                 raise waiter.error
+            if block.ready & need == need:
+                return block  # though it may have been let go meanwhile: we hold it
             if not woken:
                 raise TimedOut(
                     f"{content.file.path}: bytes {span.start}-{span.stop} did not come within "
@@ -231,14 +241,31 @@ class Board:
         with self._lock:
             self._counts["requests"] += 1
 
-    def received(self, count: int) -> None:
-        """So many bytes came in."""
+    def answered(self, seconds: float) -> None:
+        """A request's answer began after so long."""
+        with self._lock:
+            self._pace.answered(seconds)
+
+    def transferred(self, count: int, seconds: float) -> None:
+        """A connection brought so many bytes in this time."""
+        with self._lock:
+            self._pace.transferred(count, seconds)
+
+    def received(self, extent: Extent, count: int) -> None:
+        """So many bytes of an extent came in."""
         now = self._clock.monotonic()
         with self._lock:
             self._counts["bytes"] += count
             limit = self._pace.limit
             self._pace.note(now, count, self._active)
-            if self._pace.limit > limit:
+            nearly_done = extent.span.stop - extent.position - count <= self._pace.lead
+            if nearly_done and not extent.leaving:
+                # The next request goes out while the last bytes of this one are under way, so that no round
+                # trip is spent with nothing coming in.
+                extent.leaving = True
+                self._active -= 1
+                self._work.notify()
+            elif self._pace.limit > limit:
                 self._work.notify()
 
     def arrived(self, extent: Extent, block: Block, mask: int) -> bool:
@@ -259,7 +286,7 @@ class Board:
     def finish_extent(self, extent: Extent, error: RescaleFSError | None) -> None:
         """A request is over; ``error`` is why the rest of it could not be had."""
         with self._lock:
-            self._active -= 1
+            self._active -= not extent.leaving
             content = extent.content
             content.extents.remove(extent)
             if extent.epoch == content.epoch:
@@ -464,9 +491,6 @@ class Board:
         return block, waiter
 
     def _add_block(self, content: Content, number: int) -> Block:
-        self._held += 1
-        if self._held > self._settings.open_blocks:
-            self._trim(self._settings.open_blocks // 8 + 1)
         block = content.add(number)
         block.used = self.used()
         # After all bytes were thrown away, the store's are not trusted either: another process may have put
@@ -486,7 +510,8 @@ class Board:
             extent = self._choose_demand()
             if extent is not None:
                 return extent
-        if self._active >= self._pace.limit or self._in_memory >= _IN_MEMORY:
+        full = self._held > self._settings.open_blocks or self._in_memory >= _IN_MEMORY
+        if self._active >= self._pace.limit or full:
             return None
         for _ in range(len(self._streams)):
             stream = self._streams[0]
@@ -510,11 +535,7 @@ class Board:
         block.present |= mask
         block.ready |= mask
         block.used = self.used()
-        if block.in_memory and not block.counted:
-            block.counted = True
-            self._in_memory += 1
-            if self._in_memory >= _IN_MEMORY:
-                self._trim(_IN_MEMORY // 4, in_memory=True)
+        self._count(block)
         self._wake(block)
         if block.is_full:
             if not block.keeping and block.saved != block.full:
@@ -584,8 +605,25 @@ class Board:
 
     def _remove(self, content: Content, block: Block) -> None:
         del content.blocks[block.number]
-        self._held -= 1
-        self._in_memory -= block.counted
+        self._held -= block.counted
+        self._in_memory -= block.counted_in_memory
+        block.counted = block.counted_in_memory = False
+
+    def _count(self, block: Block) -> None:
+        """Keep account of a block's descriptor, and of its memory; let others go if there are too many."""
+        if not block.counted:
+            block.counted = True
+            self._held += 1
+        if block.in_memory and not block.counted_in_memory:
+            block.counted_in_memory = True
+            self._in_memory += 1
+        limit = self._settings.open_blocks
+        if self._held > self._trim_above:
+            self._trim(self._held - limit + limit // 8)
+            # If they are all in use, look again when there are some more, not with every one.
+            self._trim_above = max(limit, self._held + limit // 8)
+        if self._in_memory > _IN_MEMORY:
+            self._trim(_IN_MEMORY // 4, in_memory=True)
 
     def _throw_away(self, content: Content, reason: str) -> None:
         """The bytes of a file are wrong: drop them all, once; then give it up."""
@@ -626,8 +664,7 @@ class Board:
         if not content.verdict_waiters:
             return
         start = content.hashed * content.grid.block_size
-        reach = self._pace.most * EXTENT
-        window = Span(start, min(content.size, (start + reach) // EXTENT * EXTENT + EXTENT))
+        window = Span(start, min(content.size, start + self.reach))
         content.full_read.window = window
         first = Span(start, min(content.size, start + content.grid.block_size))
         content.full_read.demands = {Waiter(): first} if first else {}
@@ -672,7 +709,7 @@ class Board:
         for content in self._contents.values():
             wanted = [each.window for each in (*content.streams, content.full_read)]
             for block in content.blocks.values():
-                if not self._is_idle(block) or in_memory > block.counted:
+                if not self._is_idle(block) or in_memory > block.counted_in_memory:
                     continue
                 origin = block.number * content.grid.block_size
                 span = Span(origin, origin + block.length)
@@ -684,7 +721,7 @@ class Board:
             if block.present & ~block.saved:
                 self._keep(content, block)
                 continue
-            if block.saved:
+            if block.saved and len(self._chores) < _BACKLOG:
                 self._add_chore(Touch(content.key(block.number)))
             self._remove(content, block)
 
@@ -698,6 +735,9 @@ class Board:
                 self._keep(content, block)
 
     def _keep(self, content: Content, block: Block) -> None:
+        if len(self._chores) >= _BACKLOG:  # a disk this slow is no help, and each of them holds a descriptor
+            block.saved |= block.present
+            return
         block.keeping = True
         self._add_chore(Keep(content, content.epoch, block))
 

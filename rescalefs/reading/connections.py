@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 MOST = 32
-_FIRST = 12
+_NEAR, _FAR = 4, 16  # connections to begin with
+_NEARBY = 0.005  # seconds; answers that come sooner come from this machine, or the one next to it
 _INTERVAL = 0.25  # seconds over which throughput is taken
-_WORTHWHILE = 1.05  # a raise has to bring 5 %
+_WORTHWHILE = 1.1  # a raise has to bring 10 %
+_WEIGHT = 0.2  # of what was measured last, in an average
+_LONGEST_LEAD = 2 << 20  # bytes
 _HOLD = 5.0  # seconds before trying again what did not help; doubles each time
 
 
@@ -22,7 +25,9 @@ class Pace:
     def __init__(self, setting: int | Literal["auto"]) -> None:
         self._adapts = setting == "auto"
         self.most = MOST if setting == "auto" else setting
-        self.limit = min(_FIRST, self.most) if setting == "auto" else setting
+        self.limit = _NEAR if setting == "auto" else setting
+        self._first_byte = 0.0  # seconds from a request to its first byte, about
+        self._rate = 0.0  # bytes per second of one connection, about
         self._since = 0.0  # when this interval began
         self._bytes = 0  # in this interval
         self._before: tuple[int, float] | None = None  # the limit before the last step up, and its throughput
@@ -33,6 +38,32 @@ class Pace:
     def urgent_limit(self) -> int:
         """How many connections there may be when somebody waits: `head` need not wait for a long `cat`."""
         return min(self.most, self.limit + 2)
+
+    @property
+    def threads(self) -> int:
+        """How many threads it takes to keep so many connections receiving."""
+        return self.most + max(1, self.most // 4)
+
+    @property
+    def lead(self) -> int:
+        """How many bytes before a transfer ends to make the next request: the answer takes as long."""
+        if self._first_byte < _NEARBY:
+            return 0
+        return min(_LONGEST_LEAD, int(self._first_byte * self._rate))
+
+    def answered(self, seconds: float) -> None:
+        """A request was answered after so long."""
+        if not self._first_byte:
+            self._first_byte = seconds
+            if self._adapts and seconds >= _NEARBY:
+                self.limit = _FAR
+        self._first_byte += (seconds - self._first_byte) * _WEIGHT
+
+    def transferred(self, count: int, seconds: float) -> None:
+        """One connection brought so many bytes, without the time it took to answer."""
+        if count >= _LONGEST_LEAD and seconds > 0:
+            rate = count / seconds
+            self._rate += (rate - self._rate) * (_WEIGHT if self._rate else 1.0)
 
     def note(self, now: float, count: int, busy: int) -> None:
         """``count`` bytes came in, on one of ``busy`` connections."""

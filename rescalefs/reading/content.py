@@ -16,16 +16,16 @@ from rescalefs.reading.waiter import Waiter
 class Extent:
     """One request's worth of leaves, taken by one connection."""
 
-    __slots__ = ("blocks", "cancelled", "content", "epoch", "position", "span", "urgent")
+    __slots__ = ("blocks", "cancelled", "content", "epoch", "leaving", "position", "span")
 
-    def __init__(self, content: Content, span: Span, blocks: dict[int, Block], urgent: bool) -> None:
+    def __init__(self, content: Content, span: Span, blocks: dict[int, Block]) -> None:
         self.content = content
         self.epoch = content.epoch
         self.span = span
         self.blocks = blocks
-        self.urgent = urgent
         self.position = span.start  # the byte that comes next
         self.cancelled = False  # nobody wants the rest any more
+        self.leaving = False  # its connection counts as free: the last bytes are on their way
 
 
 class Stream:

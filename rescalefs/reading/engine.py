@@ -19,7 +19,7 @@ from rescalefs.reading.fetcher import Fetcher
 from rescalefs.reading.hashing import Hasher
 from rescalefs.reading.librarian import Librarian
 from rescalefs.reading.ranges import Span
-from rescalefs.reading.readahead import Reach, Readahead
+from rescalefs.reading.readahead import Readahead
 from rescalefs.reading.settings import ReadingSettings
 from rescalefs.reading.source import Source
 from rescalefs.reading.verification import Verification
@@ -46,12 +46,12 @@ class ReadEngine:
         self._librarian = Librarian(self._board, self._store, settings.leaf_size)
         self._fetcher = Fetcher(source, self._board, self._store, clock, settings.retry_pause)
         self._hasher = Hasher(self._board, settings.leaf_size)
-        self._connections = Pace(settings.connections).most
+        self._threads = Pace(settings.connections).threads
 
     def start(self) -> None:
         """Start the threads. Until then, whoever reads waits."""
         self._background.start("librarian", self._librarian.run)
-        for number in range(self._connections):
+        for number in range(self._threads):
             self._background.start(f"connection-{number}", self._fetcher.run)
         if self._settings.verify != "off":
             for number in range(_HASHERS):
@@ -69,7 +69,7 @@ class ReadEngine:
             file = self._sized(file)
         assert file.size is not None
         strict = self._settings.verify == "strict"
-        return OpenFile(self._board, self._board.open(file, file.size), Reach.of(self._connections), strict)
+        return OpenFile(self._board, self._board.open(file, file.size), strict)
 
     def verification(self, file: RemoteFile) -> Verification:
         """How far the file's bytes are known to be right. Asks neither the network nor the disk."""
@@ -102,14 +102,13 @@ class ReadEngine:
 class OpenFile:
     """One opened file. Thread-safe, up to `close`."""
 
-    def __init__(self, board: Board, stream: Stream, reach: Reach, strict: bool) -> None:
+    def __init__(self, board: Board, stream: Stream, strict: bool) -> None:
         content = stream.content
         self.file = content.file
         self.size = content.size
         self._board = board
         self._stream = stream
         self._content = content
-        self._reach = reach
         self._strict = strict
         self._block_size = content.grid.block_size
         self._noting = threading.Lock()  # guards _readahead
@@ -151,7 +150,7 @@ class OpenFile:
         if not span:
             return
         with self._noting:
-            self._readahead.note(span, self._reach)
+            self._readahead.note(span, self._board.reach)
             window = self._readahead.window
         if window is not self._stream.window:
             self._board.move_window(self._stream, window)

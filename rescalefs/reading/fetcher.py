@@ -15,6 +15,7 @@ from rescalefs.errors import (
     ServerFailed,
     Throttled,
     TimedOut,
+    UnexpectedAnswer,
     Unreachable,
     WrongBytes,
 )
@@ -27,7 +28,7 @@ from rescalefs.reading.trailer import DIGEST
 log = logging.getLogger(__name__)
 
 _FAILURES = 4  # in a row without a new byte, after which an extent is given up
-_PASSING = (Unreachable, TimedOut, ServerFailed, Throttled)
+_PASSING = (Unreachable, TimedOut, ServerFailed, Throttled, UnexpectedAnswer)
 
 
 class _WrongLeaf(RescaleFSError):
@@ -88,14 +89,21 @@ class Fetcher:
 
     def _transfer(self, extent: Extent, writing: _Writing) -> None:
         file = extent.content.file
+        start = extent.position
         self._board.requested()
-        with self._source.open_range(file, extent.position, extent.span.stop) as body:
+        asked = self._clock.monotonic()
+        with self._source.open_range(file, start, extent.span.stop) as body:
+            answered = self._clock.monotonic()
+            self._board.answered(answered - asked)
             self._check(extent, body)
             for chunk in body:
-                self._board.received(len(chunk))
+                self._board.received(extent, len(chunk))
                 writing.take(memoryview(chunk))
                 if extent.cancelled or extent.position >= extent.span.stop:
-                    return
+                    break
+        self._board.transferred(extent.position - start, self._clock.monotonic() - answered)
+        if extent.cancelled:
+            return
         if extent.position < extent.span.stop:
             raise Unreachable(
                 f"{file.path}: the answer ended at byte {extent.position} of {extent.span.stop}"

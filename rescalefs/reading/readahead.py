@@ -6,8 +6,6 @@ The scale of all this is a far server: a request costs a round trip of 40 ms or 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rescalefs.reading.ranges import NOWHERE, Span
 from rescalefs.reading.settings import KIB, MIB
 
@@ -16,23 +14,24 @@ from rescalefs.reading.settings import KIB, MIB
 FIRST = 512 * KIB
 # The start of a file tells `head` and `file` from `cat` only after some bytes.
 SEQUENTIAL_AFTER = 256 * KIB
-SECOND = 8 * MIB  # the window from then on
-FULL_AFTER = 1 * MIB  # bytes read in one run, after which the window is as wide as it gets
+SECOND = 8 * MIB  # the window from then on, and at once where so much is asked for by one read:
+BULK = 128 * KIB  # `cat` and `cp` read as much; `head` reads 8 KiB, of which the kernel makes 32
+FULL_AFTER = 256 * KIB + BULK  # bytes read in one run, after which the window is as wide as it gets
 SLACK = 1 * MIB  # the kernel's readahead comes in by several threads, so that reads overtake each other
-EXTENT = 16 * MIB  # what each connection has ahead of a sequential reader
-LARGEST_EXTENT = 32 * MIB  # 1.6 s at 20 MB/s: a round trip of 40 ms costs 2.5 % of it
+EXTENT = 16 * MIB
+# Whoever reads, and SHA-512, waits for the extent in front while those behind it come in, too. So not larger
+# than the number of requests demands; the round trip between two of them is hidden (`Pace.lead`).
+LARGEST_EXTENT = 24 * MIB
 SMALLEST_EXTENT = 4 * MIB
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How far a sequential reader may look ahead, in bytes."""
+def reach(connections: int) -> int:
+    """How far ahead of a sequential reader to fetch, in bytes.
 
-    full: int
-
-    @classmethod
-    def of(cls, connections: int) -> Reach:
-        return cls(connections * EXTENT)
+    One of the largest extents for each connection, and half as much again: the reader stands still while the
+    extent in front of it comes in, and those who are done with theirs by then must have something to do.
+    """
+    return connections * (LARGEST_EXTENT + EXTENT)
 
 
 class Readahead:
@@ -47,50 +46,46 @@ class Readahead:
         self._consumed = 0  # bytes asked for in this run
         self.window = NOWHERE
 
-    def note(self, read: Span, reach: Reach) -> bool:
-        """Take a read into account; tell whether the window moved."""
-        if self._consumed and self._run.stop - SLACK <= read.start <= self._run.stop + SLACK:
-            self._run = Span(self._run.start, max(self._run.stop, read.stop))
+    def note(self, read: Span, farthest: int) -> None:
+        """Take a read into account, and move the window, which reaches ``farthest`` ahead at most."""
+        follows = self._consumed and self._run.stop - SLACK <= read.start <= self._run.stop + SLACK
+        if follows and read.stop <= self._run.stop:
+            return  # again, or overtaken by another read
+        if follows:
+            self._run = Span(self._run.start, read.stop)
             self._consumed += len(read)
-            ahead = self._ahead(reach)
+            ahead = self._ahead(farthest)
         else:
             self._run = read
             self._consumed = len(read)
-            ahead = FIRST if read.start == 0 else 0
-        return self._open(ahead)
+            ahead = 0
+            if read.start == 0:
+                ahead = SECOND if len(read) >= BULK else FIRST
+        self._open(min(ahead, farthest))
 
-    def close(self) -> None:
-        """Forget the run: nothing ahead is wanted."""
-        self._run = self.window = NOWHERE
-        self._consumed = 0
-
-    def _ahead(self, reach: Reach) -> int:
+    def _ahead(self, farthest: int) -> int:
         if self._consumed < SEQUENTIAL_AFTER:
-            return FIRST if self._run.start == 0 else 2 * len(self._run)
+            return FIRST if self._run.start == 0 else 2 * self._consumed
         if self._consumed < FULL_AFTER:
-            return min(SECOND, reach.full)
-        return reach.full
+            return SECOND
+        return farthest
 
-    def _open(self, ahead: int) -> bool:
+    def _open(self, ahead: int) -> None:
         if not ahead:
-            moved = bool(self.window)
             self.window = NOWHERE
-            return moved
+            return
         if ahead < SECOND:
-            # At the start of a file the edge stays where it is while small reads approach it.
-            stop = max(self._run.start + ahead, self._run.stop)
+            # The edge stays where it is while small reads approach it.
+            start, stop = self._run.start, max(self._run.start + ahead, self._run.stop)
         else:
             # In steps: a window whose edge crept on with each read would be fetched in crumbs.
+            start = self._run.stop // SMALLEST_EXTENT * SMALLEST_EXTENT
             step = min(EXTENT, ahead)
             stop = (self._run.stop + ahead) // step * step
         stop = min(stop, self._size)
-        start = self._run.stop // SMALLEST_EXTENT * SMALLEST_EXTENT
-        if ahead < SECOND:
-            start = self._run.start
         window = Span(min(start, stop), stop)
-        moved = window != self.window
-        self.window = window
-        return moved
+        if window != self.window:  # the same object for as long as it stays where it is
+            self.window = window
 
 
 def extent_length(remaining: int, size: int, connections: int) -> int:
@@ -100,6 +95,6 @@ def extent_length(remaining: int, size: int, connections: int) -> int:
     each costs a round trip; smaller towards the end, so that all connections finish, and hashing with them,
     at about the same time.
     """
-    # The floor that keeps 1 GiB within 64 requests: 5 MiB with 10 connections, 16 MiB with 32.
-    floor = min(EXTENT, max(SMALLEST_EXTENT, size * connections // 2048))
+    # The floor that keeps 1 GiB within 64 requests: 9 MiB with 10 connections, 16 MiB with 19 and more.
+    floor = min(EXTENT, max(SMALLEST_EXTENT, size * connections // 1200))
     return min(LARGEST_EXTENT, max(floor, remaining // connections))

@@ -9,20 +9,27 @@ from rescalefs.reading.content import Content, Extent, Stream
 from rescalefs.reading.ranges import Span, lowest
 from rescalefs.reading.readahead import SMALLEST_EXTENT, extent_length
 
-# Blocks that are at hand ahead of a reader, behind which we don't look for missing ones yet.
-_AT_HAND = 16
+# Blocks that are at hand in front of a reader, or that the store was asked for, until we look further ahead:
+# a file that is in the store need not be opened in full at once.
+_AHEAD = 16
 
 
 def unasked(content: Content, span: Span) -> Iterator[int]:
-    """The blocks of a span that the store has not been asked for, as far as a reader needs to look ahead."""
-    at_hand = 0
+    """The blocks of a span that the store should be asked for now."""
+    ahead = 0
+    unbroken = True  # so far the reader would not have to wait for anything
     for number in content.grid.numbers(span):
         block = content.blocks.get(number)
         if block is None:
             yield number
-        elif block.present:
-            at_hand += 1
-        if at_hand >= _AT_HAND:
+            ahead += 1
+        elif not block.looked_up:
+            ahead += 1
+        elif block.present != block.full:
+            unbroken = False
+        else:
+            ahead += unbroken
+        if ahead >= _AHEAD:
             return
 
 
@@ -42,9 +49,9 @@ def carve(stream: Stream, span: Span, connections: int, urgent: bool) -> Extent 
     if start < whole_blocks and limit < end:
         limit = whole_blocks  # so that it can be stored when this request is done
     blocks, stop = _run(content, start, limit)
-    if not blocks or (stop < limit and not _is_known(content, stop)):
+    if not blocks or (stop < limit and _is_unknown(content, stop, urgent)):
         return None  # the store answers in a tenth of a millisecond; a request for a crumb takes a round trip
-    extent = Extent(content, Span(start, stop), blocks, urgent)
+    extent = Extent(content, Span(start, stop), blocks)
     for number, block in blocks.items():
         block.pending |= content.grid.mask(number, extent.span)
     return extent
@@ -58,7 +65,6 @@ def _length(content: Content, start: int, connections: int) -> int:
 
 def _first_missing(content: Content, span: Span) -> int | None:
     grid = content.grid
-    at_hand = 0
     for number in grid.numbers(span):
         block = content.blocks.get(number)
         if block is None or not block.looked_up:
@@ -66,9 +72,6 @@ def _first_missing(content: Content, span: Span) -> int | None:
         missing = grid.mask(number, span) & ~(block.present | block.pending)
         if missing:
             return number * grid.block_size + lowest(missing) * grid.leaf_size
-        at_hand += block.pending == 0
-        if at_hand >= _AT_HAND:
-            return None
     return None
 
 
@@ -91,6 +94,7 @@ def _run(content: Content, start: int, stop: int) -> tuple[dict[int, Block], int
     return blocks, min(content.size, -(-stop // grid.leaf_size) * grid.leaf_size)
 
 
-def _is_known(content: Content, offset: int) -> bool:
+def _is_unknown(content: Content, offset: int, urgent: bool) -> bool:
+    """Whether to wait for what the store has here; not for a question nobody has asked if somebody waits."""
     block = content.blocks.get(offset // content.grid.block_size)
-    return block is not None and block.looked_up
+    return not urgent if block is None else not block.looked_up

@@ -25,7 +25,7 @@ class ReadingSettings:
     verify: VerifyMode = "eof"
     deadline: float = 60.0  # one read's limit without progress
     retry_pause: float = 0.2  # before a broken transfer is resumed for the first time; doubles after that
-    open_blocks: int = 256  # descriptors kept for blocks; 1 GiB of the default size
+    open_blocks: int = 512  # descriptors kept for blocks; the usual limit of a process is 1024
 
     def __post_init__(self) -> None:
         if self.leaf_size <= 0 or self.block_size % self.leaf_size:
