@@ -1,0 +1,106 @@
+"""Every flag of `rescalefs mount` has its effect."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from rescalefs.config import write_profile
+from rescalefs.simulator import Fault
+from rescalefs.simulator.faults import Hang
+from tests.mounted.account import MountedAccount
+
+pytestmark = pytest.mark.fuse
+
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+@pytest.fixture
+def unmounted(account: MountedAccount) -> MountedAccount:
+    """An account that is to be mounted with other flags."""
+    account.run("umount", str(account.root))
+    return account
+
+
+def status(account: MountedAccount) -> dict[str, str]:
+    text = (account.root / ".rescalefs" / "status").read_text()
+    return dict(line.split(": ", 1) for line in text.splitlines())
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*.val"))
+
+
+def test_cache_dir_is_where_bytes_are_kept_and_cache_size_how_many(unmounted: MountedAccount) -> None:
+    cache = unmounted.work / "elsewhere"
+    content = {f"{number}.bin": bytes([number]) * 5_000_000 for number in range(8)}
+    unmounted.mount("--cache-dir", str(cache), "--cache-size", "12M", "--connections", "1")
+    job_id = unmounted.add_finished_job("wing", content)
+    for name, expected in content.items():
+        assert (unmounted.root / "jobs" / job_id / "outputs" / name).read_bytes() == expected
+    assert status(unmounted)["cache"].endswith("of 12.0 MiB")
+    # One block for each connection may be over it while it is written.
+    unmounted.wait_for(lambda: 0 < size_of(cache) <= (12 + 2 * 4) << 20)
+    assert cache.stat().st_mode & 0o777 == 0o700
+
+
+def test_connections_is_how_many_fetch_at_once(unmounted: MountedAccount) -> None:
+    unmounted.mount("--connections", "2")
+    job_id = unmounted.add_finished_job("wing", {f"{number}.bin": b"x" for number in range(6)})
+    faults = unmounted.simulator.faults
+    faults.add(Fault(Hang(), path="contents", times=None))
+
+    def hanging() -> int:
+        return int(faults.report()[0]["used"])
+
+    outputs = unmounted.root / "jobs" / job_id / "outputs"
+    readers = [subprocess.Popen(["cat", str(file)], stderr=subprocess.DEVNULL) for file in outputs.iterdir()]
+    unmounted.wait_for(lambda: hanging() == 2)
+    for _ in range(20):  # a third one would come at once, if it came
+        assert hanging() == 2
+        time.sleep(0.02)
+    faults.clear()
+    for reader in readers:
+        reader.wait()
+
+
+def test_profile_names_the_account(unmounted: MountedAccount) -> None:
+    home = unmounted.work / "home"
+    home.mkdir()
+    write_profile(
+        home / ".config" / "rescale" / "apiconfig", "eu", unmounted.simulator.url, unmounted.simulator.api_key
+    )
+    unmounted.environment["HOME"] = str(home)
+    del unmounted.environment["RESCALE_API_KEY"], unmounted.environment["RESCALE_API_URL"]
+    unmounted.mount("--profile", "eu")
+    assert status(unmounted)["account"].startswith("eu@127.0.0.1_")
+    done = unmounted.run("mount", "--profile", "us", str(unmounted.work / "other"), check=False)
+    assert done.returncode == 1
+    assert "no profile [us]" in done.stderr
+
+
+def test_allow_other_lets_other_users_read_and_without_it_nobody_else_may(unmounted: MountedAccount) -> None:
+    job_id = unmounted.add_finished_job("wing", {"result.dat": b"42"})
+    file = unmounted.root / "jobs" / job_id / "outputs" / "result.dat"
+    for folder in (unmounted.work, *unmounted.work.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    unmounted.mount()
+    assert subprocess.run([*NOBODY, "cat", str(file)], capture_output=True, check=False).returncode == 1
+    unmounted.run("umount", str(unmounted.root))
+    unmounted.mount("--allow-other")
+    assert subprocess.check_output([*NOBODY, "cat", str(file)]) == b"42"
+    done = subprocess.run(
+        [*NOBODY, "touch", str(unmounted.root / "submit" / "x")], capture_output=True, text=True, check=False
+    )
+    assert "Permission denied" in done.stderr
+
+
+def test_a_wrong_flag_is_refused_with_what_would_be_right(account: MountedAccount) -> None:
+    wrong = ("--cache-size", "huge", "--connections", "none", "--verify", "maybe")
+    done = account.run("mount", *wrong, str(account.work / "other"), check=False)
+    assert done.returncode == 1
+    for right in ("20G", "auto", "eof, strict, off"):
+        assert right in done.stderr
