@@ -44,6 +44,9 @@ class Request:
     body: Any = None
     repeatable: bool = True  # may be sent again though the server may have acted on it
     accept: frozenset[int] = frozenset()  # statuses besides 2xx that the caller understands
+    connect_timeout: float | None = (
+        None  # seconds; None: the settings'. Also for sending each piece of the body
+    )
     read_timeout: float | None = None  # seconds; None: the settings'
 
     def __str__(self) -> str:
@@ -136,7 +139,14 @@ class Transport:
         form = MultipartEncoderMonitor(encoder, sent)
         headers = {"Content-Type": form.content_type}
         request = Request(
-            "POST", path, headers=headers, body=form, repeatable=False, read_timeout=_UPLOAD_ANSWER
+            "POST",
+            path,
+            headers=headers,
+            body=form,
+            repeatable=False,
+            # On a slow line, `CHUNK` bytes may take longer to leave than a connection may take to be made.
+            connect_timeout=max(self._settings.connect_timeout, self._settings.read_timeout),
+            read_timeout=_UPLOAD_ANSWER,
         )
         try:
             with self._opened(request) as response:
@@ -262,7 +272,7 @@ class Transport:
                     auth=KeyAuth(self._settings.api_key) if urlsplit(url)[:2] == home else no_auth,
                     proxies=_proxies(url),
                     timeout=(
-                        self._settings.connect_timeout,
+                        request.connect_timeout or self._settings.connect_timeout,
                         request.read_timeout or self._settings.read_timeout,
                     ),
                     allow_redirects=False,

@@ -72,8 +72,9 @@ def resolve_account(
     name = profile
     if not key:
         key = from_profile.get("apikey", "").strip()
-    elif not chosen:
-        # The key tells whose account it is; a digest of it does too, and can't be turned back.
+    elif key != from_profile.get("apikey", "").strip():
+        # Whose account it is, the key alone tells: its drops and jobs must not get among the profile's.
+        # A digest of the key tells as much, and can't be turned back.
         name = "env-" + hashlib.sha256(key.encode()).hexdigest()[:8]
     if not key:
         raise BadSettings(

@@ -67,6 +67,7 @@ class ScriptedServer:
         self._open: set[socket.socket] = set()
         self.asked: list[Asked] = []
         self.answering: Answering = lambda _: reply()
+        self.before_body: Callable[[], object] = lambda: None  # is called before a request's body is read
         self._server = _Server(self)
         self._scheme = "http"
         if tls is not None:
@@ -143,6 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def answer(self) -> None:
+        self.server.script.before_body()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         asked = Asked(self.command, self.path, dict(self.headers.items()), body, self.client_address[1])
         reply = self.server.script.take(asked)

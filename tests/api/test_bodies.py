@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rescalefs.api import RangeBody, TailBody
 from rescalefs.api.transport import StreamedAnswer
-from rescalefs.errors import UnexpectedAnswer, Unreachable
+from rescalefs.errors import TimedOut, UnexpectedAnswer, Unreachable
 
 WHAT = "GET files/aBc/contents/"
 
@@ -81,6 +81,18 @@ def test_a_range_is_read_to_its_end_mark_so_that_its_connection_can_be_used_agai
     answer = Answered(206, {"content-range": "bytes 0-5/6"}, b"abcdef")
     assert b"".join(body_of(answer, 0, 6)) == b"abcdef"
     assert answer.is_exhausted
+
+
+def test_an_end_mark_that_does_not_come_takes_nothing_from_a_body_that_did() -> None:
+    class Unended(Answered):
+        def __iter__(self) -> Iterator[bytes]:
+            yield from super().__iter__()
+            raise TimedOut("no end mark")
+
+    told = {"content-range": "bytes 0-5/6"}
+    assert b"".join(body_of(Unended(206, told, b"abcdef"), 0, 6)) == b"abcdef"
+    with pytest.raises(TimedOut):  # one byte less, and it is a failure
+        b"".join(body_of(Unended(206, told, b"abcde"), 0, 6))
 
 
 @pytest.mark.parametrize(

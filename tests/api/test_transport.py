@@ -454,6 +454,48 @@ def test_an_answer_that_trickles_in_ends_with_patience(
         connect(server.url).user()
 
 
+# -- bodies that do not come as they should
+
+
+def read(client: RescaleClient, start: int, stop: int) -> bytes:
+    with client.open_range(FILE, start, stop) as body:
+        return b"".join(body)
+
+
+def test_a_body_that_stops_coming_is_a_timeout_after_what_came(
+    server: ScriptedServer, connect: MakeClient
+) -> None:
+    ended = threading.Event()
+    headers = {"Content-Range": f"bytes 0-99/{len(CONTENT)}"}
+    server.script(Reply(206, CONTENT[:100], headers, cut=60, hang=ended))
+    try:
+        with pytest.raises(TimedOut, match="GET files/aBcDeF/contents/"):
+            read(connect(server.url, read_timeout=0.05), 0, 100)
+    finally:
+        ended.set()
+    assert len(server.asked) == 1  # the reader resumes where it broke; nothing is repeated here
+
+
+def test_a_body_that_is_cut_is_unreachable_and_is_not_repeated(
+    server: ScriptedServer, client: RescaleClient
+) -> None:
+    headers = {"Content-Range": f"bytes 0-99/{len(CONTENT)}"}
+    server.script(Reply(206, CONTENT[:100], headers, cut=60))
+    with pytest.raises(Unreachable, match="GET files/aBcDeF/contents/"):
+        read(client, 0, 100)
+    assert len(server.asked) == 1
+
+
+def test_who_leaves_early_leaves_a_client_that_works(server: ScriptedServer, client: RescaleClient) -> None:
+    server.answering = ranged(CONTENT)
+    with client.open_range(FILE, 0, len(CONTENT)) as body:
+        assert (body.start, body.stop, body.total) == (0, len(CONTENT), len(CONTENT))
+    with client.open_range(FILE, 0, len(CONTENT)) as body:
+        next(iter(body))
+    assert read(client, 5, 50) == CONTENT[5:50]
+    assert read(client, 50, 500) == CONTENT[50:500]
+
+
 # -- TLS
 
 

@@ -183,3 +183,14 @@ def test_odd_names_stay_one_field_of_the_form(
     client.upload(name, io.BytesIO(b"0123"), 4)
     assert form_of(server.asked[0])["file"] == b"0123"
     assert set(form_of(server.asked[0])) == {"type_id", "file"}
+
+
+def test_a_line_on_which_a_piece_takes_longer_than_connecting_may_is_slow_and_not_broken(
+    server: ScriptedServer, connect: MakeClient
+) -> None:
+    server.script(reply(FILE, 201))
+    never = threading.Event()
+    server.before_body = lambda: never.wait(0.2)  # real time, because the limit is the socket's own
+    slow = connect(server.url, connect_timeout=0.05, read_timeout=30.0)
+    slow.upload("x", io.BytesIO(bytes(LARGE)), LARGE)  # more than the sockets' buffers hold
+    assert is_whole(server.asked[0])

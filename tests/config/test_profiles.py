@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
@@ -58,7 +59,10 @@ def test_the_environment_overrides_the_profile(path: Path) -> None:
     assert account.name.endswith("@127.0.0.1_8765")
     assert OTHER not in account.name
     asked_for = resolve_account("default", chosen=True, environ={"RESCALE_API_KEY": OTHER}, path=path)
-    assert (asked_for.name, asked_for.api_key) == ("default@eu.rescale.com", OTHER)
+    assert asked_for.api_key == OTHER
+    assert re.fullmatch(r"env-[0-9a-f]{8}@eu\.rescale\.com", asked_for.name)
+    same = resolve_account("default", chosen=True, environ={"RESCALE_API_KEY": KEY}, path=path)
+    assert same.name == "default@eu.rescale.com"
 
 
 @pytest.mark.parametrize("profile", ["../../else", "a/b", "..", "x\0y", "Ünder wind"])
@@ -72,10 +76,11 @@ def test_an_account_is_one_folder_and_stays_where_it_is_put(path: Path, profile:
 
 
 def test_two_profiles_never_share_a_folder(path: Path) -> None:
-    environ = {"RESCALE_API_KEY": KEY}
+    profiles_of_one_host = ("a/b", "a_b", "a%2Fb", "a b", "A_B")
+    for profile in profiles_of_one_host:
+        write_profile(path, profile, "https://eu.rescale.com", KEY)
     names = {
-        resolve_account(profile, chosen=True, environ=environ, path=path).name
-        for profile in ("a/b", "a_b", "a%2Fb", "a b", "A_B")
+        resolve_account(profile, chosen=True, environ={}, path=path).name for profile in profiles_of_one_host
     }
     assert len(names) == 5
 
