@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 _IDLE_CONTENTS = 64  # files that nobody has open of which we remember how far they were hashed
 _IN_MEMORY = 24  # blocks, when the disk won't have them: 96 MiB
-_BACKLOG = 256  # chores that wait for the librarian; above it, nothing more is put into the store
 _CRUMB = (
     1 << 18
 )  # bytes; an unwanted transfer that has no more to come is let finish: its connection lives on
@@ -87,6 +86,8 @@ class Board:
         self._active = 0
         self._held = 0  # blocks with a descriptor
         self._trim_above = settings.open_blocks
+        # Chores that wait for the librarian; above it, nothing more is put into the store.
+        self._backlog = settings.open_blocks // 2
         self._in_memory = 0
         self._counts = dict.fromkeys(("bytes", "requests", "found", "missed"), 0)
         self._closed = False
@@ -133,7 +134,8 @@ class Board:
     @property
     def reach(self) -> int:
         """How far ahead of a reader to fetch: no further than its share of the descriptors lasts."""
-        room = self._settings.open_blocks * self._settings.block_size // 2
+        blocks = _IN_MEMORY if self._in_memory else self._settings.open_blocks
+        room = blocks * self._settings.block_size // 2
         return min(reach(self._pace.limit), room // max(1, len(self._streams)))
 
     def used(self) -> int:
@@ -535,7 +537,7 @@ class Board:
         block.present |= mask
         block.ready |= mask
         block.used = self.used()
-        self._count(block)
+        self._count(content, block)
         self._wake(block)
         if block.is_full:
             if not block.keeping and block.saved != block.full:
@@ -581,6 +583,13 @@ class Board:
             if not extent.cancelled and len(rest) > _CRUMB and not content.wanted(rest):
                 extent.cancelled = True
 
+    def _cancel_readahead(self, content: Content) -> None:
+        """Fetch on only what somebody waits for: there is no room for the rest."""
+        for extent in content.extents:
+            rest = Span(extent.position, extent.span.stop)
+            demands = (span for stream in content.streams for span in stream.demands.values())
+            extent.cancelled = extent.cancelled or not any(span.overlaps(rest) for span in demands)
+
     def _check(self, content: Content, block: Block, mask: int) -> None:
         """Check leaves from the disk. The one method below that is called without the lock: it reads."""
         good = block.check(mask, memoryview(bytearray(self._settings.leaf_size)))
@@ -609,7 +618,7 @@ class Board:
         self._in_memory -= block.counted_in_memory
         block.counted = block.counted_in_memory = False
 
-    def _count(self, block: Block) -> None:
+    def _count(self, content: Content, block: Block) -> None:
         """Keep account of a block's descriptor, and of its memory; let others go if there are too many."""
         if not block.counted:
             block.counted = True
@@ -624,6 +633,8 @@ class Board:
             self._trim_above = max(limit, self._held + limit // 8)
         if self._in_memory > _IN_MEMORY:
             self._trim(_IN_MEMORY // 4, in_memory=True)
+            if self._in_memory > _IN_MEMORY:
+                self._cancel_readahead(content)
 
     def _throw_away(self, content: Content, reason: str) -> None:
         """The bytes of a file are wrong: drop them all, once; then give it up."""
@@ -721,7 +732,7 @@ class Board:
             if block.present & ~block.saved:
                 self._keep(content, block)
                 continue
-            if block.saved and len(self._chores) < _BACKLOG:
+            if block.saved and len(self._chores) < self._backlog:
                 self._add_chore(Touch(content.key(block.number)))
             self._remove(content, block)
 
@@ -735,7 +746,9 @@ class Board:
                 self._keep(content, block)
 
     def _keep(self, content: Content, block: Block) -> None:
-        if len(self._chores) >= _BACKLOG:  # a disk this slow is no help, and each of them holds a descriptor
+        if (
+            len(self._chores) >= self._backlog
+        ):  # a disk this slow is no help, and each of them holds a descriptor
             block.saved |= block.present
             return
         block.keeping = True

@@ -1,0 +1,142 @@
+"""A cache that is damaged, full or gone under a running engine: it costs fetches, never a byte."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rescalefs.reading import ReadEngine, Verification
+from tests.fakes import MemorySource
+from tests.reading.engines import BLOCK, LEAF, read, read_all, remote, running
+
+TEXT = bytes(range(251)) * 2
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that holds the file in full, verified, and a piece of another."""
+    cache = tmp_path_factory.mktemp("kept")
+    with running(MemorySource({"f": TEXT, "g": TEXT}), cache) as engine:
+        read_all(engine.open(remote(TEXT)))
+        read(engine.open(remote(TEXT, "g")), 100, 110)
+    return cache
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_flipped_bit_anywhere_in_the_cache_is_never_served(
+    data: st.DataObject, kept: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    cache = tmp_path_factory.mktemp("cache") / "copy"
+    shutil.copytree(kept, cache)
+    files = sorted(path for path in cache.rglob("*") if path.is_file() and path.stat().st_size)
+    path = data.draw(st.sampled_from(files), label="file")
+    raw = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3), label="flips")):
+        bit = data.draw(st.integers(0, len(raw) * 8 - 1), label="bit")
+        raw[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(raw)
+    with running(MemorySource({"f": TEXT, "g": TEXT}), cache) as engine:
+        assert read_all(engine.open(remote(TEXT))) == TEXT
+        assert read_all(engine.open(remote(TEXT, "g"))) == TEXT
+
+
+def test_a_block_under_anothers_name_is_not_taken_for_it(tmp_path: Path) -> None:
+    source = MemorySource({"f": TEXT})
+    with running(source, tmp_path) as engine:
+        read_all(engine.open(remote(TEXT)))
+    values = sorted((tmp_path / "blocks").rglob("*.val"))
+    content = [path.read_bytes() for path in values]
+    for path, other in zip(values, content[1:] + content[:1], strict=True):
+        path.write_bytes(other)
+    with running(source, tmp_path) as engine:
+        assert read_all(engine.open(remote(TEXT))) == TEXT
+
+
+def test_a_block_cut_short_while_it_is_open_is_fetched_again(tmp_path: Path) -> None:
+    source = MemorySource({"f": TEXT})
+    with running(source, tmp_path) as engine:
+        read_all(engine.open(remote(TEXT)))
+    with running(source, tmp_path) as engine:
+        file = engine.open(remote(TEXT))
+        read_all(file)
+        for block in list(file._content.blocks.values()):
+            os.truncate(f"/proc/self/fd/{block.fd}", 5)
+        assert read_all(file) == TEXT
+        assert source.bytes_sent > len(TEXT)
+
+
+def test_a_cache_folder_that_is_removed_while_it_is_used_costs_nothing(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with running(MemorySource({"f": TEXT, "g": TEXT}), cache) as engine:
+        read_all(engine.open(remote(TEXT)))
+        shutil.rmtree(cache, ignore_errors=True)  # what is being stored meanwhile may survive
+        assert read_all(engine.open(remote(TEXT, "g"))) == TEXT
+        assert read_all(engine.open(remote(TEXT))) == TEXT
+
+
+def test_a_cache_that_cannot_be_made_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    source = MemorySource({"f": TEXT})
+    with running(source, tmp_path / "file" / "cache") as engine:
+        assert read_all(engine.open(remote(TEXT))) == TEXT
+        assert engine.verification(remote(TEXT)) is Verification.YES
+        assert source.bytes_sent == len(TEXT)
+
+
+def test_a_disk_that_fills_up_under_a_block_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = os.pwrite
+
+    def pwrite(fd: int, data: bytes, offset: int) -> int:
+        on_disk = not str(Path(f"/proc/self/fd/{fd}").readlink()).startswith("/memfd:")
+        if on_disk and offset >= LEAF:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return really(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    source = MemorySource({"f": TEXT * 10}, chunk=7)
+    with running(source, tmp_path) as engine:
+        assert read_all(engine.open(remote(TEXT * 10))) == TEXT * 10
+
+
+def test_blocks_in_memory_are_few(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    content = bytes(200 * BLOCK)
+    with running(MemorySource({"f": content}), tmp_path / "file" / "cache") as engine:
+        file = engine.open(remote(content))
+        for start in range(0, len(content), BLOCK):
+            assert read(file, start, start + BLOCK) == content[start : start + BLOCK]
+            assert _in_memory(engine) <= 24 + 8  # and what four connections bring
+
+
+def _in_memory(engine: ReadEngine) -> int:
+    return engine._board._in_memory
+
+
+def test_descriptors_are_let_go(tmp_path: Path) -> None:
+    content = bytes(300 * BLOCK)
+    with running(MemorySource({"f": content}), tmp_path, open_blocks=32) as engine:
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  (the count is all that is wanted)
+        file = engine.open(remote(content))
+        assert read_all(file, BLOCK) == content
+        assert len(os.listdir("/proc/self/fd")) - before <= 32 + 16 + 16  # noqa: PTH208
+
+
+def test_the_cache_stays_within_its_limit(tmp_path: Path) -> None:
+    size, block, limit = 8 << 20, 1 << 18, 2 << 20
+    content = bytes(range(256)) * (size // 256)
+    with running(
+        MemorySource({"f": content}), tmp_path, cache_size=limit, block_size=block, leaf_size=1 << 16
+    ) as engine:
+        assert read_all(engine.open(remote(content)), 1 << 16) == content
+        assert engine.verification(remote(content)) is Verification.YES
+    kept = sum(path.stat().st_size for path in (tmp_path / "blocks").rglob("*.val"))
+    assert 0 < kept <= limit + 4 * block
