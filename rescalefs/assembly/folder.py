@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -25,7 +26,9 @@ Watch = Callable[[DropReport], None]
 
 def submit_settings(settings: Settings, places: Places) -> SubmitSettings:
     """Where drops of the account lie and are remembered."""
-    return SubmitSettings(folder=places.drops, journal=places.journal, settle_time=settings.settle_time)
+    usual = SubmitSettings(folder=places.drops, journal=places.journal, settle_time=settings.settle_time)
+    # Who looks for new jobs more often than usual wants to see more of the running ones, too.
+    return dataclasses.replace(usual, poll_least=min(usual.poll_least, settings.poll_every))
 
 
 class OneFolder:
