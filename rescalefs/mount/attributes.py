@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-FILE_MODE = 0o444
-FOLDER_MODE = 0o555
+# Writable by their owner, as on a disk that is mounted read-only: EROFS is what refuses. A copy made with `cp -r`
+# takes the modes along, and has to be its owner's to change and to remove.
+FILE_MODE = 0o644
+FOLDER_MODE = 0o755
 LINK_MODE = 0o777
 
 # Applications size their reads by st_blksize. 128 KiB is the most that libfuse 2 lets the kernel ask for

@@ -71,10 +71,10 @@ def mount(tmp_path: Path) -> Iterator[Mount]:
 
 def test_what_stat_tells_of_the_tree_is_true(mount: Mount) -> None:
     result = mount.fs.attributes("/jobs/aBc/outputs/result.dat")
-    assert (result.mode, result.size, result.blocks, result.links) == (stat.S_IFREG | 0o444, 5000, 10, 1)
+    assert (result.mode, result.size, result.blocks, result.links) == (stat.S_IFREG | 0o644, 5000, 10, 1)
     assert (result.uid, result.gid, result.mtime_ns) == (os.geteuid(), os.getegid(), WHEN)
     root = mount.fs.attributes("/")
-    assert (root.mode, root.inode, root.links) == (stat.S_IFDIR | 0o555, 1, 2 + 2)
+    assert (root.mode, root.inode, root.links) == (stat.S_IFDIR | 0o755, 1, 2 + 2)
     link = mount.fs.attributes("/latest")
     assert (link.mode, link.size, link.inode) == (stat.S_IFLNK | 0o777, len("jobs/aBc"), 4711)
     assert mount.fs.attributes("/jobs/aBc/status").size == len(b"Completed\n")

@@ -102,6 +102,19 @@ def test_cp_rsync_and_tar_take_everything_along(outputs: Path, tmp_path: Path) -
     assert sizes == {name: len(content) for name, content in FILES.items()}
 
 
+def test_a_copy_is_its_owners_to_change_and_to_remove(outputs: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    sh(f"cp -r . {copy}", outputs)
+    for path in (copy, *copy.rglob("*")):
+        assert path.stat().st_mode & 0o200, path
+
+
+def test_stat_and_ls_agree(outputs: Path) -> None:
+    told = sh("stat -c '%s %U %h' process_output.log", outputs).split()
+    _, links, owner, _, size, *_ = sh("ls -l process_output.log", outputs).split()
+    assert told == [size, owner, links]
+
+
 def test_diff_and_cmp_compare_with_local_files(outputs: Path, tmp_path: Path) -> None:
     local = tmp_path / "local.bin"
     local.write_bytes(NOISE)
@@ -120,7 +133,7 @@ def test_stat_tells_the_truth_about_sizes_owners_times_and_links(
     assert status.st_size == len(NOISE)
     assert (status.st_uid, status.st_gid) == (os.getuid(), os.getgid())
     assert status.st_nlink == 1
-    assert oct(status.st_mode) == "0o100444"
+    assert oct(status.st_mode) == "0o100644"
     assert status.st_ino == file.stat().st_ino
     assert status.st_blocks == -(-len(NOISE) // 512)
     uploaded = shared_account.uploaded_at(outputs.parent.name, "fields/step_0001/temperature.bin")
