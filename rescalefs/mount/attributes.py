@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-# Writable by their owner, as on a disk that is mounted read-only: EROFS is what refuses. A copy made with `cp -r`
-# takes the modes along, and has to be its owner's to change and to remove.
+# Writable by their owner, as on a disk that is mounted read-only: EROFS is what refuses. A copy made with
+# `cp -r` takes the modes along, and has to be its owner's to change and to remove.
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
 LINK_MODE = 0o777
