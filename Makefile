@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test bench lint clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -19,6 +19,10 @@ demo: setup  ## the whole main job on the simulator, in under a minute
 
 test: setup  ## the whole test suite
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term $(ARGS)
+
+bench: setup  ## how fast it is, beside its peers, as root (ARGS=--quick: under 3 minutes)
+	scripts/setup-bench
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lint: setup  ## style, types and import contracts, as CI checks them
 	$(BIN)/ruff check .
