@@ -24,6 +24,7 @@ OVERVIEW = {
         "mount": ("mount", "Mount the account on the folder MOUNTPOINT."),
         "umount": ("mount", "End the mount on MOUNTPOINT."),
         "status": ("mount", "Show what is mounted, how it is doing, and what is dropped."),
+        "cache": ("cache", "Show, verify or clear the cache of remote files."),
     },
     "Jobs": {
         "submit": ("submit", "Submit FOLDER, which holds job.json and the input files."),

@@ -9,11 +9,15 @@ from rescalefs.reading.board import Counters
 from rescalefs.reading.engine import OpenFile, ReadEngine
 from rescalefs.reading.settings import ReadingSettings
 from rescalefs.reading.source import Body, Source
+from rescalefs.reading.upkeep import CacheInfo, CacheUpkeep, CacheVerdict
 from rescalefs.reading.verification import Verification
 
 __all__ = [
     "Body",
+    "CacheInfo",
+    "CacheUpkeep",
     "CacheUsage",
+    "CacheVerdict",
     "Counters",
     "OpenFile",
     "ReadEngine",

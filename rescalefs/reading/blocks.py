@@ -12,7 +12,9 @@ import logging
 import os
 import shutil
 import sqlite3
+import tempfile
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +98,7 @@ class BlockStore:
         self._full_until = 0.0  # only storing
         self._damaged = False  # the index failed in a way that no waiting mends
         self._warned = threading.Event()  # set while the log need not be told again
+        self.trouble: Exception | None = None  # what went wrong last; for those who came for the cache itself
         self.usage = CacheUsage(0, limit)
 
     @property
@@ -135,6 +138,22 @@ class BlockStore:
             return fd
 
         return self._attempt("look a block up", get, None)
+
+    def peek(self, key: str) -> int | None:
+        """As `get`, and it does not count as used."""
+
+        def peek() -> int | None:
+            blocks = self._blocks
+            # Only on this object: which of its columns diskcache brings up to date. Not `reset`, which would
+            # change it for every process.
+            policy, blocks.eviction_policy = blocks.eviction_policy, "none"
+            try:
+                fd: int | None = blocks.get(key, read=True)
+                return fd
+            finally:
+                blocks.eviction_policy = policy
+
+        return self._attempt("look a block up", peek, None)
 
     def put(self, key: str, group: str, fd: int) -> bool:
         """Keep what is behind the descriptor, which stays the caller's; tell whether it worked."""
@@ -197,12 +216,44 @@ class BlockStore:
         """The keys that have a record."""
         return self._attempt("list records", lambda: set(self._records.iterkeys()), set())
 
+    def stored(self) -> list[str]:
+        """The keys that have a value."""
+
+        def stored() -> list[str]:
+            return [key for key in self._blocks.iterkeys() if isinstance(key, str)]
+
+        return self._attempt("list blocks", stored, [])
+
+    def sweep(self, older: float) -> int:
+        """Remove files that the index does not know, if they are older than some seconds; tell how many.
+
+        A kill -9 between naming a block's file and writing it into the index leaves one behind. A younger one
+        may be just that block, of a process that lives.
+        """
+
+        def sweep() -> int:
+            count = 0
+            for cache in (self._blocks, self._records):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("always")  # `check` records them; each has to be there
+                    found = cache.check(retry=True)
+                for each in found:
+                    if issubclass(each.category, diskcache.UnknownFileWarning):
+                        count += _remove_if_older(Path(str(each.message).partition(": ")[2]), older)
+            return count
+
+        return self._attempt("look for stray files", sweep, 0)
+
+    def drop_record(self, key: str) -> None:
+        """Forget a record."""
+        self._attempt("drop a record", lambda: self._records.delete(key), None)
+
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything; wait for other processes that write."""
 
         def clear() -> None:
-            self._blocks.clear()
-            self._records.clear()
+            self._blocks.clear(retry=True)
+            self._records.clear(retry=True)
             self._measure()
 
         self._attempt("clear the cache", clear, None)
@@ -268,6 +319,7 @@ class BlockStore:
         return otherwise
 
     def _warn(self, doing: str, error: Exception) -> None:
+        self.trouble = error
         level = logging.DEBUG if self._warned.is_set() else logging.WARNING
         self._warned.set()
         log.log(level, "could not %s in %s (%r); reading goes on without", doing, self._folder, error)
@@ -299,6 +351,18 @@ def _index(folder: Path, limit: int, tag_index: int = 0) -> Any:
     )
     folder.chmod(0o700)
     return index
+
+
+def _remove_if_older(path: Path, seconds: float) -> bool:
+    try:
+        # By the file system's own clock, which stamped it: the time it got its name, not that of its bytes.
+        with tempfile.TemporaryFile(dir=path.parent) as now:
+            if os.fstat(now.fileno()).st_ctime - path.stat().st_ctime < seconds:
+                return False
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _copy(source: int, path: str) -> None:

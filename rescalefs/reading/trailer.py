@@ -49,6 +49,24 @@ def decode(key: str, length: int, leaf_size: int, raw: bytes) -> tuple[int, byte
     return int.from_bytes(body[_HEAD.size : mask_stop], "little"), bytearray(body[mask_stop:])
 
 
+def search(key: str, raw: bytes) -> tuple[int, int, int, bytearray] | None:
+    """The trailer at the end of ``raw``, whatever block it is of, if its key is right.
+
+    Gives the block's length, its leaf size, the leaves present, and all digests. For those who have only the
+    key; `decode` also holds the trailer against what the block should be.
+    """
+    at = len(raw)
+    while (at := raw.rfind(_MAGIC, 0, at)) >= 0:
+        tail = raw[at:]
+        if len(tail) >= _HEAD.size:
+            _, length, leaf_size, leaves = _HEAD.unpack_from(tail)
+            if leaf_size > 0 and len(tail) == trailer_size(leaves):
+                found = decode(key, length, leaf_size, tail)
+                if found is not None:
+                    return length, leaf_size, *found
+    return None
+
+
 def seal_record(key: str, record: bytes | bytearray) -> bytes:
     """A record that `open_record` takes back only as it was, and only under the same key."""
     return bytes(record) + digest(key.encode() + record)

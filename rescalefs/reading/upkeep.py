@@ -1,0 +1,129 @@
+"""The cache itself, for the person whose disk it is on: how full it is, whether it is sound, an end to it.
+
+All of it works while mounts use the cache: they hold what they read by its descriptor, and what is not there
+any more is fetched again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from rescalefs.clock import Clock
+from rescalefs.errors import UserError
+from rescalefs.reading.block import Block, copy_unpacked, packed_size
+from rescalefs.reading.blocks import BlockStore, memory_spool
+from rescalefs.reading.trailer import open_record, search, trailer_size
+
+_STRAY_AFTER = 60.0  # seconds in which a process that lives has written into the index what it named
+
+
+class CacheInfo(NamedTuple):
+    """What is kept."""
+
+    folder: str
+    used: int  # bytes
+    limit: int  # bytes
+    blocks: int
+    files: int  # of which some block is kept
+    verified: int  # files whose SHA-512 agreed: their blocks are known by digest, kept or not
+
+
+class CacheVerdict(NamedTuple):
+    """What came of looking at every byte."""
+
+    checked: int  # blocks and records
+    bad: int  # of them, removed
+    strays: int  # files that a process that was killed left behind, removed
+
+
+class CacheUpkeep:
+    """Looks after the cache in one folder. Raises `UserError` if it can't be used at all."""
+
+    def __init__(self, folder: Path, limit: int, clock: Clock) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._clock = clock
+
+    def info(self) -> CacheInfo:
+        """How much is kept."""
+        if not self._folder.is_dir():  # nothing was ever kept; asking is no reason to make it
+            return CacheInfo(str(self._folder), 0, self._limit, 0, 0, 0)
+        with self._store() as store:
+            keys = store.stored()
+            versions = {key.rsplit("/", 2)[0] for key in keys}
+            verified = {key.rpartition("/")[0] for key in store.recorded()}
+            usage = store.usage
+        return CacheInfo(str(self._folder), usage.used, self._limit, len(keys), len(versions), len(verified))
+
+    def clear(self) -> CacheInfo:
+        """Forget every block and every record; tell what there was."""
+        before = self.info()
+        if self._folder.is_dir():
+            with self._store() as store:
+                store.clear()
+                store.sweep(_STRAY_AFTER)
+        return before
+
+    def verify(self) -> CacheVerdict:
+        """Hold every stored byte against its digest, and remove what is not what it was."""
+        if not self._folder.is_dir():
+            return CacheVerdict(0, 0, 0)
+        checked = bad = 0
+        with self._store() as store:
+            for key in store.stored():
+                good = _is_good(store, key)
+                checked += good is not None
+                if good is False:
+                    bad += 1
+                    store.drop(key)
+            for key in store.recorded():
+                record = store.record(key)
+                checked += 1
+                if record is None or open_record(key, record) is None:
+                    bad += 1
+                    store.drop_record(key)
+            strays = store.sweep(_STRAY_AFTER)
+        return CacheVerdict(checked, bad, strays)
+
+    @contextmanager
+    def _store(self) -> Iterator[BlockStore]:
+        store = BlockStore(self._folder, self._limit, self._clock)
+        with closing(store):
+            store.open()
+            yield store
+        if store.trouble is not None:
+            raise UserError(
+                f"the cache in {self._folder} cannot be used: {store.trouble}. Mend the folder's disk or its "
+                "permissions, or remove the folder: nothing in it is needed"
+            ) from store.trouble
+
+
+def _is_good(store: BlockStore, key: str) -> bool | None:
+    """Whether a stored block is what it was when it was stored; None: it is gone meanwhile."""
+    fd = store.peek(key)
+    if fd is None:
+        return None
+    try:
+        return _has_its_digests(key, fd)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def _has_its_digests(key: str, fd: int) -> bool:
+    size = os.fstat(fd).st_size
+    found = search(key, os.pread(fd, size, 0))
+    if found is None:
+        return False
+    length, leaf_size, present, digests = found
+    if packed_size(present, length, leaf_size) + trailer_size(-(-length // leaf_size)) != size:
+        return False
+    block = Block(0, length, leaf_size)
+    block.fd, block.digests = memory_spool(), digests  # which the block closes
+    copy_unpacked(present, length, leaf_size, fd, block.fd)
+    return block.check(present, memoryview(bytearray(leaf_size))) == present
