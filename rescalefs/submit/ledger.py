@@ -6,7 +6,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from rescalefs.clock import Clock
@@ -23,6 +23,7 @@ class _Page:
 
     drop: Drop
     changed: datetime
+    found: datetime
     log: list[str] = field(default_factory=list)
     note: str = ""  # what keeps it, as long as it does; told by who acts, not by the journal
     progress: Callable[[], Progress] | None = None
@@ -86,7 +87,7 @@ class Ledger:
         """Apply one entry; nothing where another thread already did. Under the lock."""
         if entry.seq <= self._seq:
             return
-        page = self._pages.get(entry.drop_id) or _Page(Drop(entry.drop_id), entry.at)
+        page = self._pages.get(entry.drop_id) or _Page(Drop(entry.drop_id), entry.at, entry.at)
         before = page.drop
         page.drop = self._journal.told(before, entry)
         page.changed = entry.at
@@ -173,30 +174,33 @@ class Ledger:
     def reports(self) -> tuple[DropReport, ...]:
         """Every drop, for people."""
         with self._lock:
-            pages = [(p.drop, p.changed, p.progress, p.note) for p in self._pages.values()]
-        return tuple(_report(*each) for each in pages)
+            pages = [replace(page) for page in self._pages.values()]
+        return tuple(map(_report, pages))
 
     def report(self, drop_id: str) -> DropReport:
         """One drop, for people."""
         with self._lock:
-            page = self._pages[drop_id]
-            facts = (page.drop, page.changed, page.progress, page.note)
-        return _report(*facts)
+            page = replace(self._pages[drop_id])
+        return _report(page)
 
     def _page(self, folder: str) -> _Page | None:
         drop_id = self._by_folder.get(folder)
         return self._pages[drop_id] if drop_id else None
 
 
-def _report(drop: Drop, changed: datetime, progress: Callable[[], Progress] | None, note: str) -> DropReport:
+def _report(page: _Page) -> DropReport:
+    drop = page.drop
     return DropReport(
         id=drop.id,
         folder=drop.folder,
         state=drop.state,
-        status=status_line(drop, progress() if progress else None, note),
+        status=status_line(drop, page.progress() if page.progress else None, page.note),
         job_id=drop.job_id,
         job_status=drop.status,
         here=drop.here,
         problems=drop.problems,
-        changed=changed,
+        changed=page.changed,
+        found=page.found,
+        missing=drop.missing,
+        hold=drop.hold,
     )

@@ -69,6 +69,7 @@ class Drop:
     status: str = ""  # the job's newest
     seen: tuple[tuple[str, datetime], ...] = ()  # all its statuses with their dates
     submitted: datetime | None = None
+    announced: bool = False  # its end was
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="event"):
@@ -236,6 +237,10 @@ class StatusSeen(Event, frozen=True, tag=True):
         return replace(drop, status=self.status, seen=(*drop.seen, (self.status, self.date)))
 
 
+class StopAsked(Event, frozen=True, tag=True):
+    """A person told the server, through us, to stop the job. It ends when the server says so."""
+
+
 class Ended(Event, frozen=True):
     """The job's last status has come."""
 
@@ -256,14 +261,23 @@ class Stopped(Ended, frozen=True, tag=True):
     """Someone stopped it."""
 
 
+class Announced(Event, frozen=True, tag=True):
+    """Whoever wanted to hear of the end has been told; ``outcome``: what came of it, if anything."""
+
+    outcome: str = ""
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, announced=True)
+
+
 class Lost(Event, frozen=True, tag=True):
     """The server has no such job any more."""
 
 
 AnyEvent: TypeAlias = (
     Found | Moved | Vanished | Settled | Changed | Missing | Refused | Accepted | Uploaded | CreateBegun
-    | NotCreated | Created | Discarded | Released | Submitted | Edited | StatusSeen | Completed | Failed
-    | Stopped | Lost
+    | NotCreated | Created | Discarded | Released | Submitted | Edited | StatusSeen | StopAsked | Completed
+    | Failed | Stopped | Announced | Lost
 )  # fmt: skip
 
 EVENTS: tuple[type[Event], ...] = AnyEvent.__args__
@@ -292,6 +306,7 @@ def _table() -> dict[tuple[State, type[Event]], State]:
         (State.SUBMITTING, Refused): State.REJECTED,
         (State.SUBMITTING, Submitted): State.RUNNING,
         (State.RUNNING, StatusSeen): State.RUNNING,
+        (State.RUNNING, StopAsked): State.RUNNING,
         (State.RUNNING, Completed): State.COMPLETED,
         (State.RUNNING, Failed): State.FAILED,
         (State.RUNNING, Stopped): State.STOPPED,
@@ -299,6 +314,8 @@ def _table() -> dict[tuple[State, type[Event]], State]:
     for state in State:
         if state is not State.UNSEEN:
             table[state, Moved] = table[state, Vanished] = state
+    for state in (State.COMPLETED, State.FAILED, State.STOPPED):
+        table[state, Announced] = state
     for state in _NO_JOB_YET:
         table[state, Changed] = State.WAITING
     for state in _JOB:
@@ -333,13 +350,16 @@ def ending(status: str) -> Callable[..., Ended]:
     return kinds.get(word, Stopped)
 
 
+_UNDRAWN = frozenset({Moved, Vanished, Edited, Changed, Announced})
+
+
 def picture() -> str:
     """The table as a Mermaid state diagram. What happens in every state without a change is left out."""
     lines = ["stateDiagram-v2"]
     for (state, event), after in TRANSITIONS.items():
         if state is State.UNSEEN:
             lines.append(f"    [*] --> {_node(after)}: {event.__name__}")
-        elif state is not after or event not in {Moved, Vanished, Edited, Changed}:
+        elif state is not after or event not in _UNDRAWN:
             lines.append(f"    {_node(state)} --> {_node(after)}: {event.__name__}")
     lines += [f"    {_node(state)} --> [*]" for state in State if state.is_terminal]
     return "\n".join(lines)

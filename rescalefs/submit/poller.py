@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from rescalefs.clock import Clock
-from rescalefs.errors import NotFound, RescaleFSError, Throttled
+from rescalefs.errors import Forbidden, InvalidRequest, NotFound, RescaleFSError, Throttled, UnexpectedAnswer
 from rescalefs.model import JobStatus, is_terminal
 from rescalefs.submit import machine
 from rescalefs.submit.journal import Overtaken
@@ -27,7 +27,8 @@ _NEWEST = 200  # jobs of the account in the one request that tells which of many
 class Poller:
     """Records each new status once, with the server's time, and the end. For one thread.
 
-    Many jobs cost one request, and one more for each that got on or is too old for the list.
+    Many jobs cost one request, and one more for each that got on or is too old for the list. All are put off
+    together when the server says that it is asked too much, or fails; one that alone makes trouble, alone.
     """
 
     def __init__(
@@ -50,41 +51,58 @@ class Poller:
         """Look at the jobs that are due; return in how many seconds the next one is."""
         followed = [drop for drop in drops if _is_followed(drop)]
         now = self._clock.monotonic()
-        due = [drop for drop in followed if self._due.get(drop.id, 0.0) <= now]
-        if due:
-            self._poll(due)
+        if any(self._due.get(drop.id, 0.0) <= now for drop in followed):
+            self._poll(followed, now)
         self._due = {drop.id: self._due.get(drop.id, 0.0) for drop in followed}
         now = self._clock.monotonic()
         return max(0.0, min((at - now for at in self._due.values()), default=self._settings.poll_most))
 
-    def _poll(self, due: list[Drop]) -> None:
+    def _poll(self, followed: list[Drop], now: float) -> None:
+        due = [drop for drop in followed if self._due.get(drop.id, 0.0) <= now]
         try:
-            unchanged = self._unchanged(due) if len(due) > _FEW else frozenset[str]()
-            for drop in due:
-                if drop.id not in unchanged:
-                    self._look(drop)
-                self._ledger.say(drop.id, "")
-                self._due[drop.id] = self._clock.monotonic() + self._interval(drop)
-            self._failures = 0
-        except (Overtaken, OutOfPlace):
-            return  # it is due still, and looked at afresh
+            # One list tells of all, so those that are not due yet need no list of their own soon after.
+            unchanged = self._unchanged(followed) if len(followed) > _FEW else frozenset[str]()
         except RescaleFSError as error:
             self._put_off(due, error)
+            return
+        for drop in followed:
+            if drop.id in unchanged:
+                self._seen_now(drop)
+        for drop in due:
+            if drop.id in unchanged:
+                continue
+            try:
+                self._look(drop)
+            except (Overtaken, OutOfPlace):
+                continue  # it is due still, and looked at afresh
+            except (Forbidden, InvalidRequest, UnexpectedAnswer) as error:
+                self._put_off([drop], error)  # this one's trouble; the others are looked at all the same
+            except RescaleFSError as error:
+                rest = [each for each in due if self._due.get(each.id, 0.0) <= now]
+                self._put_off(rest, error)  # the server's, or the way's: it would be theirs, too
+                return
+            else:
+                self._seen_now(drop)
+        self._failures = 0
 
-    def _put_off(self, due: list[Drop], error: RescaleFSError) -> None:
+    def _seen_now(self, drop: Drop) -> None:
+        self._ledger.say(drop.id, "")
+        self._due[drop.id] = self._clock.monotonic() + self._interval(drop)
+
+    def _put_off(self, drops: list[Drop], error: RescaleFSError) -> None:
         self._failures += 1
         asked = error.retry_after if isinstance(error, Throttled) else None
         delay = retry_delay(self._failures, random.random(), asked)
-        for drop in due:
+        for drop in drops:
             self._due[drop.id] = self._clock.monotonic() + delay
             self._ledger.say(drop.id, f"{error}, asking again in {delay:.0f} s", logged=True)
 
-    def _unchanged(self, due: list[Drop]) -> frozenset[str]:
+    def _unchanged(self, drops: list[Drop]) -> frozenset[str]:
         """The drops whose job has the status that was seen last, as one list of jobs tells."""
         listed = {job.id: job.status for job in self._service.newest_jobs(_NEWEST)}
         return frozenset(
             drop.id
-            for drop in due
+            for drop in drops
             if listed.get(drop.job_id or "") == drop.status and not is_terminal(drop.status)
         )
 

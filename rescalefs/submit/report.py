@@ -23,6 +23,9 @@ class DropReport:
     here: bool  # False when the folder is gone
     problems: tuple[str, ...]
     changed: datetime  # when it last got on
+    found: datetime
+    missing: tuple[str, ...] = ()  # named in job.json, and awaited
+    hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,10 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
             ]
         case machine.StatusSeen():
             return [f"{event.status}: {event.reason}" if event.reason else event.status]
+        case machine.StopAsked():
+            return [f"job {before.job_id} has been told to stop"]
+        case machine.Announced():
+            return [event.outcome] if event.outcome else []
         case machine.Ended():
             ran = f" after {duration_text(event.seconds)}" if event.seconds is not None else ""
             outputs = f"{_count(event.outputs, 'output')}, {bytes_text(event.size)}"

@@ -15,7 +15,7 @@ class SubmitSettings:
     folder: Path  # the backing directory: what people drop into
     journal: Path  # one account's SQLite file, on this machine's disk
     settle_time: float = 2.0  # without a change, before a folder counts as complete
-    longest_settle: float = 30.0  # the same for a copy that comes in slowly
+    longest_settle: float = 60.0  # the same for a copy that comes in slowly
     rescan: float = 30.0  # between two looks at everything, whatever was or was not reported
     uploads: int = 4  # files sent at once
     desks: int = 2  # threads that check, create and submit

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _PATIENCE_PER_GAP = 2.0  # how many times the longest gap between two changes has to pass without one
+_PATIENCE_PER_SLOWNESS = 10.0  # seconds waited for each second in which files arrived slowly
+_SLOW = 0.5  # seconds: a gap of this length means that files arrive slowly; we look five times a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +14,7 @@ class Pace:
     """How long nothing may change before a folder counts as complete."""
 
     least: float = 2.0  # seconds
-    most: float = 30.0  # seconds, however slowly the files arrive
+    most: float = 60.0  # seconds, however slowly the files arrive
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +22,15 @@ class Arrival:
     """What was seen of a folder so far.
 
     Gaps tell how slow a copy is only once the job file lies there: until then, and when that itself changes,
-    it is a person who takes the time.
+    it is a person who takes the time. The longer a copy has been slow, the longer a pause of it is waited
+    out: after six seconds of a byte each, a minute.
     """
 
     fingerprint: str
     job_file: str  # a mark of job.json; empty before it comes
     since: float  # monotonic seconds: when it was first seen like this
     longest_gap: float = 0.0  # seconds between two changes that belong to one slow copy
+    slow_for: float = 0.0  # seconds of all such gaps together
 
     def seen(self, fingerprint: str, job_file: str, busy: bool, at: float, pace: Pace) -> Arrival:
         """What is known after one more look. While something is open for writing it counts as changing."""
@@ -34,11 +38,15 @@ class Arrival:
             return self
         gap = at - self.since if fingerprint != self.fingerprint else 0.0
         a_copy = job_file == self.job_file != "" and gap <= pace.most
-        return Arrival(fingerprint, job_file, at, max(self.longest_gap, gap) if a_copy else 0.0)
+        if not a_copy:
+            return Arrival(fingerprint, job_file, at)
+        slowness = gap if gap >= _SLOW else 0.0
+        return Arrival(fingerprint, job_file, at, max(self.longest_gap, gap), self.slow_for + slowness)
 
     def settles_at(self, pace: Pace) -> float:
         """When it will be complete if nothing changes any more."""
-        return self.since + min(pace.most, max(pace.least, _PATIENCE_PER_GAP * self.longest_gap))
+        patience = max(_PATIENCE_PER_GAP * self.longest_gap, _PATIENCE_PER_SLOWNESS * self.slow_for)
+        return self.since + min(pace.most, max(pace.least, patience))
 
     def is_settled(self, at: float, pace: Pace) -> bool:
         """Whether nothing has changed for long enough."""

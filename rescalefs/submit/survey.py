@@ -23,10 +23,11 @@ from rescalefs.submit.folder import (
 from rescalefs.submit.jobfile import NotJson, parse
 from rescalefs.submit.journal import Journal, Overtaken
 from rescalefs.submit.ledger import Ledger
-from rescalefs.submit.listing import JOB_FILE, Listing
+from rescalefs.submit.listing import JOB_FILE, Kind, Listing
 from rescalefs.submit.machine import Drop, OutOfPlace, State
 from rescalefs.submit.settings import SubmitSettings
 from rescalefs.submit.settling import Arrival, Pace
+from rescalefs.submit.writers import first_written_to
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Survey:
         self._ledger = ledger
         self._journal = journal
         self._busy = busy
-        self._pace = Pace(settings.settle_time, settings.longest_settle)
+        self._pace = Pace(settings.settle_time, max(settings.settle_time, settings.longest_settle))
         self._arrivals: dict[str, Arrival] = {}
         self._due: dict[str, float] = {}  # drops that settle if nothing changes, and when
 
@@ -186,6 +187,9 @@ class Survey:
             self._ledger.say(drop.id, "for job.json")
         elif listing.fingerprint == drop.fingerprint:
             self._ledger.say(drop.id, "")  # looked at already: what it names is missing
+        elif arrival.is_settled(now, self._pace) and self._is_written_to(drop, listing, path):
+            self._arrivals[drop.id] = arrival.seen(listing.fingerprint, mark, True, now, self._pace)
+            self._due[drop.id] = now + self._pace.least
         elif arrival.is_settled(now, self._pace):
             del self._arrivals[drop.id]
             self._ledger.record(drop, machine.Settled(listing.fingerprint, job_file_mark(path)))
@@ -193,6 +197,14 @@ class Survey:
             why = "until no file is open for writing" if busy else "until nothing changes any more"
             self._ledger.say(drop.id, why)
             self._due[drop.id] = arrival.settles_at(self._pace)
+
+    def _is_written_to(self, drop: Drop, listing: Listing, path: Path) -> bool:
+        """Whether a file is still open for writing, by a program that writes past the mount; say which."""
+        names = [each.path for each in listing.entries if each.kind is Kind.FILE]
+        name = first_written_to(path, [JOB_FILE, *names])
+        if name is not None:
+            self._ledger.say(drop.id, f"until {name} is not open for writing any more")
+        return name is not None
 
     def _notice_edits(self, drop: Drop, path: Path) -> None:
         mark = job_file_mark(path)

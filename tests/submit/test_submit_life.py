@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
 from pathlib import Path
 
-from rescalefs.errors import Unreachable
-from rescalefs.model import RemoteFile
+import pytest
+
+from rescalefs.errors import Forbidden, Throttled, Unreachable
+from rescalefs.model import JobStatus, RemoteFile
 from rescalefs.submit.journal import JournalFailed
 from rescalefs.submit.machine import Moved, State
 from tests.fakes import FakeClock
@@ -89,9 +92,66 @@ def test_a_slow_copy_is_not_submitted_before_it_ends(rig: Rig, rescale: FakeResc
         rig.turn(1.0)
     assert not rescale.on_server
     assert rig.status() == "waiting until nothing changes any more"
-    rig.turns(4, 1.0)
+    rig.turns(64, 1.0)
     job = only(rescale.on_server.values())
     assert len(rescale.inputs(job.id)["slow.dat"]) == 100
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_byte_a_second_to_files_in_any_order_with_a_long_pause_is_one_drop(
+    rig: Rig, rescale: FakeRescale, seed: int
+) -> None:
+    chance = random.Random(seed)
+    folder = drop_files(rig.settings.folder / "wing", files={})
+    names = [name for name in ("a.dat", "b.dat", "mesh/c.dat", "d.dat") for _ in range(10)]
+    chance.shuffle(names)
+    pause = chance.randrange(4, 40)
+    (folder / "mesh").mkdir()
+    for number, name in enumerate(names):
+        rig.turns(30 if number == pause else 1, 1.0)
+        with (folder / name).open("ab") as file:
+            file.write(b"x")
+    assert not rescale.on_server
+    rig.turns(64, 1.0)
+    sent = rescale.inputs(only(rescale.on_server.values()).id)
+    assert sum(len(data) for name, data in sent.items() if name.endswith(".dat")) == 30
+    assert rescale.requests.count("create_job") == 1
+
+
+def test_a_file_that_a_program_still_has_open_in_the_backing_directory_is_waited_for(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    folder = drop_files(rig.settings.folder / "wing")
+    with (folder / "slow.dat").open("wb") as file:
+        file.write(b"half of it")
+        file.flush()
+        rig.turns(100)
+        assert rig.status() == "waiting until slow.dat is not open for writing any more"
+        file.write(b", and the rest")
+    assert not rescale.on_server
+    rig.turns(16)
+    sent = rescale.inputs(only(rescale.on_server.values()).id)
+    assert sent["slow.dat"] == b"half of it, and the rest"
+
+
+def test_an_empty_folder_only_waits(rig: Rig, rescale: FakeRescale) -> None:
+    (rig.settings.folder / "wing").mkdir(parents=True)
+    rig.turns(100, 30.0)
+    assert rig.status() == "waiting for job.json"
+    assert not rescale.requests
+
+
+def test_an_input_that_is_taken_off_the_list_is_not_awaited_any_more(rig: Rig, rescale: FakeRescale) -> None:
+    analysis = GOOD["jobanalyses"][0]
+    folder = drop_files(
+        rig.settings.folder / "wing",
+        {**GOOD, "jobanalyses": [{**analysis, "inputFiles": ["solve.py", "late"]}]},
+    )
+    rig.turns(10)
+    assert rig.status() == "waiting for late, named in job.json"
+    drop_files(folder, {**GOOD, "jobanalyses": [{**analysis, "inputFiles": ["solve.py"]}]})
+    rig.turns(4)
+    assert list(rescale.inputs(only(rescale.on_server.values()).id)) == ["solve.py"]
 
 
 def test_nothing_is_taken_while_a_file_is_open_for_writing(rig: Rig, rescale: FakeRescale) -> None:
@@ -354,6 +414,55 @@ def test_many_running_jobs_cost_one_request_as_long_as_nothing_happens(
     rescale.requests.clear()
     rig.turns(1, 60.0)
     assert rescale.requests == ["newest_jobs", "statuses"]
+
+
+def test_jobs_submitted_at_any_moments_share_the_list_that_is_asked_for(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    for number in range(20):
+        drop_files(rig.settings.folder / f"wing-{number}")
+        rig.turns(1, 0.7)
+    rig.turns(20, 60.0)
+    rescale.requests.clear()
+    rig.turns(600, 1.0)
+    assert set(rescale.requests) == {"newest_jobs"}
+    assert len(rescale.requests) <= 11, "ten minutes, once a minute"
+
+
+def test_one_job_that_may_not_be_looked_at_does_not_keep_the_others(rig: Rig, rescale: FakeRescale) -> None:
+    for name in ("a", "b", "c", "d"):
+        drop_files(rig.settings.folder / name, {**GOOD, "name": name})
+    rig.turns(4)
+    jobs = {job.definition["name"]: job for job in rescale.on_server.values()}
+    for job in jobs.values():
+        rescale.tell(job.id, "Executing")
+    asked = rescale.statuses
+
+    def refused(job_id: str) -> tuple[JobStatus, ...]:
+        if job_id == jobs["a"].id:
+            raise Forbidden("GET jobs/a/statuses/: 403, not yours")
+        return asked(job_id)
+
+    rescale.statuses = refused  # type: ignore[method-assign]
+    rig.turns(4, 60.0)
+    assert [rig.status(name) for name in ("b", "c", "d")] == ["Executing"] * 3
+    assert rig.status("a").startswith("Pending: GET jobs/a/statuses/: 403, not yours, asking again in ")
+
+
+def test_a_server_that_is_asked_too_much_is_let_be_for_as_long_as_it_says(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    for number in range(5):
+        drop_files(rig.settings.folder / f"wing-{number}")
+    rig.turns(4)
+    rescale.requests.clear()
+
+    def throttled(name: str) -> None:
+        raise Throttled("429", retry_after=300.0)
+
+    rescale.point = throttled
+    rig.turns(290, 1.0)
+    assert len(rescale.requests) == 1
 
 
 def test_each_status_is_logged_once_with_the_servers_time_and_the_end_with_what_came_out(

@@ -32,9 +32,11 @@ SAMPLES: tuple[Event, ...] = (
     machine.Submitted(AT),
     machine.Edited("mark-2"),
     machine.StatusSeen("Executing", AT),
+    machine.StopAsked(),
     machine.Completed(3, 100, 5.0),
     machine.Failed(3, 100),
     machine.Stopped(0, 0),
+    machine.Announced("ran it"),
     machine.Lost(),
 )
 
@@ -64,11 +66,11 @@ def test_every_event_is_defined_or_refused_in_every_state(state: State, event: E
         assert (after.state, after.number, after.id) == (expected, 4, "id")
 
 
-def test_nothing_follows_an_end_but_what_people_do_to_the_folder() -> None:
+def test_nothing_follows_an_end_but_its_announcement_and_what_people_do_to_the_folder() -> None:
     for (state, event), after in TRANSITIONS.items():
         if state.is_terminal:
             assert after is state
-            assert event in {machine.Moved, machine.Vanished, machine.Edited}
+            assert event in {machine.Moved, machine.Vanished, machine.Edited, machine.Announced}
 
 
 def test_a_job_is_created_only_by_way_of_doubt_so_no_attempt_goes_unrecorded() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rescalefs.submit.pace import poll_interval, retry_delay
 from rescalefs.submit.settling import Arrival, Pace
 
-PACE = Pace(2.0, 30.0)
+PACE = Pace(2.0, 60.0)
 
 
 def arrival(*changes: float) -> Arrival:
@@ -24,14 +24,23 @@ def test_a_folder_settles_two_seconds_after_its_only_change() -> None:
     assert seen.is_settled(12.0, PACE)
 
 
-def test_a_slow_copy_is_waited_for_twice_as_long_as_its_longest_gap() -> None:
-    seen = arrival(0.0, 1.0, 9.0)
-    assert not seen.is_settled(24.9, PACE)
-    assert seen.is_settled(25.0, PACE)
+def test_a_fast_copy_is_taken_two_seconds_after_its_end_however_long_it_lasts() -> None:
+    assert arrival(*(number / 5 for number in range(1000))).settles_at(PACE) == 999 / 5 + 2.0
+
+
+def test_a_copy_that_is_slow_is_waited_for_ten_times_as_long_as_it_has_been_slow() -> None:
+    assert arrival(0.0, 1.0).settles_at(PACE) == 11.0
+    assert arrival(0.0, 1.0, 1.2, 3.2).settles_at(PACE) == 33.2
+
+
+def test_a_byte_a_second_and_then_a_pause_of_half_a_minute_is_one_copy() -> None:
+    seen = arrival(*map(float, range(10)))
+    assert not seen.is_settled(9.0 + 59.9, PACE)
+    assert seen.is_settled(9.0 + 60.0, PACE)
 
 
 def test_no_gap_makes_it_wait_longer_than_the_most() -> None:
-    assert arrival(0.0, 29.0).settles_at(PACE) == 59.0
+    assert arrival(0.0, 59.0).settles_at(PACE) == 119.0
 
 
 def test_a_change_long_after_the_copy_is_a_persons_and_starts_anew() -> None:
