@@ -86,6 +86,7 @@ class Job:
     cluster_status: str = ""
     project_id: str | None = None
     analyses: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()  # empty where the server does not tell
 
     @property
     def is_finished(self) -> bool:
@@ -177,3 +178,5 @@ class Run:
     started: datetime | None = None
     completed: datetime | None = None  # None while it runs
     variables: Mapping[str, str] = field(default_factory=dict)  # name -> display value
+    files: int | None = None  # outputs so far; None where the server does not tell
+    size: int | None = None  # bytes of all outputs

@@ -64,6 +64,7 @@ class JobSummary(_Wire, frozen=True):
     cluster_status_display: StatusBox | None = None
     analysis_names: list[str] | None = None
     project_id: Id | None = None
+    tags: list[Any] | None = None  # of words, or of objects with a name (guess): v2 does not document them
 
 
 class AnalysisRef(_Wire, frozen=True):
@@ -160,6 +161,8 @@ class Run(_Wire, frozen=True):
     date_started: str | None = None
     date_completed: str | None = None
     variables: list[Variable] | None = None
+    output_file_count: int | None = None
+    output_file_size: int | None = None
 
 
 class DirectoryEntry(_Wire, frozen=True):
@@ -234,7 +237,15 @@ def job(wire: JobSummary) -> model.Job:
         cluster_status=(wire.cluster_status_display and wire.cluster_status_display.content) or "",
         project_id=None if wire.project_id is None else str(wire.project_id),
         analyses=tuple(wire.analysis_names or ()),
+        tags=tuple(_tags(wire.tags or ())),
     )
+
+
+def _tags(found: Iterable[Any]) -> Iterable[str]:
+    for each in found:
+        name = each.get("name") if isinstance(each, dict) else each
+        if isinstance(name, str) and name.strip():
+            yield name.strip()
 
 
 def job_detail(content: bytes, what: str) -> model.JobDetail:
@@ -360,7 +371,14 @@ def run(wire: Run) -> model.Run:
         each.name: _text(each.value if each.display_value is None else each.display_value)
         for each in wire.variables or ()
     }
-    return model.Run(str(wire.id), parse_time(wire.date_started), parse_time(wire.date_completed), variables)
+    return model.Run(
+        str(wire.id),
+        parse_time(wire.date_started),
+        parse_time(wire.date_completed),
+        variables,
+        wire.output_file_count,
+        wire.output_file_size,
+    )
 
 
 def _text(value: str | float | None) -> str:

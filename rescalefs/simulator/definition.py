@@ -27,6 +27,7 @@ _PASSED_ON: dict[str, Any] = {  # fields that the service keeps as they come, an
     "resourceFilters": [],
     "archiveFilters": [],
     "remoteVizConfig": None,
+    "tags": [],
 }
 _ANALYSIS_PASSED_ON: dict[str, Any] = {
     "useMpi": False,

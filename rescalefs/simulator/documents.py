@@ -101,6 +101,7 @@ def job_summary(job: JobRecord, storage: int) -> dict[str, Any]:
         "isVisible": True,
         "storage": storage,
         "projectId": job.project_id,
+        "tags": job.definition.get("tags") or [],  # (guess): job requests may carry them
     }
 
 

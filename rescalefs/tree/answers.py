@@ -142,6 +142,11 @@ class Answers(Generic[V]):
         answer = self._answers.get(key)
         return None if answer is None else answer.value
 
+    def remembered(self, key: str) -> V | None:
+        """What is in memory or on disk, however old; never a request."""
+        answer = self._answers.get(key) or self._stored(key)
+        return None if answer is None else answer.value
+
     def refresh(self, key: str) -> None:
         """Ask now, whatever is known, unless that is under way; raise what goes wrong."""
         with self._lock:

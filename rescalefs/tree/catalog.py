@@ -16,14 +16,15 @@ from typing import Any
 from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.errors import ApiError, InvalidRequest, NotFound
-from rescalefs.model import Job, JobDetail, JobStatus, RemoteFile, is_terminal
+from rescalefs.model import Job, JobDetail, JobStatus, RemoteFile, Run, is_terminal
 from rescalefs.tree.answers import Answers, Desk, Kind, Said
 from rescalefs.tree.errands import Errands
 from rescalefs.tree.health import Health
 from rescalefs.tree.joblist import JobList
-from rescalefs.tree.live import THE_ONLY_RUN, Live
+from rescalefs.tree.live import Live
 from rescalefs.tree.naming import is_job_id
 from rescalefs.tree.nodes import nanoseconds
+from rescalefs.tree.offers import Offers
 from rescalefs.tree.outputs import Outputs
 from rescalefs.tree.service import JobService
 from rescalefs.tree.settings import TreeSettings
@@ -40,6 +41,10 @@ _DETAIL_LIVES = 30.0  # seconds; of a job's page little changes but what its own
 _LISTING_LIVES = 2.0  # seconds; how soon a file that a job began is seen
 _DETAIL_MEMORY = 8 << 20  # bytes
 _HISTORIES = 3000  # in memory, of each kind; about 2 KiB each
+_RUNS = 20_000  # in memory; about 0.5 KiB each
+
+Runs = tuple[Run, ...]
+THE_ONLY_RUN = "1"  # a basic job has the one run "1" (documentation of 2016)
 
 
 class Catalog:
@@ -65,15 +70,19 @@ class Catalog:
         self._details = Answers(self._detail_kind(), desk)
         self._statuses = Answers(self._history_kind("statuses", self._ask_statuses), desk)
         self._clusters = Answers(self._history_kind("cluster_statuses", self._ask_cluster_statuses), desk)
-        self._outputs = Answers(self._outputs_kind(), desk)
-        self._live = Answers(self._live_kind(), desk)
+        self._outputs = Answers(self._outputs_kind("outputs", self._ask_outputs), desk)
+        self._runs = Answers(self._runs_kind(), desk)
         self._by_job: tuple[Answers[Any], ...] = (
             self._details,
             self._statuses,
             self._clusters,
             self._outputs,
-            self._live,
+            self._runs,
         )
+        self._run_outputs = Answers(self._outputs_kind("run_outputs", self._ask_run_outputs), desk)
+        self._live = Answers(self._live_kind(), desk)
+        self._by_run: tuple[Answers[Any], ...] = (self._run_outputs, self._live)
+        self.offers = Offers(service, desk, settings.directory)
 
     def start(self) -> None:
         """Keep the list of jobs fresh, and renew other answers, in the background from now on."""
@@ -105,9 +114,17 @@ class Catalog:
     def outputs(self, job_id: str, ended: bool) -> Outputs:
         return self._outputs.get(job_id, ended)
 
-    def live(self, job_id: str) -> Live:
-        """What a job that runs has written so far."""
-        return self._live.get(job_id, ended=False)
+    def runs(self, job_id: str, ended: bool) -> Runs:
+        """The runs of a job; none before it was submitted."""
+        return self._runs.get(job_id, ended)
+
+    def run_outputs(self, job_id: str, run_id: str, ended: bool) -> Outputs:
+        """The outputs of one run, which has ``ended`` or not."""
+        return self._run_outputs.get(_run_key(job_id, run_id), ended)
+
+    def live(self, job_id: str, run_id: str) -> Live:
+        """What a run has written so far that has not ended."""
+        return self._live.get(_run_key(job_id, run_id), ended=False)
 
     # --- what is in memory
 
@@ -120,8 +137,15 @@ class Catalog:
     def known_outputs(self, job_id: str) -> Outputs | None:
         return self._outputs.known(job_id)
 
-    def known_live(self, job_id: str) -> Live | None:
-        return self._live.known(job_id)
+    def known_runs(self, job_id: str) -> Runs | None:
+        """Also from disk."""
+        return self._runs.remembered(job_id)
+
+    def known_run_outputs(self, job_id: str, run_id: str) -> Outputs | None:
+        return self._run_outputs.known(_run_key(job_id, run_id))
+
+    def known_live(self, job_id: str, run_id: str) -> Live | None:
+        return self._live.known(_run_key(job_id, run_id))
 
     def counters(self) -> Mapping[str, int]:
         """Requests so far by what they asked for, and the number of jobs known."""
@@ -131,8 +155,10 @@ class Catalog:
             "requests_jobs": self._lists.requests,
             "requests_details": self._details.requests,
             "requests_statuses": self._statuses.requests + self._clusters.requests,
-            "requests_outputs": self._outputs.requests,
+            "requests_outputs": self._outputs.requests + self._run_outputs.requests,
+            "requests_runs": self._runs.requests,
             "requests_live": self._live.requests,
+            "requests_catalog": self.offers.requests,
         }
 
     # --- what others know
@@ -147,19 +173,21 @@ class Catalog:
 
     def forget(self, job_id: str | None = None) -> None:
         """Ask afresh about one job, or about everything, when it is looked at next."""
-        for answers in self._by_job:
-            if job_id is None:
-                answers.forget_all()
-            else:
-                answers.forget(job_id)
         if job_id is None:
-            self._lists.forget_all()
+            for answers in (self._lists, *self._by_job, *self._by_run, *self.offers.answers):
+                answers.forget_all()
             self._all_listed = None
+            return
+        for run in self._runs.remembered(job_id) or (Run(THE_ONLY_RUN),):
+            for answers in self._by_run:
+                answers.forget(_run_key(job_id, run.id))
+        for answers in self._by_job:
+            answers.forget(job_id)
 
     # --- the list of jobs
 
     def _keep_listing(self, stop: threading.Event) -> None:
-        for answers in (self._lists, *self._by_job):
+        for answers in (self._lists, *self._by_job, *self._by_run, *self.offers.answers):
             answers.tidy()
         while not stop.is_set():
             try:
@@ -242,12 +270,28 @@ class Catalog:
             holds = _SHORTEST
         return Said(Outputs(job_id, files, final=ended), holds)
 
-    def _ask_live(self, job_id: str) -> Said[Live]:
+    def _ask_runs(self, job_id: str) -> Said[Runs]:
+        ended = self._has_ended(job_id)
+        return Said(self._service.runs(job_id), self._holds(job_id) if ended else None)
+
+    def _ask_run_outputs(self, key: str) -> Said[Outputs]:
+        job_id, run_id = key.split("/", 1)
+        known = self._runs.known(job_id) or ()
+        end = next((run.completed for run in known if run.id == run_id), None)
+        ended = end is not None or self._has_ended(job_id)
+        files = self._service.run_files(job_id, run_id)
+        holds = self._holds(job_id, end) if ended else None
+        if holds is not None and not all(file.is_uploaded for file in files):
+            holds = _SHORTEST
+        return Said(Outputs(job_id, files, final=ended, run_id=run_id), holds)
+
+    def _ask_live(self, key: str) -> Said[Live]:
+        job_id, run_id = key.split("/", 1)
         try:
-            paths = self._service.directory_contents(job_id, THE_ONLY_RUN)
+            paths = self._service.directory_contents(job_id, run_id)
         except (InvalidRequest, NotFound):
             paths = ()  # the run has not begun, or has ended
-        return Said(Live(job_id, paths, nanoseconds(self._clock.now())))
+        return Said(Live(job_id, run_id, paths, nanoseconds(self._clock.now())))
 
     def _has_ended(self, job_id: str) -> bool:
         known = self.known_jobs()
@@ -261,15 +305,16 @@ class Catalog:
         else:
             self._ends.pop(job_id, None)
 
-    def _holds(self, job_id: str) -> float:
-        """How long an answer about a job that has ended holds: as long as it has been over by now.
+    def _holds(self, job_id: str, end: datetime | None = None) -> float:
+        """How long an answer about a job (or a run, with its ``end``) that has ended holds: as long as it
+        has been over by now.
 
         What comes late (a cluster that stops after its job, a last upload) comes soon after the end. So an
         answer from a minute after is renewed after a minute, and an old job's once a day.
         """
         known = self.known_jobs()
         job = known.by_id.get(job_id) if known else None
-        end = self._ends.get(job_id) or (job.inserted if job else None)
+        end = end or self._ends.get(job_id) or (job.inserted if job else None)
         if end is None:
             return _LONGEST
         return min(max((self._clock.now() - end).total_seconds(), _SHORTEST), _LONGEST)
@@ -314,10 +359,20 @@ class Catalog:
             weigh=lambda live: 10 + len(live),
         )
 
-    def _outputs_kind(self) -> Kind[Outputs]:
+    def _runs_kind(self) -> Kind[Runs]:
         return Kind(
-            self._ask_outputs,
-            self._drawer("outputs", tuple[RemoteFile, ...]),
+            self._ask_runs,
+            self._drawer("runs", Runs),
+            live=self._settings.live,
+            usable=2 * self._settings.live,
+            memory=_RUNS,
+            weigh=lambda runs: 1 + len(runs),
+        )
+
+    def _outputs_kind(self, name: str, ask: Callable[[str], Said[Outputs]]) -> Kind[Outputs]:
+        return Kind(
+            ask,
+            self._drawer(name, tuple[RemoteFile, ...]),
             live=self._settings.live,
             usable=2 * self._settings.live,
             memory=self._settings.files_in_memory,
@@ -327,5 +382,10 @@ class Catalog:
         )
 
 
-def _restored_outputs(job_id: str, document: Document[Any]) -> Outputs:
-    return Outputs(job_id, document.value, final=document.holds is not None)
+def _run_key(job_id: str, run_id: str) -> str:
+    return f"{job_id}/{run_id}"  # no id of a job has a slash in it
+
+
+def _restored_outputs(key: str, document: Document[Any]) -> Outputs:
+    job_id, _, run_id = key.partition("/")
+    return Outputs(job_id, document.value, final=document.holds is not None, run_id=run_id or None)

@@ -15,16 +15,19 @@ _TABLE_LASTS = 2.0  # seconds; verifications change while files are read, and no
 
 
 class Outputs:
-    """The outputs of a job, as one answer of the server listed them.
+    """The outputs of a job or of one run, as one answer of the server listed them.
 
     What is made of them is kept as long as they are: the same nodes, the same bytes. Two threads that come
     first at the same moment may both make it, and one of the two is kept.
     """
 
-    __slots__ = ("_newest_ns", "_root", "_rows", "_sums", "_table", "files", "final", "job_id")
+    __slots__ = ("_newest_ns", "_root", "_rows", "_sums", "_table", "files", "final", "job_id", "run_id")
 
-    def __init__(self, job_id: str, files: tuple[RemoteFile, ...], final: bool) -> None:
+    def __init__(
+        self, job_id: str, files: tuple[RemoteFile, ...], final: bool, run_id: str | None = None
+    ) -> None:
         self.job_id = job_id
+        self.run_id = run_id  # None: of all runs
         self.files = files
         self.final = final  # the job had ended when they were listed
         self._newest_ns: int | None = None
@@ -36,7 +39,12 @@ class Outputs:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Outputs):
             return NotImplemented
-        return (self.job_id, self.final, self.files) == (other.job_id, other.final, other.files)
+        return (self.job_id, self.run_id, self.final, self.files) == (
+            other.job_id,
+            other.run_id,
+            other.final,
+            other.files,
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -44,7 +52,7 @@ class Outputs:
         """The folder outputs/; ``otherwise_ns`` is the date of what has none."""
         if self._root is None:
             nodes = ((row.path, self._node(row, otherwise_ns)) for row in self.rows)
-            self._root = folder_of(nodes, ("job", self.job_id, "outputs"), otherwise_ns)
+            self._root = folder_of(nodes, (*self._owner, "outputs"), otherwise_ns)
         return self._root
 
     @property
@@ -74,10 +82,14 @@ class Outputs:
             self._newest_ns = nanoseconds(max(dates, default=None), otherwise_ns)
         return self._newest_ns
 
+    @property
+    def _owner(self) -> tuple[str, ...]:
+        return ("job", self.job_id) if self.run_id is None else ("run", self.job_id, self.run_id)
+
     def _node(self, row: Row, otherwise_ns: int) -> RemoteNode:
         file = row.file
         return RemoteNode(
-            inode_of("file", self.job_id, file.id, row.path),
+            inode_of(*self._owner, "file", file.id, row.path),
             nanoseconds(file.uploaded, otherwise_ns),
             file,
             final=self.final and file.is_uploaded,

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from rescalefs.model import Job, JobDetail, JobStatus, RemoteFile
+from rescalefs.model import (
+    Analysis,
+    ComputePrice,
+    CoreType,
+    Job,
+    JobDetail,
+    JobStatus,
+    Project,
+    RemoteFile,
+    Run,
+    User,
+)
 
 
 class JobService(Protocol):
@@ -31,6 +42,22 @@ class JobService(Protocol):
     def directory_contents(self, job_id: str, run_id: str) -> tuple[str, ...]:
         """The paths in a run's working directory; only while it runs, else `ApiError`."""
         ...
+
+    def runs(self, job_id: str) -> tuple[Run, ...]: ...
+
+    def run_files(self, job_id: str, run_id: str) -> tuple[RemoteFile, ...]:
+        """The outputs of one run, without those that were deleted."""
+        ...
+
+    def core_types(self) -> tuple[CoreType, ...]: ...
+
+    def prices(self) -> tuple[ComputePrice, ...]: ...
+
+    def analyses(self) -> tuple[Analysis, ...]: ...
+
+    def projects(self) -> tuple[Project, ...]: ...
+
+    def user(self) -> User: ...
 
     def output_files(self, job_id: str) -> tuple[RemoteFile, ...]:
         """The outputs of all runs, without those that were deleted."""

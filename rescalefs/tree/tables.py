@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from rescalefs.model import FileType, JobStatus, RemoteFile
+from rescalefs.model import FileType, JobStatus, RemoteFile, Run, is_terminal
 
 NOT_SUBMITTED = "Not submitted"  # Rescale has no word for a job that was saved and never submitted
 
 FILE_COLUMNS = ("size", "type", "sha512", "verified", "id", "uploaded", "path", "original")
+RUN_COLUMNS = ("run", "status", "started", "completed", "files", "size")  # and one for each variable
 
 _NONE = "-"
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -78,6 +79,52 @@ def files_table(rows: Iterable[tuple[Row, str]]) -> bytes:
         for file in (row.file,)
     )
     return "\n".join(lines).encode() + b"\n"
+
+
+def run_state(run: Run, job_status: str) -> str:
+    """One word for a run: the API has dates alone. One that never ended has its job's end."""
+    if run.completed is not None:
+        return "Completed"
+    if is_terminal(job_status):
+        return job_status
+    return "Not started" if run.started is None else "Executing"
+
+
+def runs_table(runs: Iterable[Run], job_status: str) -> bytes:
+    """The file `runs.tsv`: a header, and one line for each run with its variables; size in bytes.
+
+    A variable of the name of another column has `~variable` after its name.
+    """
+    known = list(runs)
+    names = list(dict.fromkeys(name for run in known for name in run.variables))
+    headers = (f"{name}~variable" if name in RUN_COLUMNS else cell(name) for name in names)
+    return table(
+        (*RUN_COLUMNS, *headers),
+        (
+            (
+                run.id,
+                run_state(run, job_status),
+                iso(run.started),
+                iso(run.completed),
+                "" if run.files is None else str(run.files),
+                "" if run.size is None else str(run.size),
+                *(run.variables.get(name, "") for name in names),
+            )
+            for run in known
+        ),
+    )
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> bytes:
+    """A header and one line for each row; an empty cell becomes `-`."""
+    lines = ["\t".join(columns)]
+    lines.extend("\t".join(map(cell, row)) for row in rows)
+    return "\n".join(lines).encode(errors="replace") + b"\n"
+
+
+def cell(text: str) -> str:
+    """Any text as one cell: tabs and line ends become blanks."""
+    return _one_line(text)
 
 
 def checksum_list(rows: Iterable[Row]) -> bytes:

@@ -9,7 +9,18 @@ from datetime import datetime, timedelta, timezone
 from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.errors import ApiError, InvalidRequest, NotFound
-from rescalefs.model import Job, JobDetail, JobStatus, RemoteFile
+from rescalefs.model import (
+    Analysis,
+    ComputePrice,
+    CoreType,
+    Job,
+    JobDetail,
+    JobStatus,
+    Project,
+    RemoteFile,
+    Run,
+    User,
+)
 from rescalefs.tree import Tree, TreeSettings
 
 START = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
@@ -29,7 +40,13 @@ class FakeService:
         self.files: dict[str, tuple[RemoteFile, ...]] = {}
         self.inputs: dict[str, tuple[RemoteFile, ...]] = {}
         self.histories: dict[str, tuple[JobStatus, ...]] = {}
-        self.working: dict[str, tuple[str, ...]] = {}
+        self.working: dict[str, tuple[str, ...]] = {}  # by job, or by `job/run` where it is not run 1
+        self.all_runs: dict[str, tuple[Run, ...]] = {}
+        self.run_outputs: dict[tuple[str, str], tuple[RemoteFile, ...]] = {}
+        self.hardware: tuple[CoreType, ...] = ()
+        self.pricelist: tuple[ComputePrice, ...] = ()
+        self.software: tuple[Analysis, ...] = ()
+        self.all_projects: tuple[Project, ...] = ()
         self.requests: Counter[str] = Counter()
         self.failure: ApiError | None = None
         self.on_request: Callable[[str], None] = lambda _: None
@@ -70,9 +87,38 @@ class FakeService:
 
     def directory_contents(self, job_id: str, run_id: str) -> tuple[str, ...]:
         self._asked("directory_contents", job_id)
-        if job_id not in self.working:
+        key = job_id if run_id == "1" else f"{job_id}/{run_id}"
+        if key not in self.working:
             raise InvalidRequest(f"job {job_id} does not run")
-        return self.working[job_id]
+        return self.working[key]
+
+    def runs(self, job_id: str) -> tuple[Run, ...]:
+        self._asked("runs", job_id)
+        return self.all_runs.get(job_id, (Run("1"),))
+
+    def run_files(self, job_id: str, run_id: str) -> tuple[RemoteFile, ...]:
+        self._asked("run_files", job_id)
+        return self.run_outputs.get((job_id, run_id), ())
+
+    def core_types(self) -> tuple[CoreType, ...]:
+        self._asked("core_types")
+        return self.hardware
+
+    def prices(self) -> tuple[ComputePrice, ...]:
+        self._asked("prices")
+        return self.pricelist
+
+    def analyses(self) -> tuple[Analysis, ...]:
+        self._asked("analyses")
+        return self.software
+
+    def projects(self) -> tuple[Project, ...]:
+        self._asked("projects")
+        return self.all_projects
+
+    def user(self) -> User:
+        self._asked("user")
+        return User("ada@example.com", "Ada Lovelace", "engines", "Default")
 
     @property
     def total(self) -> int:

@@ -307,7 +307,9 @@ def test_counters_tell_what_was_asked() -> None:
         "requests_details": 0,
         "requests_statuses": 2,
         "requests_outputs": 0,
+        "requests_runs": 0,
         "requests_live": 0,
+        "requests_catalog": 0,
     }
 
 
