@@ -32,7 +32,9 @@ def scope_of(method: str, path: str) -> str:
 class Limits:
     """Says how long a request of a scope has to wait. Thread-safe. Times are seconds of a monotonic clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, unmetered: frozenset[str] = frozenset()) -> None:
+        """In ``unmetered`` scopes nothing waits but for a 429."""
+        self._unmetered = unmetered
         self._lock = threading.Lock()  # guards both tables, and the buckets in them
         self._buckets: dict[str, StateBucket] = {}
         self._closed_until: dict[str, float] = {}
@@ -43,6 +45,8 @@ class Limits:
             closed = self._closed_until.get(scope, 0.0) - now
             if closed > 0:
                 return closed
+            if scope in self._unmetered:
+                return 0.0
             bucket = self._buckets.get(scope)
             if bucket is None:
                 limit = int(_PER_HOUR.get(scope, _DEFAULT) * _SHARE)

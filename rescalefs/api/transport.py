@@ -86,7 +86,7 @@ class Transport:
         self._settings = settings
         self._clock = clock
         self._base = settings.base_url.rstrip("/") + "/api/v2/"
-        self._limits = Limits()
+        self._limits = Limits(settings.unmetered)
         self._sessions = Sessions()
         self._stopping = threading.Event()
         self._down = False  # the last word from the network was that there is no server; a hint, so unguarded

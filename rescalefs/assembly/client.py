@@ -19,9 +19,16 @@ def account_of(settings: Settings) -> Account:
 
 
 def client_for(
-    settings: Settings, account: Account, clock: Clock, patience: float | None = None
+    settings: Settings,
+    account: Account,
+    clock: Clock,
+    patience: float | None = None,
+    unmetered: frozenset[str] = frozenset(),
 ) -> RescaleClient:
-    """A client of the account; with ``patience``, one that gives up sooner."""
+    """A client of the account; with ``patience``, one that gives up sooner.
+
+    In ``unmetered`` scopes of requests it waits only when the server says so.
+    """
     limit = settings.patience if patience is None else patience
     api = ApiSettings(
         base_url=account.base_url,
@@ -29,5 +36,6 @@ def client_for(
         connect_timeout=min(settings.connect_timeout, limit),
         read_timeout=min(settings.read_timeout, limit),
         patience=limit,
+        unmetered=unmetered,
     )
     return RescaleClient(api, clock)

@@ -6,17 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rescalefs.cli.connection import with_client, with_client_and_drops
-from rescalefs.cli.drops import job_meant
+from rescalefs.cli.connection import with_client
 from rescalefs.cli.listing import Row, json_option, print_rows, printable
 from rescalefs.errors import UserError
 from rescalefs.model import Job, is_terminal
 
 if TYPE_CHECKING:
     from rescalefs.api import RescaleClient
-    from rescalefs.assembly.drops import KnownDrops
 
-_SAVED = "saved"
 _yes_option = click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 
 
@@ -54,19 +51,16 @@ def statuses(client: RescaleClient, job: str, cluster: bool, as_json: bool) -> N
 
 
 @click.command()
-@with_client_and_drops
-@click.argument("job", metavar="JOB_OR_DROP")
+@with_client
+@click.argument("job")
 @_yes_option
-def stop(client: RescaleClient, drops: KnownDrops, job: str, yes: bool) -> int:
+def stop(client: RescaleClient, job: str, yes: bool) -> int:
     """Stop a job that runs.
 
-    JOB_OR_DROP is its id, or the name or path of the drop it came from. What it has written so far becomes
-    its outputs. Stopping takes a while; `rescalefs statuses` tells.
+    JOB is its id. What it has written so far becomes its outputs. Stopping takes a while;
+    `rescalefs statuses` tells.
     """
-    job = job_meant(client, job, drops)
     name, status = _name_and_status(client, job)
-    if status == _SAVED:
-        raise UserError(f"job {job} cannot be stopped: it is saved, and was never submitted")
     if is_terminal(status):
         raise UserError(f"job {job} cannot be stopped: it has ended already, as {status}")
     if not (yes or click.confirm(f"Stop job {job}, {name!r} ({status})?", err=True)):
@@ -77,17 +71,15 @@ def stop(client: RescaleClient, drops: KnownDrops, job: str, yes: bool) -> int:
 
 
 @click.command()
-@with_client_and_drops
-@click.argument("job", metavar="JOB_OR_DROP")
+@with_client
+@click.argument("job")
 @click.option("--with-inputs", is_flag=True, help="Delete its input files, too, which other jobs may use.")
 @_yes_option
-def delete(client: RescaleClient, drops: KnownDrops, job: str, with_inputs: bool, yes: bool) -> int:
+def delete(client: RescaleClient, job: str, with_inputs: bool, yes: bool) -> int:
     """Delete a job and its outputs.
 
-    JOB_OR_DROP is its id, or the name or path of the drop it came from. Nothing brings them back. The drop's
-    folder stays as it is.
+    JOB is its id. Nothing brings them back.
     """
-    job = job_meant(client, job, drops)
     name, status = _name_and_status(client, job)
     what = "its outputs and its input files" if with_inputs else "its outputs"
     if not (yes or click.confirm(f"Delete job {job}, {name!r} ({status}), {what}, for ever?", err=True)):
@@ -106,7 +98,7 @@ def _name_and_status(client: RescaleClient, job: str) -> tuple[str, str]:
     """What people know a job by. Its own page does not tell its status; its history does."""
     name = printable(client.job(job).job.name)
     history = client.statuses(job)
-    return name, history[-1].status if history else _SAVED
+    return name, history[-1].status if history else "saved"
 
 
 def _job_row(job: Job) -> Row:

@@ -22,13 +22,14 @@ OVERVIEW = {
     },
     "Files": {
         "mount": ("mount", "Mount the account on the folder MOUNTPOINT."),
+        "sync": ("sync", "Keep the account as real files in DIR, without FUSE."),
+        "download": ("download", "Fetch outputs of JOB, many at once, verified."),
         "umount": ("mount", "End the mount on MOUNTPOINT."),
         "status": ("mount", "Show what is mounted, how it is doing, and what is dropped."),
         "cache": ("cache", "Show, verify or clear the cache of remote files."),
     },
     "Jobs": {
         "submit": ("submit", "Submit FOLDER, which holds job.json and the input files."),
-        "drops": ("drops", "List what was dropped, where it is, and what to do about it."),
         "jobs": ("jobs", "List jobs, newest first."),
         "statuses": ("jobs", "Show the history of a job, oldest first."),
         "stop": ("jobs", "Stop a job that runs."),

@@ -15,7 +15,6 @@ from rescalefs.config.profiles import (
     write_profile,
 )
 from rescalefs.config.settings import SETTINGS, Setting, Settings, load_settings
-from rescalefs.config.values import as_text
 
 __all__ = [
     "PLATFORMS",
@@ -24,7 +23,6 @@ __all__ = [
     "Places",
     "Setting",
     "Settings",
-    "as_text",
     "load_settings",
     "profile_path",
     "profiles",

@@ -22,6 +22,7 @@ from functools import partial
 from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.errors import ApiError, NoSuchPath, NotADirectory
+from rescalefs.model import Job
 from rescalefs.tree.account import Account
 from rescalefs.tree.catalog import Catalog
 from rescalefs.tree.nodes import (
@@ -61,7 +62,7 @@ class Tree:
     ) -> None:
         """``verification`` tells cheaply what `files.tsv` says of a file; ``texts`` are .rescalefs/."""
         self._catalog = Catalog(service, clock, background, settings)
-        account = Account(self._catalog, clock, verification, settings.sorting)
+        account = Account(self._catalog, clock, verification)
         began = account.began_ns
         own = {name: _own_text(name, write, clock) for name, write in texts.items()}
         offers = self._catalog.offers
@@ -97,6 +98,10 @@ class Tree:
                 raise NoSuchPath(path)
             node = found
         return node
+
+    def jobs(self) -> tuple[Job, ...]:
+        """All jobs as the list shows them. May ask the server, and raise its `ApiError`."""
+        return tuple(self._catalog.jobs().by_id.values())
 
     def heard(self, job_id: str, status: str) -> None:
         """Someone saw this status of a job at the server: from now on the tree knows it, too."""

@@ -66,3 +66,11 @@ def test_a_closed_scope_opens_at_the_moment_that_was_told_and_others_stay_open()
     assert limits.take("jobs-usage", 129.0) == 1.0
     assert limits.take("file-access", 100.0) == 0
     assert limits.take("jobs-usage", 130.0) == 0
+
+
+def test_in_an_unmetered_scope_only_the_server_makes_us_wait() -> None:
+    limits = Limits(frozenset({"file-access"}))
+    assert all(limits.take("file-access", 0.0) == 0 for _ in range(20_000))
+    limits.close("file-access", 7.0)
+    assert limits.take("file-access", 0.0) == 7.0
+    assert limits.take("file-access", 7.0) == 0

@@ -1,0 +1,277 @@
+"""All that `rescalefs sync` and `rescalefs download` need: the account as real files, without a mount."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from rescalefs.assembly.client import account_of, client_for
+from rescalefs.background import Background
+from rescalefs.clock import SystemClock
+from rescalefs.config import Places, Settings
+from rescalefs.errors import ApiError, Unauthenticated, UserError
+from rescalefs.mirror import (
+    Choice,
+    DropNotes,
+    Ledger,
+    LiveCopies,
+    Mirror,
+    Report,
+    Selection,
+    Shelf,
+    Transfers,
+    choose,
+    fetch_all,
+    write_out,
+)
+from rescalefs.model import Job, RemoteFile
+from rescalefs.tree import Tree, TreeSettings
+
+if TYPE_CHECKING:
+    from rescalefs.submit import Submitter
+
+log = logging.getLogger(__name__)
+
+_MOST_CONNECTIONS = 32  # what `auto` means here: nobody waits for one file, so more are always of use
+_NOTES_EVERY = 0.5  # seconds between two looks at what to write into dropped folders
+# Nobody knows how many contents an hour the service gives out. A mirror of many small files would run into a
+# guess of ours long before it runs into the service's own limit, which it then honours.
+_UNMETERED = frozenset({"file-access"})
+
+Tell = Callable[[str, str, str], None]
+
+
+class _Base:
+    """What sync and download have in common."""
+
+    def __init__(self, settings: Settings, heard: Callable[[int], None]) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self.account = account_of(settings)
+        self.places = Places.of(self.account.name, settings.cache_dir)
+        self.client = client_for(settings, self.account, self.clock, unmetered=_UNMETERED)
+        self.background = Background()
+        self._heard = heard
+        self.undo = ExitStack()
+        self.undo.callback(self.client.close)
+
+    def transfers(self, parts: Path) -> Transfers:
+        settings = self.settings
+        connections = _MOST_CONNECTIONS if settings.connections == "auto" else settings.connections
+        return Transfers(
+            self.client,
+            parts,
+            self.clock,
+            self.background,
+            connections,
+            verify=settings.verify != "off",
+            heard=self._heard,
+        )
+
+    def tree(self, verification: Callable[[RemoteFile], str]) -> Tree:
+        listings = TreeSettings(directory=self.places.listings, poll_every=self.settings.poll_every)
+        self.places.make()
+        return Tree(self.client, self.clock, self.background, listings, verification, {})
+
+    def close(self) -> None:
+        """Let go of everything; raise the first crash of a thread, if there was one."""
+        try:
+            self.client.close()
+            self.background.close()
+        finally:
+            self.undo.close()
+
+
+class Sync:
+    """`rescalefs sync`. Made, then `run`, then `close`; `stop` from any thread, or a signal's handler."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        root: Path,
+        selection: Selection,
+        *,
+        dry_run: bool = False,
+        heard: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._base = base = _Base(settings, heard)
+        self._root = root
+        self._dry_run = dry_run
+        self._wake = threading.Event()
+        self._stopped = False
+        own = root / ".rescalefs"
+        try:
+            if not dry_run:
+                self._claim(root, own)
+            ledger = Ledger(own / "mirror.sqlite" if own.is_dir() else None)
+            base.undo.callback(ledger.close)
+            self._check_account(ledger)
+            self._shelf = Shelf(root, ledger, own / "parts")
+            self._transfers = base.transfers(own / "parts")
+            verified = "yes" if settings.verify != "off" else "no"
+
+            def verification(file: RemoteFile) -> str:
+                if file.sha512 is None:
+                    return "unavailable"
+                return verified if ledger.holders(file.version) else "no"
+
+            self._tree = base.tree(verification)
+            self._mirror = Mirror(
+                self._tree,
+                self._shelf,
+                self._transfers,
+                selection,
+                base.clock,
+                LiveCopies(base.client, self._shelf),
+                dry_run=dry_run,
+            )
+        except BaseException:
+            base.close()
+            raise
+
+    def _claim(self, root: Path, own: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        own.mkdir(exist_ok=True, mode=0o700)
+        lock = FileLock(own / "lock", thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"another rescalefs syncs {root}. End it, or choose another folder") from None
+        self._base.undo.callback(lock.release)
+
+    def _check_account(self, ledger: Ledger) -> None:
+        name = self._base.account.name
+        known = ledger.fact("account")
+        if known is None:
+            ledger.note_fact("account", name)
+        elif known != name:
+            raise UserError(
+                f"{self._root} holds the files of account {known}, this is {name}. Choose another folder"
+            )
+
+    def stop(self) -> None:
+        """End soon."""
+        self._stopped = True
+        self._mirror.stop()
+        self._base.client.close()
+        self._wake.set()
+
+    def once(self, report: Report) -> None:
+        """One round. What fails is in the report; raises what makes all of it fail."""
+        if not self._dry_run:
+            self._transfers.start()
+        self._round(self._base.client.jobs(), report)
+
+    def keep_going(self, rounds: Callable[[], Report], done: Callable[[Report], None]) -> None:
+        """Round after round until `stop`, with the drop folder; ``done`` hears of each round."""
+        self._transfers.start()
+        submitter = self._start_submitter()
+        notes = DropNotes(self._shelf, submitter)
+        first = True
+        while not self._stopped:
+            report = rounds()
+            try:
+                self._round(self._base.client.jobs() if first else self._tree.jobs(), report)
+                first = False
+            except Unauthenticated:
+                raise
+            except ApiError as error:
+                if not self._stopped:
+                    report.note("fail", "", str(error))
+            if not self._stopped:
+                done(report)
+            self._wait(notes)
+
+    def _start_submitter(self) -> Submitter:
+        # Imported here: one round needs neither a journal nor a watcher.
+        from rescalefs.assembly.folder import submit_settings
+        from rescalefs.submit import Submitter
+
+        base, own = self._base, self._root / ".rescalefs"
+        usual = submit_settings(base.settings, base.places)
+        # The journal lies beside its drop folder: each folder that is synced is one of its own.
+        settings = replace(usual, folder=self._root / "submit", journal=own / "journal.sqlite")
+        submitter = Submitter(base.client, settings, base.clock, base.background, heard=self._job_moved)
+        base.undo.callback(submitter.close)
+        self._tree.start()
+        submitter.start()
+        return submitter
+
+    def _job_moved(self, job_id: str, status: str) -> None:
+        """A dropped job has a new status: don't wait for the next round."""
+        self._tree.heard(job_id, status)
+        self._wake.set()
+
+    def _wait(self, notes: DropNotes) -> None:
+        """Until the next round is due, or something happened."""
+        until = self._base.clock.monotonic() + self._base.settings.poll_every
+        while not self._stopped:
+            notes.write()
+            left = until - self._base.clock.monotonic()
+            if left <= 0 or self._base.clock.wait(self._wake, min(left, _NOTES_EVERY)):
+                break
+        self._wake.clear()
+        if self._base.background.stopping:
+            self._stopped = True  # a thread has crashed; `close` says which
+
+    def _round(self, jobs: tuple[Job, ...], report: Report) -> None:
+        self._mirror.round(jobs, report)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._mirror.stop()
+        self._base.close()
+
+
+class Download:
+    """`rescalefs download`. Made, then `choose`, then `to_folder` or `to_sink`, then `close`."""
+
+    def __init__(self, settings: Settings, heard: Callable[[int], None]) -> None:
+        self._base = _Base(settings, heard)
+        self._tree = self._base.tree(lambda _: "no")
+        self._transfers: Transfers | None = None
+
+    def choose(self, job_id: str, patterns: Sequence[str]) -> list[Choice]:
+        """See `rescalefs.mirror.choose`."""
+        self._tree.forget(job_id)
+        return choose(self._tree, job_id, patterns)
+
+    def to_folder(self, choices: Sequence[Choice], folder: Path, report: Report) -> None:
+        """Download into a folder; what fails is in the report."""
+        folder.mkdir(parents=True, exist_ok=True)
+        parts = folder / ".rescalefs-download"
+        ledger = Ledger(None)
+        self._base.undo.callback(ledger.close)
+        self._transfers = self._base.transfers(parts)
+        self._transfers.start()
+        fetch_all(choices, Shelf(folder, ledger, parts), self._transfers, report)
+        if not report["fail"]:
+            shutil.rmtree(parts, ignore_errors=True)
+
+    def to_sink(self, choices: Sequence[Choice], sink: Callable[[bytes], None], report: Report) -> None:
+        """Hand the bytes of all files to ``sink``, in order; raise what went wrong."""
+        with tempfile.TemporaryDirectory(prefix="rescalefs-") as parts:
+            self._transfers = self._base.transfers(Path(parts))
+            self._transfers.start()
+            write_out(choices, sink, self._transfers, report)
+
+    def stop(self) -> None:
+        """Give up. From any thread."""
+        if self._transfers is not None:
+            self._transfers.close()
+        self._base.client.close()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        if self._transfers is not None:
+            self._transfers.close()
+        self._base.close()

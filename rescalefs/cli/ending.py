@@ -1,0 +1,42 @@
+"""Ends a command that runs on its own threads: at SIGINT or SIGTERM, once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def ended_by_signals(stop: Callable[[], None]) -> Iterator[threading.Event]:
+    """While the block runs, a signal calls ``stop`` on a thread of its own. The event tells that one came.
+
+    On its own thread: a handler runs between two instructions of the main one, which may hold the very lock
+    that ``stop`` wants. A second SIGINT ends the process as usual.
+    """
+    asked, over = threading.Event(), threading.Event()
+
+    def on_signal(_: int, __: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        asked.set()
+
+    def wait(_: threading.Event) -> None:
+        asked.wait()
+        if not over.is_set():
+            stop()
+
+    from rescalefs.background import Background
+
+    background = Background()
+    background.start("signals", wait)
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        over.set()
+        asked.set()
+        background.close()

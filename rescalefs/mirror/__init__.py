@@ -1,0 +1,35 @@
+"""The tree as real files: what `rescalefs sync` and `rescalefs download` do.
+
+Promises: a file appears under its name only when it is complete and, where the server has a checksum,
+verified; what was there is not fetched again, whatever killed the process before; nothing that a person made
+or changed is overwritten or removed. Knows nothing of HTTP, FUSE or submitting, and uses nothing that only
+Linux has.
+"""
+
+from rescalefs.mirror.download import Choice, choose, fetch_all, write_out
+from rescalefs.mirror.drops import DropNotes
+from rescalefs.mirror.ledger import Ledger
+from rescalefs.mirror.live import LiveCopies
+from rescalefs.mirror.mirror import Mirror
+from rescalefs.mirror.report import Report
+from rescalefs.mirror.selection import Selection
+from rescalefs.mirror.service import DropViews, LiveSource
+from rescalefs.mirror.shelf import Shelf
+from rescalefs.mirror.transfers import Transfers
+
+__all__ = [
+    "Choice",
+    "DropNotes",
+    "DropViews",
+    "Ledger",
+    "LiveCopies",
+    "LiveSource",
+    "Mirror",
+    "Report",
+    "Selection",
+    "Shelf",
+    "Transfers",
+    "choose",
+    "fetch_all",
+    "write_out",
+]

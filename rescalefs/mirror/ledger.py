@@ -1,0 +1,103 @@
+"""What this mirror has put where, in a SQLite file beside the parts."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+from rescalefs.errors import UserError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS marks (
+    path TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, version TEXT NOT NULL,
+    PRIMARY KEY (path, size, mtime_ns)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_version ON marks (version);
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Mark(NamedTuple):
+    """How a file looked when we put it there: one that looks so is ours, and holds ``version``."""
+
+    size: int
+    mtime_ns: int
+    version: str
+
+
+class Ledger:
+    """Remembers marks. Thread-safe.
+
+    A mark is noted before its file is put in place, and older ones go later: so whatever kills us in between,
+    what lies there has a mark. A power cut may lose the newest marks: files are then known by checksum.
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        """``file`` is made if it is missing; None remembers for as long as this object lives."""
+        self._lock = threading.Lock()  # guards _connection, which runs one statement at a time
+        try:
+            self._connection = sqlite3.connect(
+                str(file) if file else ":memory:", isolation_level=None, check_same_thread=False, timeout=30
+            )
+            # In a log, and without waiting for the disk at each note: a kill loses nothing, and a power cut
+            # only what a checksum tells again.
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise UserError(
+                f"{file}: what was put there before cannot be read: {error}. Remove it: files that are "
+                "as the server's are then recognised by their checksums, and others are kept"
+            ) from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def marks(self, path: str) -> list[Mark]:
+        return [
+            Mark(*row) for row in self._ask("SELECT size, mtime_ns, version FROM marks WHERE path = ?", path)
+        ]
+
+    def note(self, path: str, mark: Mark) -> None:
+        """Remember that a file which looks like this, at this path, is ours."""
+        self._ask(
+            "INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", path, mark.size, mark.mtime_ns, mark.version
+        )
+
+    def keep_only(self, path: str, mark: Mark) -> None:
+        """The file is in place: other marks of the path are history."""
+        self._ask(
+            "DELETE FROM marks WHERE path = ? AND NOT (size = ? AND mtime_ns = ?)",
+            path,
+            mark.size,
+            mark.mtime_ns,
+        )
+
+    def forget(self, path: str) -> None:
+        self._ask("DELETE FROM marks WHERE path = ?", path)
+
+    def holders(self, version: str) -> list[tuple[str, Mark]]:
+        """Where files of this version were put; a few will do."""
+        rows = self._ask("SELECT path, size, mtime_ns, version FROM marks WHERE version = ? LIMIT 3", version)
+        return [(row[0], Mark(*row[1:])) for row in rows]
+
+    def below(self, folder: str) -> list[str]:
+        """Paths with marks in a folder, whose name ends in a slash."""
+        rows = self._ask(
+            "SELECT DISTINCT path FROM marks WHERE path >= ? AND path < ?", folder, folder[:-1] + "0"
+        )  # "0" comes right after "/"
+        return [row[0] for row in rows]
+
+    def fact(self, name: str) -> str | None:
+        rows = self._ask("SELECT value FROM facts WHERE name = ?", name)
+        return str(rows[0][0]) if rows else None
+
+    def note_fact(self, name: str, value: str) -> None:
+        self._ask("INSERT OR REPLACE INTO facts VALUES (?, ?)", name, value)
+
+    def _ask(self, statement: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
+        with self._lock:
+            return self._connection.execute(statement, values).fetchall()

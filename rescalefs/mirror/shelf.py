@@ -1,0 +1,270 @@
+"""The folder that a mirror fills: what lies there, whose it is, and how something is put there."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import os
+import shutil
+import stat
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from rescalefs.mirror.ledger import Ledger, Mark
+from rescalefs.mirror.part import Part
+from rescalefs.model import RemoteFile
+
+_CHUNK = 1 << 20
+_LINK = -1  # in the place of a size
+
+
+class Standing(enum.Enum):
+    """What a path holds, compared with what it should hold."""
+
+    MISSING = "missing"
+    CURRENT = "current"
+    OLD = "old"  # ours, and another version
+    FOREIGN = "foreign"  # somebody made or changed it: not to be touched
+
+
+class Shelf:
+    """One folder, and the marks of what we put into it. Paths are relative, with slashes. Thread-safe.
+
+    A name gets its new content in one step. Where something lies that we did not put there, or that has
+    changed since, it stays. Not noticed: a change that leaves both size and date of a file as they were.
+    """
+
+    def __init__(self, root: Path, ledger: Ledger, parts: Path) -> None:
+        self.root = root
+        self.parts = parts
+        self._ledger = ledger
+
+    def standing(self, path: str, version: str, size: int | None, sha512: str | None) -> Standing:
+        """Compare by marks, or where none fits by checksum: what agrees is ours from then on."""
+        look = self._look(path)
+        if look is None:
+            return Standing.MISSING
+        for mark in self._ledger.marks(path):
+            if _fits(look, mark):
+                return Standing.CURRENT if mark.version == version else Standing.OLD
+        if stat.S_ISREG(look.st_mode) and sha512 is not None and size in (None, look.st_size):
+            with suppress(OSError):
+                if _digest(self.root / path) == sha512:
+                    self._ledger.note(path, Mark(look.st_size, look.st_mtime_ns, version))
+                    return Standing.CURRENT
+        return Standing.FOREIGN
+
+    def of_file(self, path: str, file: RemoteFile) -> Standing:
+        """What a path holds, compared with a file at the server."""
+        return self.standing(path, file.version, file.size, file.sha512)
+
+    def place(self, path: str, part: Part, version: str, modified_ns: int | None) -> bool:
+        """Put a complete part there; False if somebody else's lies there by now. The part is used up."""
+        look = part.finish(modified_ns)
+        mark = Mark(look.st_size, look.st_mtime_ns, version)
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        before = self._look(path)
+        ours = before is None or any(_fits(before, known) for known in self._ledger.marks(path))
+        if ours:
+            self._ledger.note(path, mark)
+            if before is None:
+                ours = _appear(part.path, target)
+            else:
+                part.path.replace(target)
+        if not ours:
+            part.discard()
+            return False
+        self._ledger.keep_only(path, mark)
+        return True
+
+    def write(self, path: str, content: bytes, modified_ns: int | None) -> Standing:
+        """Have a path hold a text; return what it held before."""
+        version = text_version(content)
+        found = self.of_text(path, content)
+        if found in (Standing.MISSING, Standing.OLD):
+            self.parts.mkdir(parents=True, exist_ok=True, mode=0o700)
+            part = Part(self.parts, f"{path}\n{version}", resumable=False)
+            part.write(content, 0)
+            if not self.place(path, part, version, modified_ns):
+                return Standing.FOREIGN
+        return found
+
+    def of_text(self, path: str, content: bytes) -> Standing:
+        """What a path holds, compared with a text."""
+        version = text_version(content)
+        return self.standing(path, version, len(content), version.partition(":")[2])
+
+    def grown(self, path: str, version: str) -> int | None:
+        """The size of a file that we add to, 0 where there is none; None if it is not one of ours.
+
+        A kill may come between adding and noting it: then it is larger than its mark.
+        """
+        look = self._look(path)
+        if look is None:
+            return 0
+        known = [mark.size for mark in self._ledger.marks(path) if mark.version == version]
+        if not stat.S_ISREG(look.st_mode) or not known or look.st_size < min(known):
+            return None
+        self._ledger.note(path, Mark(look.st_size, look.st_mtime_ns, version))
+        return look.st_size
+
+    def append(self, path: str, chunks: Iterable[bytes], version: str) -> int:
+        """Add to a file of ours; return by how much it grew."""
+        grown = 0
+        with (self.root / path).open("ab", buffering=0) as file:
+            for chunk in chunks:
+                grown += file.write(chunk)
+        look = self._look(path)
+        if look is not None:
+            mark = Mark(look.st_size, look.st_mtime_ns, version)
+            self._ledger.note(path, mark)
+            self._ledger.keep_only(path, mark)
+        return grown
+
+    def is_ours(self, path: str) -> bool:
+        """Whether what lies there was put there by us, and has not changed."""
+        look = self._look(path)
+        return look is not None and any(_fits(look, mark) for mark in self._ledger.marks(path))
+
+    def wrote_elsewhere(self, path: str) -> bool:
+        """Whether a file is a copy of a text that we wrote somewhere in this folder."""
+        with suppress(OSError):
+            return bool(self._ledger.holders(text_version((self.root / path).read_bytes())))
+        return False
+
+    def adopt(self, path: str, version: str = "") -> None:
+        """Take what lies there for ours, so that it may be replaced."""
+        look = self._look(path)
+        if look is not None:
+            self._ledger.note(path, Mark(look.st_size, look.st_mtime_ns, version))
+
+    def link(self, path: str, target: str) -> Standing:
+        """Have a path be a symbolic link; return what it was before. `OSError` where there are none."""
+        place = self.root / path
+        found = self.link_standing(path, target)
+        if found in (Standing.MISSING, Standing.OLD):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self.parts.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fresh = self.parts / f"{hashlib.sha1(path.encode(), usedforsecurity=False).hexdigest()}.link"
+            with suppress(FileNotFoundError):
+                fresh.unlink()
+            fresh.symlink_to(target, target_is_directory=True)
+            mark = _link_mark(target)
+            self._ledger.note(path, mark)
+            fresh.replace(place)
+            self._ledger.keep_only(path, mark)
+        return found
+
+    def link_standing(self, path: str, target: str) -> Standing:
+        """What a path holds, compared with a link."""
+        place = self.root / path
+        look = self._look(path)
+        if look is None:
+            return Standing.MISSING
+        if not stat.S_ISLNK(look.st_mode):
+            return Standing.FOREIGN
+        points = str(place.readlink()).replace(os.sep, "/")
+        if points == target:
+            return Standing.CURRENT
+        return Standing.OLD if self._is_our_link(path) else Standing.FOREIGN
+
+    def remove(self, path: str) -> bool:
+        """Remove what is ours; False where it is not, or not there. Folders that become empty go as well."""
+        if not self.is_ours(path) and not self._is_our_link(path):
+            return False
+        place = self.root / path
+        place.unlink()
+        self._ledger.forget(path)
+        for folder in place.relative_to(self.root).parents:
+            if folder.name == "" or len(folder.parts) < 2:
+                break
+            try:
+                (self.root / folder).rmdir()
+            except OSError:
+                break
+        return True
+
+    def ours_below(self, folder: str) -> list[str]:
+        """What we have put into a folder, whose name ends in a slash, as far as it is remembered."""
+        return self._ledger.below(folder)
+
+    def copy_of(self, file: RemoteFile, path: str) -> Part | None:
+        """A part made of a file of the same version that is here already; None if there is none."""
+        for place, mark in self._ledger.holders(file.version):
+            look = self._look(place)
+            if look is None or not _fits(look, mark) or not stat.S_ISREG(look.st_mode) or file.sha512 is None:
+                continue
+            part = Part(self.parts, f"{path}\n{file.version}", resumable=False)
+            digest, position = hashlib.sha512(), 0
+            with suppress(OSError):
+                for chunk in _chunks(self.root / place):
+                    digest.update(chunk)
+                    part.write(chunk, position)
+                    position += len(chunk)
+                if digest.hexdigest() == file.sha512:
+                    return part
+            part.discard()
+        return None
+
+    def clear_parts(self) -> None:
+        """Remove what is left of attempts that are of no use any more."""
+        shutil.rmtree(self.parts, ignore_errors=True)
+        self.parts.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def _look(self, path: str) -> os.stat_result | None:
+        try:
+            return (self.root / path).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _is_our_link(self, path: str) -> bool:
+        place = self.root / path
+        if not place.is_symlink():
+            return False
+        points = str(place.readlink()).replace(os.sep, "/")
+        return _link_mark(points) in self._ledger.marks(path)
+
+
+def text_version(content: bytes) -> str:
+    """The version of a text: what it says."""
+    return f"text:{hashlib.sha512(content).hexdigest()}"
+
+
+def _link_mark(target: str) -> Mark:
+    """Links have neither a size nor a date worth the name: they are known by where they point."""
+    return Mark(_LINK, zlib.crc32(target.encode("utf-8", "surrogateescape")), target)
+
+
+def _fits(look: os.stat_result, mark: Mark) -> bool:
+    return stat.S_ISREG(look.st_mode) and (look.st_size, look.st_mtime_ns) == (mark.size, mark.mtime_ns)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha512()
+    for chunk in _chunks(path):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _appear(source: Path, target: Path) -> bool:
+    """Give a file the name ``target``, unless that is taken."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return False
+    except (OSError, NotImplementedError, AttributeError):  # a disk without hard links
+        if os.path.lexists(target):
+            return False
+        source.rename(target)
+        return True
+    source.unlink()
+    return True

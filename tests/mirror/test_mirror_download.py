@@ -1,0 +1,86 @@
+"""`rescalefs download`, on a simulator over HTTP."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+from rescalefs.simulator.faults import Corrupt, Cut, Fault, Status
+from tests.mirror.account import Account
+
+MIB = 1 << 20
+BIG = random.Random(8).randbytes(7 * MIB + 321)
+FILES = {"a.log": b"one\n", "out/b.vtk": b"two\n" * 999, "out/big.bin": BIG}
+
+
+def below(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def test_all_outputs_or_those_that_fit(account: Account, tmp_path: Path) -> None:
+    job = account.add_job("wing", FILES)
+    done = account.run("download", job, "--to", str(tmp_path / "all"), "--json")
+    assert json.loads(done.stdout) == {
+        "fetched": 3,
+        "bytes": sum(map(len, FILES.values())),
+        "unchanged": 0,
+        "failed": 0,
+    }
+    assert below(tmp_path / "all") == FILES
+    account.run("download", job, "*.vtk", "a.log", "--to", str(tmp_path / "some"))
+    assert set(below(tmp_path / "some")) == {"a.log", "out/b.vtk"}
+
+
+def test_what_is_there_is_not_fetched_again_and_not_overwritten(account: Account, tmp_path: Path) -> None:
+    job = account.add_job("wing", FILES)
+    (tmp_path / "to").mkdir()
+    (tmp_path / "to" / "a.log").write_text("mine\n")
+    done = account.run("download", job, "--to", str(tmp_path / "to"), check=False)
+    assert done.returncode == 1
+    assert b"a.log: another file of this name is there" in done.stderr
+    assert below(tmp_path / "to") == {**FILES, "a.log": b"mine\n"}
+    (tmp_path / "to" / "a.log").unlink()
+    account.simulator.traffic.clear()
+    account.run("download", job, "--to", str(tmp_path / "to"))
+    assert account.content_requests() == 1
+    assert below(tmp_path / "to") == FILES
+
+
+def test_to_standard_output_in_order(account: Account) -> None:
+    job = account.add_job("wing", FILES)
+    assert account.run("download", job, "out/*", "--to", "-").stdout == FILES["out/b.vtk"] + BIG
+
+
+def test_cut_connections_and_failing_servers_cost_time_alone(account: Account, tmp_path: Path) -> None:
+    job = account.add_job("wing", FILES)
+    account.simulator.faults.add(
+        Fault(Cut(after=MIB), "contents", times=3), Fault(Status(503), "contents", skip=2, times=2)
+    )
+    account.run("download", job, "--to", str(tmp_path / "to"))
+    assert below(tmp_path / "to") == FILES
+    assert not account.simulator.faults.unused()
+
+
+def test_wrong_bytes_end_with_an_error_and_no_file(account: Account, tmp_path: Path) -> None:
+    job = account.add_job("wing", FILES)
+    account.simulator.faults.add(Fault(Corrupt(at=5 * MIB), "contents", times=None))
+    for target in ("-", str(tmp_path / "to")):
+        done = account.run("download", job, "--to", target, check=False)
+        assert done.returncode == 1
+        assert b"out/big.bin" in done.stderr
+    assert "out/big.bin" not in below(tmp_path / "to")
+
+
+def test_what_is_not_there_is_said(account: Account, tmp_path: Path) -> None:
+    job = account.add_job("wing", FILES)
+    for words, said in (
+        (("download", "nOsuch", "--to", str(tmp_path / "x")), b"there is no job nOsuch"),
+        (("download", job, "*.nc", "--to", str(tmp_path / "x")), b"no output that fits '*.nc'"),
+    ):
+        done = account.run(*words, check=False)
+        assert done.returncode == 1
+        assert said in done.stderr
+    assert account.run("download", job, "--to", "-", "--json", check=False).returncode == 2
