@@ -5,21 +5,26 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rescalefs import __version__
 from rescalefs.assembly.client import account_of, client_for
 from rescalefs.assembly.folder import submit_settings
+from rescalefs.assembly.ownfiles import LogTail, config_text
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
 from rescalefs.config import Places, Settings
-from rescalefs.errors import ApiError, Forbidden, Unauthenticated
+from rescalefs.errors import ApiError, BadSettings, Forbidden, Unauthenticated
 from rescalefs.mount import DropFolder, FileSystem, OpenFiles
 from rescalefs.reading import ReadEngine, ReadingSettings
 from rescalefs.reading.live import LiveFiles
 from rescalefs.submit import Submitter
-from rescalefs.tree import Tree, TreeSettings
+from rescalefs.tree import Sorting, Tree, TreeSettings
+
+if TYPE_CHECKING:
+    from rescalefs.assembly.metrics import Facts, Metrics
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +42,10 @@ class Daemon:
         self._account = account_of(settings)
         places = Places.of(self._account.name, settings.cache_dir)
         self._background = Background(on_crash)
+        self._log = LogTail()
+        self._metrics = self._made_metrics()
+        port = settings.metrics_port
+        self._metrics_server = self._metrics.listen(port) if self._metrics and port else None
         self._client = client_for(settings, self._account, self._clock)
         self._engine = ReadEngine(self._client, _reading(settings, places), self._clock, self._background)
         self._live = LiveFiles(self._client, self._clock, places.live)
@@ -44,9 +53,13 @@ class Daemon:
             self._client,
             self._clock,
             self._background,
-            TreeSettings(directory=places.listings, poll_every=settings.poll_every),
+            TreeSettings(
+                directory=places.listings,
+                poll_every=settings.poll_every,
+                sorting=Sorting(settings.split_types, settings.hide_types),
+            ),
             self._engine.verification,
-            {"status": self._status},
+            self._own_texts(),
         )
         places.make()
         open_files = OpenFiles(places.drops)
@@ -62,8 +75,14 @@ class Daemon:
             quiet=settings.settle_time,
         )
         self.filesystem = FileSystem(
-            self._tree, self._engine, self._live, self._drops, keep_unconfirmed=settings.verify == "off"
+            self._tree,
+            self._engine,
+            self._live,
+            self._drops,
+            keep_unconfirmed=settings.verify == "off",
+            cached=lambda: self._engine.cache_usage().used,
         )
+        logging.getLogger("rescalefs").addHandler(self._log)
 
     def check_key(self) -> None:
         """Raise if the server refuses the key. A server that can't be reached is no reason not to mount."""
@@ -81,6 +100,10 @@ class Daemon:
         """Start the threads."""
         self._engine.start()
         self._tree.start()
+        if self._metrics_server is not None:
+            from rescalefs.assembly.metrics import serve
+
+            serve(self._metrics_server, self._background)
         if not self._settings.read_only:
             self._submitter.start()
 
@@ -97,6 +120,52 @@ class Daemon:
             self._live.close()
             self._submitter.close()
             self._drops.close()
+            if self._metrics_server is not None:
+                self._metrics_server.server_close()
+            logging.getLogger("rescalefs").removeHandler(self._log)
+
+    def _own_texts(self) -> Mapping[str, Callable[[], bytes]]:
+        """What is in `.rescalefs/`."""
+        texts = {
+            "status": self._status,
+            "config": lambda: config_text(self._settings, self._account),
+            "log": self._log.text,
+        }
+        return {**texts, "metrics": self._metrics.text} if self._metrics else texts
+
+    def _made_metrics(self) -> Metrics | None:
+        """None without prometheus_client, which is an extra."""
+        try:
+            from rescalefs.assembly.metrics import Metrics
+        except ModuleNotFoundError as error:
+            if self._settings.metrics_port is None:
+                return None
+            raise BadSettings(
+                f"metrics_port needs {error.name}; install it: pip install 'rescalefs[metrics]'"
+            ) from error
+        return Metrics(self._facts)
+
+    def _facts(self) -> Facts:
+        from rescalefs.assembly.metrics import Facts
+
+        usage, counters, asked = self._engine.cache_usage(), self._engine.counters(), self._tree.counters()
+        about = {name.removeprefix("requests_"): count for name, count in asked.items() if name != "jobs"}
+        return Facts(
+            version=__version__,
+            account=self._account.name,
+            started=self._since.timestamp(),
+            reachable=not self._tree.offline,
+            jobs=asked["jobs"],
+            requests={**about, "contents": counters.requests},
+            bytes_fetched=counters.bytes_fetched,
+            blocks_found=counters.blocks_found,
+            blocks_missed=counters.blocks_missed,
+            connections=counters.connections,
+            connection_limit=counters.connection_limit,
+            cache_used=usage.used,
+            cache_limit=usage.limit,
+            drops=Counter(report.state.value for report in self._submitter.drops() if report.here),
+        )
 
     def _status(self) -> bytes:
         """`.rescalefs/status`: a line for each thing a person asks about. `rescalefs status` prints it."""

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rescalefs.cli.connection import with_client
+from rescalefs.cli.connection import with_client, with_client_and_drops
+from rescalefs.cli.drops import job_meant
 from rescalefs.cli.listing import Row, json_option, print_rows, printable
 from rescalefs.errors import UserError
 from rescalefs.model import Job, is_terminal
 
 if TYPE_CHECKING:
     from rescalefs.api import RescaleClient
+    from rescalefs.assembly.drops import KnownDrops
 
+_SAVED = "saved"
 _yes_option = click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 
 
@@ -51,16 +54,19 @@ def statuses(client: RescaleClient, job: str, cluster: bool, as_json: bool) -> N
 
 
 @click.command()
-@with_client
-@click.argument("job")
+@with_client_and_drops
+@click.argument("job", metavar="JOB_OR_DROP")
 @_yes_option
-def stop(client: RescaleClient, job: str, yes: bool) -> int:
+def stop(client: RescaleClient, drops: KnownDrops, job: str, yes: bool) -> int:
     """Stop a job that runs.
 
-    JOB is its id. What it has written so far becomes its outputs. Stopping takes a while;
-    `rescalefs statuses` tells.
+    JOB_OR_DROP is its id, or the name or path of the drop it came from. What it has written so far becomes
+    its outputs. Stopping takes a while; `rescalefs statuses` tells.
     """
+    job = job_meant(client, job, drops)
     name, status = _name_and_status(client, job)
+    if status == _SAVED:
+        raise UserError(f"job {job} cannot be stopped: it is saved, and was never submitted")
     if is_terminal(status):
         raise UserError(f"job {job} cannot be stopped: it has ended already, as {status}")
     if not (yes or click.confirm(f"Stop job {job}, {name!r} ({status})?", err=True)):
@@ -71,15 +77,17 @@ def stop(client: RescaleClient, job: str, yes: bool) -> int:
 
 
 @click.command()
-@with_client
-@click.argument("job")
+@with_client_and_drops
+@click.argument("job", metavar="JOB_OR_DROP")
 @click.option("--with-inputs", is_flag=True, help="Delete its input files, too, which other jobs may use.")
 @_yes_option
-def delete(client: RescaleClient, job: str, with_inputs: bool, yes: bool) -> int:
+def delete(client: RescaleClient, drops: KnownDrops, job: str, with_inputs: bool, yes: bool) -> int:
     """Delete a job and its outputs.
 
-    JOB is its id. Nothing brings them back.
+    JOB_OR_DROP is its id, or the name or path of the drop it came from. Nothing brings them back. The drop's
+    folder stays as it is.
     """
+    job = job_meant(client, job, drops)
     name, status = _name_and_status(client, job)
     what = "its outputs and its input files" if with_inputs else "its outputs"
     if not (yes or click.confirm(f"Delete job {job}, {name!r} ({status}), {what}, for ever?", err=True)):
@@ -98,7 +106,7 @@ def _name_and_status(client: RescaleClient, job: str) -> tuple[str, str]:
     """What people know a job by. Its own page does not tell its status; its history does."""
     name = printable(client.job(job).job.name)
     history = client.statuses(job)
-    return name, history[-1].status if history else "saved"
+    return name, history[-1].status if history else _SAVED
 
 
 def _job_row(job: Job) -> Row:

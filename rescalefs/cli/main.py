@@ -30,6 +30,7 @@ OVERVIEW = {
     },
     "Jobs": {
         "submit": ("submit", "Submit FOLDER, which holds job.json and the input files."),
+        "drops": ("drops", "List what was dropped, where it is, and what to do about it."),
         "jobs": ("jobs", "List jobs, newest first."),
         "statuses": ("jobs", "Show the history of a job, oldest first."),
         "stop": ("jobs", "Stop a job that runs."),

@@ -81,7 +81,9 @@ def _serve(mountpoint: Path, settings: Settings) -> None:
         mount_foreground(
             mountpoint,
             daemon.filesystem,
-            MountSettings(allow_other=settings.allow_other, read_only=settings.read_only),
+            MountSettings(
+                allow_other=settings.allow_other, read_only=settings.read_only, xattrs=settings.xattrs
+            ),
             on_start=daemon.start,
             on_stop=daemon.stop,
             ending=ending,

@@ -15,6 +15,7 @@ from rescalefs.config.profiles import (
     write_profile,
 )
 from rescalefs.config.settings import SETTINGS, Setting, Settings, load_settings
+from rescalefs.config.values import as_text
 
 __all__ = [
     "PLATFORMS",
@@ -23,6 +24,7 @@ __all__ = [
     "Places",
     "Setting",
     "Settings",
+    "as_text",
     "load_settings",
     "profile_path",
     "profiles",

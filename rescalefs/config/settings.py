@@ -15,6 +15,7 @@ import platformdirs
 
 from rescalefs.config import values
 from rescalefs.errors import BadSettings
+from rescalefs.model import FileType
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -82,6 +83,30 @@ SETTINGS: tuple[Setting, ...] = (
         "false",
         "Let other users of this machine in (needs user_allow_other in /etc/fuse.conf).",
     ),
+    Setting(
+        "xattrs",
+        values.truth,
+        "false",
+        "Tell what files.tsv tells as extended attributes, too; `ls -l` then asks twice for each file.",
+    ),
+    Setting(
+        "split_types",
+        values.file_types,
+        "none",
+        "Kinds of files that get folders of their own in each job, such as snapshot,checkpoint.",
+    ),
+    Setting(
+        "hide_types",
+        values.file_types,
+        "none",
+        "Kinds of files that are not shown, such as temporary; files.tsv still lists them.",
+    ),
+    Setting(
+        "metrics_port",
+        values.port,
+        "none",
+        "Serve metrics for Prometheus on this port, to this machine alone.",
+    ),
     Setting("connect_timeout", values.seconds, "10", "Seconds for a connection to be made.", has_flag=False),
     Setting("read_timeout", values.seconds, "60", "Seconds between two bytes of an answer.", has_flag=False),
     Setting(
@@ -112,6 +137,10 @@ class Settings:
     verify: Literal["eof", "strict", "off"]
     read_only: bool
     allow_other: bool
+    xattrs: bool
+    split_types: frozenset[FileType]
+    hide_types: frozenset[FileType]
+    metrics_port: int | None
     connect_timeout: float
     read_timeout: float
     patience: float

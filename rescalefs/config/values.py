@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from rescalefs.model import FileType
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _YES = frozenset({"1", "true", "yes", "on"})
@@ -47,6 +49,43 @@ def connections(text: str) -> int | Literal["auto"]:
     if not text.strip().isdecimal() or not 1 <= int(text) <= 128:
         raise ValueError("needs auto, or a number from 1 to 128")
     return int(text)
+
+
+def port(text: str) -> int | None:
+    """A port, or none."""
+    if text.strip().lower() == "none":
+        return None
+    if not text.strip().isdecimal() or not 1 <= int(text) <= 65535:
+        raise ValueError("needs none, or a port from 1 to 65535")
+    return int(text)
+
+
+_SORTED_TYPES = {
+    each.name.lower().replace("_", "-"): each
+    for each in FileType
+    if each not in (FileType.INPUT, FileType.OUTPUT)
+}
+
+
+def file_types(text: str) -> frozenset[FileType]:
+    """Kinds of files with commas between them, or none; inputs and outputs cannot be chosen."""
+    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    if words == ["none"]:
+        return frozenset()
+    if not words or set(words) - _SORTED_TYPES.keys():
+        raise ValueError(f"needs none, or some of {', '.join(_SORTED_TYPES)}")
+    return frozenset(_SORTED_TYPES[word] for word in words)
+
+
+def as_text(value: object) -> str:
+    """A value as it can be given to the parser that made it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, frozenset):
+        return ",".join(word for word, each in _SORTED_TYPES.items() if each in value) or "none"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "none" if value is None else str(value)
 
 
 def path(text: str) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import ctypes
+import errno
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -36,6 +37,7 @@ def serve(
     options: Mapping[str, Any],
     started: Callable[[], None],
     ending: Asked,
+    xattrs: bool = False,
 ) -> None:
     """Mount, and answer the kernel until the mount is gone; raise RuntimeError when it could not be mounted.
 
@@ -43,7 +45,7 @@ def serve(
     statvfs(2) on the mount ends it: libfuse can be told only from within one of its own threads.
     """
     Kernel(
-        Adapter(filesystem, started, ending),
+        (AdapterWithXattrs if xattrs else Adapter)(filesystem, started, ending),
         mountpoint,
         raw_fi=True,
         encoding=PATHS,
@@ -175,7 +177,9 @@ class Adapter(fuse.Operations):  # type: ignore[misc]
     lock = None  # the kernel keeps locks by itself
     flush = None
     # A getxattr that answers anything is asked for ever: `ls -l` would cost twice as much.
-    getxattr = setxattr = listxattr = removexattr = None
+    getxattr: Any = None
+    listxattr: Any = None
+    setxattr = removexattr = None
 
     def __init__(self, filesystem: FileSystem, started: Callable[[], None], ending: Asked) -> None:
         self.filesystem = filesystem
@@ -265,6 +269,19 @@ class Adapter(fuse.Operations):  # type: ignore[misc]
             return None
         uid, gid, _ = fuse.fuse_get_context()
         return Owner(uid, gid)
+
+
+class AdapterWithXattrs(Adapter):
+    """The same, and extended attributes. They can be read and not changed: EOPNOTSUPP."""
+
+    def getxattr(self, path: str, name: str, _position: int = 0) -> bytes:
+        value = self.filesystem.extended_attributes(path).get(name)
+        if value is None:
+            raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
+        return value
+
+    def listxattr(self, path: str) -> list[str]:
+        return list(self.filesystem.extended_attributes(path))
 
 
 def _reported(error: BaseException, operation: str, args: tuple[Any, ...]) -> int:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rescalefs.clock import Clock
 from rescalefs.mount import syscalls
 from rescalefs.mount.attributes import FILE_MODE, LINK_MODE, Attributes, Owner, described, from_backing
-from rescalefs.mount.handles import OpenLog, OpenText, OpenThing
+from rescalefs.mount.handles import OpenControl, OpenLog, OpenText, OpenThing
 from rescalefs.mount.openfiles import OpenFiles, is_within
 from rescalefs.mount.overlays import DropViews, Kind, Overlay, Overlays
 
@@ -32,9 +32,13 @@ _NOT_OURS = os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_DIRECT
 # What libfuse calls a file that is removed while it is open (fuse.c, hidden_name).
 _HIDDEN = re.compile(r"\.fuse_hidden[0-9a-f]{16}")
 
-_OVERLAY_MODE = (
-    stat.S_IFREG | FILE_MODE | stat.S_IWUSR
-)  # taking writes, or `cp` over an old `status` would fail
+_TEXT_MODE = stat.S_IFREG | FILE_MODE | stat.S_IWUSR  # taking writes, or `cp` over an old `status` would fail
+_OVERLAY_MODES = {
+    Kind.STATE: _TEXT_MODE,
+    Kind.LOG: _TEXT_MODE,
+    Kind.LINK: stat.S_IFLNK | LINK_MODE,
+    Kind.CONTROL: stat.S_IFREG | stat.S_IWUSR,
+}
 
 
 class Entry(NamedTuple):
@@ -219,7 +223,7 @@ class DropFolder:
         """Open what is there. What is written to one of our names lands in the folder, and stays covered."""
         overlay = self._overlay(path)
         writing = flags & os.O_ACCMODE != os.O_RDONLY
-        if overlay is not None and not writing:
+        if overlay is not None and (not writing or overlay.kind is Kind.CONTROL):
             return self._open_overlay(overlay)
         with Place(self._root, path) as place:
             create = os.O_CREAT if overlay is not None else 0
@@ -230,6 +234,9 @@ class DropFolder:
         return self._overlay(path) is not None
 
     def create(self, path: str, flags: int, mode: int, caller: Owner | None = None) -> OpenThing:
+        overlay = self._overlay(path)
+        if overlay is not None and overlay.kind is Kind.CONTROL:  # it has come into being this very moment
+            return self._open_overlay(overlay)
         with Place(self._root, path) as place:
             descriptor = place.open(flags & ~_NOT_OURS | os.O_CREAT | flags & os.O_EXCL, mode)
             self._give(place, caller, mode)
@@ -334,13 +341,17 @@ class DropFolder:
     # --- our names
 
     def _overlay(self, path: str) -> Overlay | None:
-        """What is laid over this path; nothing over a directory, whose content it would take away."""
+        """What is laid over this path; nothing over a directory, whose content it would take away.
+
+        `control` is laid over nothing: there are programs whose main input has that name.
+        """
         overlay = self._overlays.find(path)
         if overlay is None:
             return None
         try:
             with Place(self._root, path) as place:
-                return None if stat.S_ISDIR(place.stat().st_mode) else overlay
+                hidden = not stat.S_ISDIR(place.stat().st_mode) and overlay.kind is not Kind.CONTROL
+                return overlay if hidden else None
         except FileNotFoundError:
             return overlay
 
@@ -354,7 +365,7 @@ class DropFolder:
                 raise
 
     def _described(self, overlay: Overlay) -> Attributes:
-        mode = stat.S_IFLNK | LINK_MODE if overlay.kind is Kind.LINK else _OVERLAY_MODE
+        mode = _OVERLAY_MODES[overlay.kind]
         return described(mode, overlay.inode, self._owner, len(overlay.content), overlay.changed_ns)
 
     def _open_overlay(self, overlay: Overlay) -> OpenThing:
@@ -362,6 +373,8 @@ class DropFolder:
             return OpenLog(
                 overlay.content, lambda: self._views.log(overlay.drop), lambda: self._described(overlay)
             )
+        if overlay.kind is Kind.CONTROL:
+            return OpenControl(self._described(overlay), {"stop": lambda: self._views.stop(overlay.drop)})
         return OpenText(overlay.content, self._described(overlay))
 
     def _remove_covered(self, path: str) -> bool:

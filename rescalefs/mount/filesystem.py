@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from rescalefs.errors import ApiError, IsADirectory, NotADirectory, ReadOnly
@@ -25,6 +25,9 @@ from rescalefs.mount.syscalls import Moment
 from rescalefs.reading.live import Look
 from rescalefs.reading.verification import Verification
 from rescalefs.tree import nodes
+from rescalefs.tree.facts import facts
+
+XATTR_PREFIX = "user.rescale."
 
 _DROPS = "/submit"
 
@@ -102,9 +105,18 @@ class FileSystem:
     """
 
     def __init__(
-        self, tree: Nodes, reading: Reading, live: Live, drops: DropFolder, keep_unconfirmed: bool = False
+        self,
+        tree: Nodes,
+        reading: Reading,
+        live: Live,
+        drops: DropFolder,
+        keep_unconfirmed: bool = False,
+        cached: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``keep_unconfirmed``: bytes that were not verified may stay in the kernel too (`--verify off`)."""
+        """``keep_unconfirmed``: bytes that were not verified may stay in the kernel too (`--verify off`).
+
+        ``cached`` tells, at once, how many bytes the cache takes on the disk.
+        """
         self._tree = tree
         self._reading = reading
         self._live = live
@@ -112,6 +124,7 @@ class FileSystem:
         self._owner = Owner.of_this_process()
         self._pages = PageCache()
         self._keep_unconfirmed = keep_unconfirmed
+        self._cached = cached
         self._files: Handles[OpenThing] = Handles()
         self._folders: Handles[OpenFolder] = Handles()
 
@@ -146,8 +159,19 @@ class FileSystem:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
     def space(self) -> os.statvfs_result:
-        """Of the disk that holds the drop folder: the one place that takes bytes."""
-        return self._drops.space()
+        """Used is what the cache takes; available, what there is on the disk that takes what is dropped."""
+        disk = self._drops.space()
+        used = -(-self._cached() // (disk.f_frsize or 1))
+        fields = [*disk, disk.f_fsid]
+        fields[2] = used + disk.f_bfree  # f_blocks
+        return os.statvfs_result(fields)
+
+    def extended_attributes(self, path: str) -> Mapping[str, bytes]:
+        """What is known of a file or a job; nothing below submit/."""
+        if below_drops(path) is not None:
+            return {}
+        known = facts(self._tree.node(path), self._reading.verification)
+        return {f"{XATTR_PREFIX}{name}": os.fsencode(value) for name, value in known.items()}
 
     # --- folders
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from rescalefs.errors import ContentError, WrongBytes
@@ -89,6 +89,30 @@ class OpenText(ReadOnlyThing):
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         return copy_slice(self._text, buffer, offset)
+
+
+class OpenControl(ReadOnlyThing):
+    """Takes an order, one word in one write, and returns once it is carried out; any other is EINVAL."""
+
+    def __init__(self, attributes: Attributes, orders: Mapping[str, Callable[[], None]]) -> None:
+        self._attributes = attributes
+        self._orders = orders
+
+    def attributes(self) -> Attributes:
+        return self._attributes
+
+    def read_into(self, _buffer: memoryview, _offset: int) -> int:
+        return 0
+
+    def write(self, data: memoryview, _offset: int) -> int:
+        order = self._orders.get(bytes(data[:100]).decode("ascii", "replace").strip())
+        if order is None or len(data) > 100:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        order()
+        return len(data)
+
+    def truncate(self, _length: int) -> None:
+        """`echo stop > control` begins with this."""
 
 
 class OpenLog(ReadOnlyThing):

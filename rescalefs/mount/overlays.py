@@ -1,4 +1,4 @@
-"""Our own names in a drop: `status`, `status.log` and `job`, laid over whatever the folder holds."""
+"""Our own names in a drop: `status`, `status.log`, `job` and `control`, over what the folder holds."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ class DropViews(Protocol):
 
     def job_id(self, drop: str) -> str | None: ...
 
+    def can_stop(self, drop: str) -> bool:
+        """Whether it has a job that has not ended."""
+        ...
+
+    def stop(self, drop: str) -> None:
+        """Stop that job. May wait for the network."""
+        ...
+
 
 class Kind(enum.Enum):
     """How an overlay behaves."""
@@ -28,9 +36,11 @@ class Kind(enum.Enum):
     STATE = "state"  # a text that is replaced
     LOG = "log"  # a text that grows
     LINK = "link"
+    CONTROL = "control"  # takes orders; not listed, and gives way to a file of this name
 
 
-_KINDS = {"status": Kind.STATE, "status.log": Kind.LOG, "job": Kind.LINK}
+_KINDS = {"status": Kind.STATE, "status.log": Kind.LOG, "job": Kind.LINK, "control": Kind.CONTROL}
+_LISTED = [name for name, kind in _KINDS.items() if kind is not Kind.CONTROL]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +86,8 @@ class Overlays:
         return None if content is None else Overlay(drop, name, kind, content, self._since(path, content))
 
     def of(self, drop: str) -> list[Overlay]:
-        """All that are to be seen in a drop."""
-        found = (self.find(f"{drop}/{name}") for name in _KINDS)
+        """All that are listed in a drop."""
+        found = (self.find(f"{drop}/{name}") for name in _LISTED)
         return [overlay for overlay in found if overlay is not None]
 
     def made(self, drop: str) -> None:
@@ -117,6 +127,8 @@ class Overlays:
             return self._views.status(drop)
         if kind is Kind.LOG:
             return self._views.log(drop)
+        if kind is Kind.CONTROL:
+            return b"" if self._views.can_stop(drop) else None
         job_id = self._views.job_id(drop)
         return None if job_id is None else f"../../jobs/{job_id}".encode()
 

@@ -21,6 +21,7 @@ from rescalefs.submit.settings import SubmitSettings
 log = logging.getLogger(__name__)
 
 _FEW = 2  # so many jobs are asked for one by one: no dearer than the list, and surer
+_COLLECTING = 300.0  # seconds that a stopped job may take to collect its outputs, before it counts as ended
 _NEWEST = 200  # jobs of the account in the one request that tells which of many got on
 
 
@@ -113,7 +114,7 @@ class Poller:
                 drop = self._seen(drop, status)
             if statuses:
                 self._heard(drop.job_id or "", statuses[-1].status)
-            if statuses and is_terminal(statuses[-1].status):
+            if statuses and self._is_over(statuses[-1]):
                 self._ledger.record(drop, self._ending(drop, statuses))
         except NotFound:
             self._ledger.record(drop, machine.Lost())
@@ -130,7 +131,13 @@ class Poller:
         size = sum(each.size or 0 for each in outputs)
         began = _executing_since(statuses) or drop.submitted
         seconds = (statuses[-1].date - began).total_seconds() if began else None
-        return machine.ending(statuses[-1].status)(len(outputs), size, seconds)
+        last = next((each.status for each in statuses if _is_stop(each.status)), statuses[-1].status)
+        return machine.ending(last)(len(outputs), size, seconds)
+
+    def _is_over(self, last: JobStatus) -> bool:
+        """Whether nothing follows. A job that was stopped is `Completed` once its outputs are collected."""
+        waits = _is_stop(last.status) and (self._clock.now() - last.date).total_seconds() < _COLLECTING
+        return is_terminal(last.status) and not waits
 
     def _interval(self, drop: Drop) -> float:
         quiet = (self._clock.now() - self._ledger.changed(drop.id)).total_seconds()
@@ -139,6 +146,10 @@ class Poller:
 
 def _is_followed(drop: Drop) -> bool:
     return drop.state is State.RUNNING or (drop.state is State.SAVED and drop.hold)
+
+
+def _is_stop(status: str) -> bool:
+    return " ".join(status.replace("_", " ").lower().split()).startswith("force stop")
 
 
 def _executing_since(statuses: tuple[JobStatus, ...]) -> datetime | None:

@@ -26,6 +26,7 @@ class DropReport:
     found: datetime
     missing: tuple[str, ...] = ()  # named in job.json, and awaited
     hold: bool = False
+    has_job_file: bool | None = None  # None: nobody looked
 
 
 @dataclass(frozen=True, slots=True)

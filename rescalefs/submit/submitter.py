@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.errors import RescaleFSError
+from rescalefs.submit.control import Control
 from rescalefs.submit.journal import Journal, JournalFailed
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.machine import Drop
@@ -34,7 +35,8 @@ class Submitter:
     """Makes exactly one job of every folder dropped into `settings.folder`, and follows it to its end.
 
     Of several daemons on one journal one acts; the others show what it does, and take over when it ends.
-    The views (`status`, `log`, `job_id`) touch neither disk nor network. Call `close` after the background's.
+    The views (`status`, `log`, `job_id`, `can_stop`) touch neither disk nor network; `stop` asks the server.
+    Call `close` after the background's.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Submitter:
         )
         self._worker = Worker(service, settings, clock, self._ledger, self._depot)
         self._poller = Poller(service, settings, clock, self._ledger, heard)
+        self._control = Control(service, self._ledger)
         self._survey = Survey(settings, clock, self._ledger, self._journal, busy)
         self._lock = FileLock(
             lock_path(settings), thread_local=False
@@ -94,6 +97,14 @@ class Submitter:
     def job_id(self, drop: str) -> str | None:
         """The job that a drop became; None before it did."""
         return self._ledger.job_id(drop)
+
+    def can_stop(self, drop: str) -> bool:
+        """Whether a drop has a job that has not ended."""
+        return self._control.can_stop(drop)
+
+    def stop(self, drop: str) -> None:
+        """Stop the job of a drop; this one asks the server. OSError ESRCH where none runs."""
+        self._control.stop(drop)
 
     def drops(self) -> tuple[DropReport, ...]:
         """All drops that the journal knows."""

@@ -21,6 +21,7 @@ from rescalefs.errors import (
 from rescalefs.model import Job
 from rescalefs.submit import machine, spec
 from rescalefs.submit.catalogue import Catalogue
+from rescalefs.submit.control import CONTROL_FILE, STOP, stop_is_ordered
 from rescalefs.submit.desk import Desk
 from rescalefs.submit.folder import FolderTooLarge, look
 from rescalefs.submit.jobfile import NotJson, parse
@@ -204,6 +205,10 @@ class Worker:
             listing = look(self.folder(drop), self._settings.most_entries)
             if listing.fingerprint != drop.fingerprint:
                 return machine.Changed()
+            if stop_is_ordered(self.folder(drop), listing):
+                return machine.Refused(
+                    (f'{CONTROL_FILE} says "{STOP}": remove that file, and it starts again',)
+                )
             outcome = examine(self.folder(drop), listing, self.shelf, self._settings, self._overrides)
         except FolderTooLarge as error:
             return machine.Refused((f"{error}; pack some of it, or drop less",))

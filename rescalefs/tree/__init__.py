@@ -16,6 +16,7 @@ from rescalefs.tree.layout import Tree
 from rescalefs.tree.nodes import Directory, DropFolder, LinkNode, LiveNode, Node, RemoteNode, Text, TextNode
 from rescalefs.tree.service import JobService
 from rescalefs.tree.settings import TreeSettings
+from rescalefs.tree.sorting import Sorting
 
 __all__ = [
     "Directory",
@@ -25,6 +26,7 @@ __all__ = [
     "LiveNode",
     "Node",
     "RemoteNode",
+    "Sorting",
     "Text",
     "TextNode",
     "Tree",

@@ -8,6 +8,7 @@ from rescalefs.clock import Clock
 from rescalefs.tree.catalog import Catalog
 from rescalefs.tree.nodes import nanoseconds
 from rescalefs.tree.outputs import Verification
+from rescalefs.tree.sorting import Sorting
 
 _LOOKS_AT_ONCE = 8  # a person's; `find` over all jobs makes thousands
 _LOOKS_PER_SECOND = 1.0
@@ -16,12 +17,13 @@ _LOOKS_PER_SECOND = 1.0
 class Account:
     """What is known, by what clock, and what has been verified."""
 
-    __slots__ = ("began_ns", "catalog", "clock", "looks", "verification")
+    __slots__ = ("began_ns", "catalog", "clock", "looks", "sorting", "verification")
 
-    def __init__(self, catalog: Catalog, clock: Clock, verification: Verification) -> None:
+    def __init__(self, catalog: Catalog, clock: Clock, verification: Verification, sorting: Sorting) -> None:
         self.catalog = catalog
         self.clock = clock
         self.verification = verification
+        self.sorting = sorting
         self.looks = Allowance(clock, _LOOKS_AT_ONCE, _LOOKS_PER_SECOND)
         self.began_ns = nanoseconds(clock.now())  # the date of what has none
 

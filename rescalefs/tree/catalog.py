@@ -268,7 +268,7 @@ class Catalog:
         holds = self._holds(job_id) if ended else None
         if holds is not None and not all(file.is_uploaded for file in files):
             holds = _SHORTEST
-        return Said(Outputs(job_id, files, final=ended), holds)
+        return Said(Outputs(job_id, files, ended, sorting=self._settings.sorting), holds)
 
     def _ask_runs(self, job_id: str) -> Said[Runs]:
         ended = self._has_ended(job_id)
@@ -283,7 +283,7 @@ class Catalog:
         holds = self._holds(job_id, end) if ended else None
         if holds is not None and not all(file.is_uploaded for file in files):
             holds = _SHORTEST
-        return Said(Outputs(job_id, files, final=ended, run_id=run_id), holds)
+        return Said(Outputs(job_id, files, ended, run_id, self._settings.sorting), holds)
 
     def _ask_live(self, key: str) -> Said[Live]:
         job_id, run_id = key.split("/", 1)
@@ -378,14 +378,14 @@ class Catalog:
             memory=self._settings.files_in_memory,
             weigh=lambda outputs: 10 + len(outputs.files),  # an empty listing is not free either
             dump=lambda outputs: outputs.files,
-            restore=_restored_outputs,
+            restore=self._restored_outputs,
         )
+
+    def _restored_outputs(self, key: str, document: Document[Any]) -> Outputs:
+        job_id, _, run_id = key.partition("/")
+        ended = document.holds is not None
+        return Outputs(job_id, document.value, ended, run_id or None, self._settings.sorting)
 
 
 def _run_key(job_id: str, run_id: str) -> str:
     return f"{job_id}/{run_id}"  # no id of a job has a slash in it
-
-
-def _restored_outputs(key: str, document: Document[Any]) -> Outputs:
-    job_id, _, run_id = key.partition("/")
-    return Outputs(job_id, document.value, final=document.holds is not None, run_id=run_id or None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from rescalefs.errors import ApiError, InvalidRequest, NotFound
@@ -12,7 +12,7 @@ from rescalefs.model import Job, JobDetail, JobStatus, Run
 from rescalefs.tree.account import Account
 from rescalefs.tree.catalog import THE_ONLY_RUN, Runs
 from rescalefs.tree.health import is_refusal
-from rescalefs.tree.naming import is_job_id
+from rescalefs.tree.naming import Places, is_job_id
 from rescalefs.tree.nodes import (
     LINKS_UNKNOWN,
     Directory,
@@ -25,7 +25,7 @@ from rescalefs.tree.nodes import (
     nanoseconds,
 )
 from rescalefs.tree.outputs import Outputs, folder_of, placed
-from rescalefs.tree.tables import run_state, runs_table, status_line, status_table
+from rescalefs.tree.tables import Row, run_state, runs_table, status_line, status_table
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,11 @@ class JobFolder(Directory):
         self.inputs: tuple[JobDetail, FixedDirectory] | None = None  # as made from that detail
 
     @property
+    def identity(self) -> tuple[str, ...]:
+        """What inodes of its entries are made of."""
+        return ("job", self.job.id)
+
+    @property
     def began_ns(self) -> int:
         """The date of what has none."""
         return self.inserted_ns
@@ -66,14 +71,16 @@ class JobFolder(Directory):
         """Not told as long as it may turn out that there is runs/."""
         if self._was_submitted and self.account.catalog.known_runs(self.job.id) is None:
             return LINKS_UNKNOWN
-        return 2 + sum(name in _FOLDERS for name in self._names(self.known_runs()))
+        own = sum(name in _FOLDERS for name in self._names(self.known_runs()))
+        return 2 + own + len(self.account.sorting.folders)
 
     def entries(self) -> Mapping[str, Node]:
-        return {name: _JOB_ENTRIES[name](self, name) for name in self._names(self._runs_to_show())}
+        shown = {name: _JOB_ENTRIES[name](self, name) for name in self._names(self._runs_to_show())}
+        return shown | {name: _Sorted(self, name) for name in self.account.sorting.folders}
 
     def find(self, name: str) -> Node | None:
         if name not in _JOB_ENTRIES:
-            return None
+            return _Sorted(self, name) if name in self.account.sorting.folders else None
         if name in _WITH_RUNS and not self._has_several(self.runs()):
             return None
         if name == "live" and not (self.is_live and not self._has_several(self.known_runs())):
@@ -287,20 +294,57 @@ class _Inputs(_FolderOfFiles):
         return None if made is None else made[1]
 
     def _make(self, detail: JobDetail) -> FixedDirectory:
-        job_id, otherwise = self._folder.job.id, self._folder.inserted_ns
-        nodes = (
-            (
-                row.path,
-                RemoteNode(
-                    inode_of("input", job_id, row.file.id, row.path),
-                    nanoseconds(row.file.uploaded, otherwise),
-                    row.file,
-                    final=row.file.is_uploaded,  # an input's bytes never change
-                ),
-            )
-            for row in placed(detail.inputs, flat=True)
+        rows = placed(filter(self._folder.account.sorting.is_plain, detail.inputs), flat=True)
+        nodes = _input_nodes(self._folder, rows)
+        return folder_of(nodes, ("job", self._folder.job.id, "inputs"), self._folder.inserted_ns)
+
+
+class _Sorted(_FolderOfFiles):
+    """snapshots/, checkpoints/ …: outputs, and of a job inputs as well, of one kind that users want apart."""
+
+    __slots__ = ("_name", "_of")
+
+    def __init__(self, of: JobFolder | _RunFolder, name: str) -> None:
+        super().__init__(inode_of(*of.identity, name), of.began_ns)
+        self._of = of
+        self._name = name
+
+    def _listed(self) -> FixedDirectory:
+        detail = self._of.detail() if isinstance(self._of, JobFolder) else None
+        return self._made(self._of.outputs(), detail)
+
+    def _known(self) -> FixedDirectory | None:
+        outputs = self._of.known_outputs()
+        made = None if outputs is None else outputs.beside.get(self._name)
+        return None if made is None else made[1]
+
+    def _made(self, outputs: Outputs, detail: JobDetail | None) -> FixedDirectory:
+        made = outputs.beside.get(self._name)
+        if made is None or made[0] is not detail:
+            made = outputs.beside[self._name] = (detail, self._make(outputs, detail))
+        return made[1]
+
+    def _make(self, outputs: Outputs, detail: JobDetail | None) -> FixedDirectory:
+        places = Places()  # outputs first: files.tsv tells their paths without knowing the inputs
+        nodes = list(outputs.nodes(outputs.rows_in(self._name, places), self._otherwise_ns))
+        if isinstance(self._of, JobFolder) and detail is not None:
+            sorting = self._of.account.sorting
+            inputs = (file for file in detail.inputs if sorting.folder(file) == self._name)
+            nodes += _input_nodes(self._of, placed(inputs, flat=True, places=places))
+        return folder_of(nodes, (*self._of.identity, self._name), self._otherwise_ns)
+
+
+def _input_nodes(folder: JobFolder, rows: Iterable[Row]) -> Iterable[tuple[str, Node]]:
+    for row in rows:
+        yield (
+            row.path,
+            RemoteNode(
+                inode_of("input", folder.job.id, row.file.id, row.path),
+                nanoseconds(row.file.uploaded, folder.inserted_ns),
+                row.file,
+                final=row.file.is_uploaded,  # an input's bytes never change
+            ),
         )
-        return folder_of(nodes, ("job", job_id, "inputs"), otherwise)
 
 
 # --- its runs
@@ -347,6 +391,11 @@ class _RunFolder(Directory):
         self.began_ns = nanoseconds(run.started, folder.inserted_ns)
 
     @property
+    def identity(self) -> tuple[str, ...]:
+        """What inodes of its entries are made of."""
+        return ("run", self.folder.job.id, self.run.id)
+
+    @property
     def inode(self) -> int:
         return inode_of("run", self.folder.job.id, self.run.id)
 
@@ -356,14 +405,17 @@ class _RunFolder(Directory):
 
     @property
     def links(self) -> int:
-        return 2 + 1 + self._is_live
+        return 2 + 1 + self._is_live + len(self.folder.account.sorting.folders)
 
     def entries(self) -> Mapping[str, Node]:
-        return {
+        shown = {
             name: make(self, name) for name, make in _RUN_ENTRIES.items() if name != "live" or self._is_live
         }
+        return shown | {name: _Sorted(self, name) for name in self.folder.account.sorting.folders}
 
     def find(self, name: str) -> Node | None:
+        if name in self.folder.account.sorting.folders:
+            return _Sorted(self, name)
         make = _RUN_ENTRIES.get(name)
         return None if make is None or (name == "live" and not self._is_live) else make(self, name)
 

@@ -62,7 +62,7 @@ class Tree:
     ) -> None:
         """``verification`` tells cheaply what `files.tsv` says of a file; ``texts`` are .rescalefs/."""
         self._catalog = Catalog(service, clock, background, settings)
-        account = Account(self._catalog, clock, verification)
+        account = Account(self._catalog, clock, verification, settings.sorting)
         began = account.began_ns
         own = {name: _own_text(name, write, clock) for name, write in texts.items()}
         offers = self._catalog.offers

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rescalefs.tree.sorting import ALL_TOGETHER, Sorting
+
 
 @dataclass(frozen=True, slots=True)
 class TreeSettings:
@@ -19,3 +21,4 @@ class TreeSettings:
     deadline: float = 150.0  # how long to wait for another thread's answer; above the client's own limit
     files_in_memory: int = 30_000  # about 1 KiB each; listings beyond are read back from the directory
     refreshers: int = 4  # threads, while there is something to refresh
+    sorting: Sorting = ALL_TOGETHER  # which kinds of files are where

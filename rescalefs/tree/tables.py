@@ -58,20 +58,21 @@ def status_table(statuses: Iterable[JobStatus]) -> bytes:
 def files_table(rows: Iterable[tuple[Row, str]]) -> bytes:
     """The file `files.tsv`: a header, and one line for each output with its verification, in order of path.
 
-    `path` is the path in the mount; `original` the server's, where tab, newline and backslash are escaped as
-    `\\t`, `\\n`, `\\\\`, and other control characters as `\\xNN` or `\\uNNNN`.
+    `path` is the path in the mount, seen from outputs/, and `-` for what is not shown; `original` is the
+    server's, where tab, newline and backslash are escaped as `\\t`, `\\n`, `\\\\`, and other control
+    characters as `\\xNN` or `\\uNNNN`.
     """
     lines = ["\t".join(FILE_COLUMNS)]
     lines.extend(
         "\t".join(
             (
                 _NONE if file.size is None else str(file.size),
-                _type_word(file.type_id),
+                type_word(file.type_id),
                 file.sha512 or _NONE,
                 verified,
                 _escaped(file.id),
                 iso(file.uploaded),
-                row.path,
+                row.path or _NONE,
                 _escaped(file.path or file.name) or _NONE,
             )
         )
@@ -140,7 +141,8 @@ def _checksum_line(path: str, sha512: str) -> bytes:
     return _line(f"{'' if escaped == path or escaped == './-' else chr(92)}{sha512}  {escaped}")
 
 
-def _type_word(type_id: int | None) -> str:
+def type_word(type_id: int | None) -> str:
+    """What the kind of a file is called; the number where we have no word for it."""
     if type_id is None:
         return _NONE
     return _TYPE_WORDS.get(type_id, str(type_id))

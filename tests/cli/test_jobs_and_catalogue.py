@@ -6,14 +6,17 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from rescalefs.assembly.drops import KnownDrops
 from rescalefs.cli.catalogue import cheapest_prices
 from rescalefs.cli.connection import Connection
+from rescalefs.cli.drops import age_text
 from rescalefs.cli.main import main
 from rescalefs.errors import NotFound
 from rescalefs.model import (
@@ -26,10 +29,14 @@ from rescalefs.model import (
     JobStatus,
     Project,
 )
+from rescalefs.submit import DropReport
+from rescalefs.submit.advice import what_to_do
+from rescalefs.submit.machine import State
 
 if TYPE_CHECKING:
     from rescalefs.api import RescaleClient
 
+FOLDER = Path("/data/submit")
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 JOBS = (
     Job("ccc", "wing 43", "Executing", NOON, "jane@example.com", "Started", "p1", ("openfoam",)),
@@ -115,12 +122,13 @@ class Shell:
         self._capsys = capsys
         self.account = FakeAccount()
         self.profiles: list[str | None] = []
+        self.drops: tuple[DropReport, ...] = ()
         self.code: int | None = None
         self.errors = ""
 
     def __call__(self, *arguments: str) -> str:
         """What a command prints in a pipe; its exit code and standard error are kept."""
-        self.code = main(arguments, Connection(self._open_client))
+        self.code = main(arguments, Connection(self._open_client, lambda _: KnownDrops(self.drops, FOLDER)))
         captured = self._capsys.readouterr()
         self.errors = captured.err
         return captured.out
@@ -245,6 +253,88 @@ def test_yes_does_not_ask_and_keeps_the_inputs(sh: Shell) -> None:
 def test_a_job_that_is_not_there_is_exit_code_1(sh: Shell) -> None:
     sh("delete", "zzz", "-y")
     assert (sh.code, sh.errors) == (1, "rescalefs: GET jobs/zzz/: 404, Not found.\n")
+
+
+def drop(name: str, state: State, job_id: str | None = None, **facts: Any) -> DropReport:
+    known: dict[str, Any] = {"here": True, "problems": (), "changed": NOON, "found": NOON, **facts}
+    return DropReport(f"id of {name}", name, state, state.value, job_id, "", **known)
+
+
+@pytest.mark.parametrize("word", ["wing", "/data/submit/wing", "/home/me/Rescale/submit/wing"])
+def test_a_job_is_stopped_by_the_name_or_the_path_of_its_drop(sh: Shell, word: str) -> None:
+    sh.drops = (drop("wing", State.RUNNING, "bbb", here=False), drop("wing", State.RUNNING, "ccc"))
+    assert sh("stop", word, "--yes") == "job ccc has been told to stop\n"
+    assert sh.account.told == [("stop_job", "ccc")]
+
+
+def test_a_job_is_deleted_by_its_folder_wherever_that_lies(sh: Shell, tmp_path: Path) -> None:
+    sh.drops = (drop(str(tmp_path), State.COMPLETED, "bbb"),)
+    sh("delete", f"{tmp_path}/", "--with-inputs", "--yes")
+    assert sh.account.told == [("delete_job", "bbb", True)]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("early", "early has no job yet (waiting). To keep it from becoming one, delete or move the folder"),
+        ("aaa", "aaa is both a drop, whose job is ccc, and the id of another job. Name the drop by its path"),
+        ("./nowhere", "./nowhere is not a drop of this account; `rescalefs drops` lists them"),
+        ("/data/submit/held", "job aaa cannot be stopped: it is saved, and was never submitted"),
+    ],
+)
+def test_a_word_that_means_no_running_job_stops_none(sh: Shell, word: str, message: str) -> None:
+    sh.drops = (
+        drop("early", State.WAITING),
+        drop("aaa", State.RUNNING, "ccc"),
+        drop("held", State.SAVED, "aaa"),
+    )
+    sh("stop", word, "--yes")
+    assert sh.errors.startswith(f"rescalefs: {message}")
+    assert (sh.code, sh.account.told) == (1, [])
+
+
+def test_drops_are_lines_with_what_to_do_and_gone_ones_are_left_out(sh: Shell) -> None:
+    sh.drops = (
+        drop("wing", State.RUNNING, "ccc"),
+        drop("gone", State.RUNNING, "bbb", here=False),
+        drop("typo", State.REJECTED, problems=("command is missing", "cores is 0")),
+    )
+    lines = [line.split("\t") for line in sh("drops").splitlines()]
+    assert [(line[0], line[1], line[3], line[5]) for line in lines] == [
+        ("wing", "running", "ccc", "nothing; `rescalefs stop ccc` stops it"),
+        (
+            "typo",
+            "rejected",
+            "",
+            "mend this, and 1 more: see status.log; it then starts by itself: command is missing",
+        ),
+    ]
+    assert [each["drop"] for each in sh.json("drops", "--all")] == ["wing", "gone", "typo"]
+    wing = sh.json("drops")[0]
+    assert (wing["folder"], wing["found"]) == ("/data/submit/wing", "2026-11-24T12:00:00Z")
+
+
+@pytest.mark.parametrize("state", State)
+def test_in_every_state_it_is_said_what_to_do(state: State) -> None:
+    said = what_to_do(drop("wing", state, "ccc", problems=("it is wrong",)))
+    assert said
+    assert said.isprintable()
+
+
+def test_what_is_awaited_is_named() -> None:
+    assert what_to_do(drop("w", State.WAITING, missing=("a", "b"))) == (
+        "add a, b, or take it off inputFiles in job.json"
+    )
+    assert what_to_do(drop("w", State.WAITING, has_job_file=False)) == "add job.json, which says what to run"
+    assert what_to_do(drop("w", State.WAITING, has_job_file=True)).startswith("nothing; it starts once")
+    assert what_to_do(drop("w", State.SAVED, "ccc", hold=True)) == 'remove "hold" from job.json to submit it'
+
+
+@pytest.mark.parametrize(
+    ("age", "said"), [(5, "5 s"), (60, "1 min"), (7199, "1 h"), (86400 * 3 + 5, "3 d"), (-1, "0 s")]
+)
+def test_an_age_is_told_in_its_largest_unit(age: int, said: str) -> None:
+    assert age_text(timedelta(seconds=age)) == said
 
 
 def test_the_price_of_a_core_type_is_the_lowest_active_on_demand_one_for_linux() -> None:

@@ -145,6 +145,37 @@ def test_our_names_are_not_moved_nor_linked(drops: Drops) -> None:
         assert caught.value.errno == errno.EXDEV
 
 
+def test_stop_written_into_control_stops_and_any_other_word_is_refused(drops: Drops) -> None:
+    (drops.backing / "wing").mkdir()
+    drops.views.running.add("wing")
+    drops.folder.truncate("wing/control", 0)  # as `echo stop > control` begins
+    control = drops.folder.open("wing/control", os.O_WRONLY)
+    for wrong in (b"", b"\n", b"halt\n", b"stop it", b"STOP", b"s" * 5000):
+        with pytest.raises(OSError, match="Invalid argument"):
+            control.write(memoryview(wrong), 0)
+    assert drops.views.stopped == []
+    assert control.write(memoryview(b"stop\n"), 0) == 5
+    control.close()
+    assert drops.views.stopped == ["wing"]
+    assert drops.names("wing") == [], "it is not listed, so no copy carries it along"
+    assert list((drops.backing / "wing").iterdir()) == []
+    drops.folder.unlink("wing/control")
+    assert drops.views.stopped == ["wing"], "removing it stops nothing"
+
+
+def test_a_users_own_file_called_control_is_only_a_file(drops: Drops) -> None:
+    (drops.backing / "wing").mkdir()
+    with pytest.raises(FileNotFoundError):
+        drops.folder.attributes("wing/control")
+    drops.folder.create("wing/control", os.O_WRONLY, 0o644).close()
+    drops.views.running.add("wing")
+    thing = drops.folder.open("wing/control", os.O_WRONLY)
+    thing.write(memoryview(b"stop"), 0)
+    thing.close()
+    assert drops.views.stopped == []
+    assert (drops.backing / "wing" / "control").read_bytes() == b"stop"
+
+
 def test_a_directory_of_one_of_our_names_stays_reachable(drops: Drops) -> None:
     (drops.backing / "wing" / "status").mkdir(parents=True)
     (drops.backing / "wing" / "status" / "x").touch()

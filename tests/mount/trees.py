@@ -129,6 +129,14 @@ class FixedViews:
     statuses: dict[str, bytes] = field(default_factory=dict)
     logs: dict[str, bytes] = field(default_factory=dict)
     jobs: dict[str, str] = field(default_factory=dict)
+    running: set[str] = field(default_factory=set)
+    stopped: list[str] = field(default_factory=list)
+
+    def can_stop(self, drop: str) -> bool:
+        return drop in self.running
+
+    def stop(self, drop: str) -> None:
+        self.stopped.append(drop)
 
     def status(self, drop: str) -> bytes | None:
         return self.statuses.get(drop)

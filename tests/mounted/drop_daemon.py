@@ -38,6 +38,12 @@ class FileViews:
         job = self._read(f"{drop}.job")
         return None if job is None else job.decode()
 
+    def can_stop(self, drop: str) -> bool:
+        return (self._folder / f"{drop}.running").exists()
+
+    def stop(self, drop: str) -> None:
+        (self._folder / f"{drop}.running").rename(self._folder / f"{drop}.stopped")
+
     def _read(self, name: str) -> bytes | None:
         try:
             return (self._folder / name).read_bytes()

@@ -362,6 +362,19 @@ def test_a_drop_of_which_only_our_names_are_left_can_be_removed(drops: Drops) ->
     assert list(drops.backing.iterdir()) == []
 
 
+def test_echo_stop_into_control_stops_the_job(drops: Drops) -> None:
+    wing = drops.finished("wing")
+    drops.tell("wing", running="")
+    fails_with(errno.EINVAL, lambda: (wing / "control").write_text("halt"))
+    assert (drops.views / "wing.running").exists()
+    assert "control" not in names(wing)
+    run("cp", "-r", wing, drops.path / "copy")
+    assert not (drops.backing / "copy" / "control").exists()
+    run("sh", "-c", "echo stop > control", cwd=wing)
+    assert (drops.views / "wing.stopped").exists()
+    assert not (wing / "control").exists()
+
+
 def test_tail_follows_the_log(drops: Drops) -> None:
     wing = drops.finished("wing")
     tail = subprocess.Popen(

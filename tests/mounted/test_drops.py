@@ -154,3 +154,30 @@ def test_submit_without_a_mount_makes_one_job_however_often_it_is_called(
     done = account.run("submit", str(refused), check=False)
     assert done.returncode == 1
     assert "command" in done.stderr
+
+
+def test_a_drop_is_listed_with_what_to_do_and_stopped_from_its_folder(
+    account: MountedAccount, pi_job: Path
+) -> None:
+    submit = account.root / "submit"
+    (submit / "empty").mkdir()
+    shutil.copytree(pi_job, submit / "long")
+    job = json.loads((submit / "long" / "job.json").read_text())
+    job["jobanalyses"][0]["command"] = "sleep 1000"
+    (submit / "long" / "job.json").write_text(json.dumps(job))
+    account.wait_for_status(submit / "long", "Executing")
+    found = {each["drop"]: each for each in json.loads(account.run("drops", "--json").stdout)}
+    assert found["empty"]["to_do"] == "add job.json, which says what to run"
+    assert found["long"]["status"] == "Executing"
+    assert found["long"]["job"] in found["long"]["to_do"]
+    with pytest.raises(OSError, match="Invalid argument"):
+        (submit / "long" / "control").write_text("halt")
+    (submit / "long" / "control").write_text("stop\n")
+    account.wait_for(lambda: account.text(submit / "long" / "status") == "Completed\n")
+    account.wait_for(lambda: "ended after" in (submit / "long" / "status.log").read_text())
+    found = {each["drop"]: each for each in json.loads(account.run("drops", "--json").stdout)}
+    assert found["long"]["state"] == "stopped"
+    assert "has been told to stop" in (submit / "long" / "status.log").read_text()
+    done = account.run("delete", str(submit / "long"), "--yes")
+    assert done.stdout == f"job {found['long']['job']} is deleted\n"
+    assert account.jobs() == []

@@ -170,6 +170,10 @@ class FakeRescale:
         self.tell(job_id, "Pending")
         self.point("after submit_job")
 
+    def stop_job(self, job_id: str) -> None:
+        self._begin("stop_job")
+        self.tell(job_id, "Stopping")
+
     def delete_job(self, job_id: str) -> None:
         self._begin("delete_job")
         self._job(job_id)

@@ -486,6 +486,30 @@ def test_each_status_is_logged_once_with_the_servers_time_and_the_end_with_what_
     assert rig.log()[-1] == expected
 
 
+def test_a_job_that_was_stopped_ends_as_stopped_once_its_outputs_are_collected(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    drop_files(rig.settings.folder / "wing")
+    rig.turns(4)
+    job = only(rescale.on_server.values())
+    rescale.tell(job.id, "Executing", "Stopping", "Force Stop")
+    rig.turns(4)
+    assert rig.status() == "Force Stop"
+    assert not any(line.startswith("ended") for line in rig.log())
+    rescale.tell(job.id, "Completed", reason="Stopped by the user")
+    rig.turns(20)
+    assert rig.ledger.drops()[0].state is State.STOPPED
+    assert rig.log()[-2] == "Completed: Stopped by the user"
+
+
+def test_a_stopped_job_of_which_nothing_more_is_heard_has_ended(rig: Rig, rescale: FakeRescale) -> None:
+    drop_files(rig.settings.folder / "wing")
+    rig.turns(4)
+    rescale.tell(only(rescale.on_server.values()).id, "force_stop")
+    rig.turns(20, 60.0)
+    assert rig.ledger.drops()[0].state is State.STOPPED
+
+
 def test_a_remembered_file_that_left_the_server_is_sent_again(
     tmp_path: Path, rescale: FakeRescale, clock: FakeClock
 ) -> None:
