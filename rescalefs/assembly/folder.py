@@ -27,8 +27,14 @@ Watch = Callable[[DropReport], None]
 def submit_settings(settings: Settings, places: Places) -> SubmitSettings:
     """Where drops of the account lie and are remembered."""
     usual = SubmitSettings(folder=places.drops, journal=places.journal, settle_time=settings.settle_time)
-    # Who looks for new jobs more often than usual wants to see more of the running ones, too.
-    return dataclasses.replace(usual, poll_least=min(usual.poll_least, settings.poll_every))
+    return dataclasses.replace(
+        usual,
+        # Who looks for new jobs more often than usual wants to see more of the running ones, too.
+        poll_least=min(usual.poll_least, settings.poll_every),
+        on_finished=settings.on_finished,
+        on_finished_limit=settings.on_finished_limit,
+        notify=settings.notify,
+    )
 
 
 class OneFolder:

@@ -25,7 +25,10 @@ else:
 log = logging.getLogger(__name__)
 
 _PREFIX = "RESCALEFS_"
-_OTHERS = frozenset({"RESCALEFS_DROP", "RESCALEFS_SIMULATOR"})  # what jobs find in their environment
+# What jobs find in their environment, and what the command `on_finished` does.
+_JOBS = frozenset({"RESCALEFS_DROP", "RESCALEFS_SIMULATOR"})
+_HOOKS = frozenset({"RESCALEFS_JOB", "RESCALEFS_FOLDER", "RESCALEFS_NAME", "RESCALEFS_STATUS"})
+_OTHERS = _JOBS | _HOOKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,17 @@ SETTINGS: tuple[Setting, ...] = (
         "Seconds without a change before a dropped folder counts as complete.",
         has_flag=False,
     ),
+    Setting(
+        "on_finished",
+        values.command,
+        "off",
+        "A shell command to run for each dropped job that has ended.",
+        has_flag=False,
+    ),
+    Setting("on_finished_limit", values.seconds, "60", "Seconds that this command may take.", has_flag=False),
+    Setting(
+        "notify", values.truth, "true", "Tell of ended jobs on the desktop, with notify-send.", has_flag=False
+    ),
 )
 
 
@@ -147,6 +161,9 @@ class Settings:
     deadline: float
     poll_every: float
     settle_time: float
+    on_finished: str  # empty for none
+    on_finished_limit: float
+    notify: bool
     origins: Mapping[str, str] = field(default_factory=dict)  # setting -> where its value comes from
 
     @property

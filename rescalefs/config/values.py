@@ -105,6 +105,11 @@ def word(text: str) -> str:
     return text.strip()
 
 
+def command(text: str) -> str:
+    """A command for the shell; empty for `off`."""
+    return "" if text.strip().lower() == "off" else word(text)
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     """One of a few words."""
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from rescalefs.clock import Clock
 from rescalefs.submit.journal import Entry, Journal, Overtaken
-from rescalefs.submit.machine import Drop, Event, Found
+from rescalefs.submit.machine import ENDED, Drop, Event, Found
 from rescalefs.submit.report import DropReport, Progress, log_line, log_lines, status_line
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class Ledger:
         self._pages: dict[str, _Page] = {}
         self._by_folder: dict[str, str] = {}
         self._open: dict[str, None] = {}  # the drops whose job has not ended
+        self._unannounced: dict[str, None] = {}  # those whose job has, and nobody was told
         self._bells: list[threading.Event] = []
 
     def bell(self) -> threading.Event:
@@ -103,6 +104,10 @@ class Ledger:
             self._open.pop(after.id, None)
         else:
             self._open[after.id] = None
+        if after.state in ENDED and not after.announced:
+            self._unannounced[after.id] = None
+        else:
+            self._unannounced.pop(after.id, None)
         moved_away = not after.here or after.folder != before.folder
         if moved_away and self._by_folder.get(before.folder) == after.id:
             del self._by_folder[before.folder]
@@ -138,6 +143,11 @@ class Ledger:
         """Those whose job has not ended."""
         with self._lock:
             return tuple(self._pages[drop_id].drop for drop_id in self._open)
+
+    def unannounced(self) -> tuple[Drop, ...]:
+        """Those whose job has ended, and that has not been announced."""
+        with self._lock:
+            return tuple(self._pages[drop_id].drop for drop_id in self._unannounced)
 
     def changed(self, drop_id: str) -> datetime:
         """When it last got on."""

@@ -42,7 +42,8 @@ class State(str, enum.Enum):
         return self in _TERMINAL
 
 
-_TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.STOPPED, State.DELETED})
+ENDED = (State.COMPLETED, State.FAILED, State.STOPPED)
+_TERMINAL = frozenset({*ENDED, State.DELETED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +315,7 @@ def _table() -> dict[tuple[State, type[Event]], State]:
     for state in State:
         if state is not State.UNSEEN:
             table[state, Moved] = table[state, Vanished] = state
-    for state in (State.COMPLETED, State.FAILED, State.STOPPED):
+    for state in ENDED:
         table[state, Announced] = state
     for state in _NO_JOB_YET:
         table[state, Changed] = State.WAITING

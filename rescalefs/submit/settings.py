@@ -25,4 +25,7 @@ class SubmitSettings:
     catalogue_age: float = 600.0  # how long software, hardware and prices are believed
     trust_upload: float = 3600.0  # how long an uploaded file is believed to be there without asking
     most_entries: int = 1_000_000  # files and folders in one drop
+    on_finished: str = ""  # a shell command for each job that has ended
+    on_finished_limit: float = 60.0  # how long it may take
+    notify: bool = True  # on the desktop, where there is one
     limits: Limits = field(default_factory=Limits)

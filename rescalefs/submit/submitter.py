@@ -13,6 +13,7 @@ from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.errors import RescaleFSError
 from rescalefs.submit.control import Control
+from rescalefs.submit.farewell import Farewell
 from rescalefs.submit.journal import Journal, JournalFailed
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.machine import Drop
@@ -67,6 +68,7 @@ class Submitter:
         self._worker = Worker(service, settings, clock, self._ledger, self._depot)
         self._poller = Poller(service, settings, clock, self._ledger, heard)
         self._control = Control(service, self._ledger)
+        self._farewell = Farewell(settings, clock, self._ledger)
         self._survey = Survey(settings, clock, self._ledger, self._journal, busy)
         self._lock = FileLock(
             lock_path(settings), thread_local=False
@@ -133,6 +135,7 @@ class Submitter:
         for number in range(self._settings.uploads):
             self._background.start(f"submit-upload-{number + 1}", self._carry)
         self._background.start("submit-poll", self._poll)
+        self._background.start("submit-farewell", self._announce)
         watcher = Watcher(self._settings.folder, self.nudge)
         watcher.start()
         try:
@@ -196,6 +199,16 @@ class Submitter:
             bell.clear()
             wait = self._poller.poll(self._drops())
             self._clock.wait(bell, wait)
+
+    def _announce(self, stop: threading.Event) -> None:
+        bell = self._ledger.bell()
+        while not stop.is_set():
+            bell.clear()
+            try:
+                self._farewell.announce_all(stop)
+            except JournalFailed as error:
+                log.warning("%s", error)
+            self._clock.wait(bell, self._settings.poll_most)
 
     def _drops(self) -> tuple[Drop, ...]:
         """Those in the drop folder; `rescalefs submit DIR` sees to its own."""

@@ -107,3 +107,12 @@ def test_truth_connections_and_paths_are_read_as_people_write_them() -> None:
             parse(text)
     with pytest.raises(ValueError, match="the whole path"):
         path("~nobody-has-this-name/x")
+
+
+def test_a_command_may_be_off(file: Path) -> None:
+    assert load_settings({}, {}, file).on_finished == ""
+    assert (
+        load_settings({}, {"RESCALEFS_ON_FINISHED": "mail -s done me"}, file).on_finished == "mail -s done me"
+    )
+    with pytest.raises(BadSettings, match="on_finished = '' "):
+        load_settings({}, {"RESCALEFS_ON_FINISHED": ""}, file)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,13 +78,17 @@ def test_the_drop_folder_is_watched_and_a_drop_ends_as_completed(
     tmp_path: Path, service: FakeRescale, ends: Ends
 ) -> None:
     background = Background()
-    submitter = Submitter(service, quick(tmp_path), SystemClock(), background)
+    os.mkfifo(tmp_path / "told")
+    settings = replace(quick(tmp_path), on_finished=f'echo "$RESCALEFS_JOB" > {tmp_path}/told')
+    submitter = Submitter(service, settings, SystemClock(), background)
     submitter.start()
     try:
         drop_files(tmp_path / "submit" / "wing")
         assert ends.submitted.wait(PATIENCE)
         until(submitter, "wing", b"Completed\n")
-        assert submitter.job_id("wing") == only(service.on_server.values()).id
+        job_id = submitter.job_id("wing")
+        assert job_id == only(service.on_server.values()).id
+        assert (tmp_path / "told").read_text() == f"{job_id}\n"  # by `on_finished`; a FIFO waits for it
     finally:
         background.close()
         submitter.close()

@@ -1,0 +1,126 @@
+"""Tells of jobs that have ended: by a command of the user's, and on the desktop."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rescalefs.clock import Clock
+from rescalefs.submit.journal import Overtaken
+from rescalefs.submit.ledger import Ledger
+from rescalefs.submit.machine import Announced, Drop, OutOfPlace
+from rescalefs.submit.problems import printable
+from rescalefs.submit.report import duration_text
+from rescalefs.submit.settings import SubmitSettings
+
+log = logging.getLogger(__name__)
+
+_LOOK = 0.05  # seconds between two looks at a command that runs
+_NOTICE_LIMIT = 5.0  # seconds for notify-send, which hands a text to the desktop
+_TAIL = 4000  # bytes of a command's output that are kept
+
+
+class CutShort(Exception):
+    """The daemon ends, and the command with it. Caught by who announces."""
+
+
+class Farewell:
+    """Announces each end once; again only if the daemon dies between the command and its record.
+
+    For one thread. A command that fails, or takes too long, is written down and not tried again.
+    """
+
+    def __init__(self, settings: SubmitSettings, clock: Clock, ledger: Ledger) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._ledger = ledger
+
+    def announce_all(self, stop: threading.Event) -> None:
+        """Announce what has ended since; return early when ``stop`` is set."""
+        for drop in self._ledger.unannounced():
+            if stop.is_set() or Path(drop.folder).is_absolute():  # the latter are `rescalefs submit`'s own
+                continue
+            try:
+                outcome = self._run_hook(drop, stop)
+                if self._settings.notify:
+                    self._notify(drop, stop)
+                self._ledger.record(drop, Announced(outcome))
+            except (Overtaken, OutOfPlace):
+                continue  # it was renamed meanwhile: announced when it is looked at afresh
+            except CutShort:
+                return
+
+    def _run_hook(self, drop: Drop, stop: threading.Event) -> str:
+        """What came of the command, in words; empty where none is set."""
+        command = self._settings.on_finished
+        if not command:
+            return ""
+        folder = self._settings.folder / drop.folder
+        facts = {
+            "RESCALEFS_JOB": drop.job_id or "",
+            "RESCALEFS_FOLDER": str(folder),
+            "RESCALEFS_NAME": drop.name,
+            "RESCALEFS_STATUS": drop.status,
+        }
+        limit = self._settings.on_finished_limit
+        begun = self._clock.monotonic()
+        try:
+            code, output = self._run(["sh", "-c", command], facts, limit, stop)
+        except OSError as error:
+            log.warning("on_finished for job %s could not be started: %s", drop.job_id, error)
+            return f"on_finished could not be started: {error}"
+        log.info("on_finished for job %s ended with %s: %s", drop.job_id, code, output)
+        if code is None:
+            return f"on_finished was ended after {duration_text(limit)}, its time limit"
+        if code != 0:
+            last = output.splitlines()[-1:] or ["it said nothing"]
+            return f"on_finished failed with exit code {code}: {last[0]}"
+        return f"on_finished ran for {duration_text(self._clock.monotonic() - begun)}"
+
+    def _notify(self, drop: Drop, stop: threading.Event) -> None:
+        tool = shutil.which("notify-send")
+        if tool is None or not {"DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS"} & os.environ.keys():
+            return
+        title = printable(f"{drop.folder}: {drop.status}")
+        text = printable(f"Job {drop.job_id} has ended")
+        with contextlib.suppress(OSError):
+            code, output = self._run([tool, "-a", "rescalefs", "--", title, text], {}, _NOTICE_LIMIT, stop)
+            log.debug("notify-send ended with %s: %s", code, output)
+
+    def _run(
+        self, command: Sequence[str], facts: Mapping[str, str], limit: float, stop: threading.Event
+    ) -> tuple[int | None, str]:
+        """Exit code, None when it took too long and was killed, and the end of what it said."""
+        deadline = self._clock.monotonic() + limit
+        where = Path(facts.get("RESCALEFS_FOLDER", "/"))
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(  # noqa: S603  (what to run is the user's own choice)
+                command,
+                env={**os.environ, **facts},
+                cwd=where if where.is_dir() else "/",  # the folder may be gone
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that what it started ends with it
+            )
+            try:
+                while process.poll() is None and self._clock.monotonic() < deadline and not stop.is_set():
+                    self._clock.wait(stop, _LOOK)
+            finally:
+                code = process.poll()
+                if code is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+            if code is None and stop.is_set():
+                raise CutShort
+            output.seek(max(0, output.seek(0, os.SEEK_END) - _TAIL))
+            return code, output.read().decode("utf-8", "replace").strip()
