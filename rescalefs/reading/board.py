@@ -321,6 +321,8 @@ class Board:
                 self._verified.discard(content.file.version)
             elif content.epoch == 0:
                 content.confirm(digests)
+                self._stop_full_read(content)
+                self._end_verdict_waits(content)  # `strict` waits from its first read on
 
     def looked_up(self, chore: LookUp, found: Found | None) -> bool:
         """The store was asked for a block. False: what was found can't be right."""

@@ -157,6 +157,15 @@ def test_strict_gives_nothing_before_all_is_verified(tmp_path: Path) -> None:
         assert engine.verification(remote(TEXT)) is Verification.YES
 
 
+def test_strict_finds_the_verdict_of_an_earlier_run_and_waits_for_no_other(tmp_path: Path) -> None:
+    source = MemorySource({"f": TEXT})
+    with running(source, tmp_path) as engine:
+        read_all(engine.open(remote(TEXT)))
+    with running(source, tmp_path, verify="strict", deadline=1e9) as engine:
+        assert read(engine.open(remote(TEXT)), 500, 510) == TEXT[500:510]
+    assert source.bytes_sent == len(TEXT)
+
+
 def test_off_reads_what_comes(tmp_path: Path) -> None:
     source = MemorySource({"f": TEXT}, [Fault(after=20, flip=True)])
     with running(source, tmp_path, verify="off") as engine:
