@@ -19,7 +19,7 @@ class ApiSettings:
     connect_timeout: float = 10.0
     read_timeout: float = 60.0  # between two bytes of an answer
     patience: float = 120.0  # for one call with all its retries
-    pages_at_once: int = 8
+    pages_at_once: int = 10
     unmetered: frozenset[str] = frozenset()  # scopes of `limits` in which only a 429 makes us wait
 
     def __post_init__(self) -> None:

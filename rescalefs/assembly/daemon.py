@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,8 @@ from rescalefs.submit import Submitter
 from rescalefs.tree import Sorting, Tree, TreeSettings
 
 if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
     from rescalefs.assembly.metrics import Facts, Metrics
 
 log = logging.getLogger(__name__)
@@ -43,9 +47,7 @@ class Daemon:
         places = Places.of(self._account.name, settings.cache_dir)
         self._background = Background(on_crash)
         self._log = LogTail()
-        self._metrics = self._made_metrics()
-        port = settings.metrics_port
-        self._metrics_server = self._metrics.listen(port) if self._metrics and port else None
+        self._metrics_server = self._listening(settings.metrics_port)
         self._client = client_for(settings, self._account, self._clock)
         self._engine = ReadEngine(self._client, _reading(settings, places), self._clock, self._background)
         self._live = LiveFiles(self._client, self._clock, places.live)
@@ -125,25 +127,33 @@ class Daemon:
             logging.getLogger("rescalefs").removeHandler(self._log)
 
     def _own_texts(self) -> Mapping[str, Callable[[], bytes]]:
-        """What is in `.rescalefs/`."""
-        texts = {
+        """What is in `.rescalefs/`; there are metrics with prometheus_client, which is an extra."""
+        texts: dict[str, Callable[[], bytes]] = {
             "status": self._status,
             "config": lambda: config_text(self._settings, self._account),
             "log": self._log.text,
         }
-        return {**texts, "metrics": self._metrics.text} if self._metrics else texts
+        if importlib.util.find_spec("prometheus_client") is not None:
+            texts["metrics"] = lambda: self._metrics.text()
+        return texts
 
-    def _made_metrics(self) -> Metrics | None:
-        """None without prometheus_client, which is an extra."""
+    @cached_property
+    def _metrics(self) -> Metrics:
+        # Imported when somebody looks: it takes 5 MiB, and most daemons are never asked.
+        from rescalefs.assembly.metrics import Metrics
+
+        return Metrics(self._facts)
+
+    def _listening(self, port: int | None) -> WSGIServer | None:
+        """What will serve metrics, if that is wanted; raise `BadSettings` if it cannot be."""
+        if port is None:
+            return None
         try:
-            from rescalefs.assembly.metrics import Metrics
+            return self._metrics.listen(port)
         except ModuleNotFoundError as error:
-            if self._settings.metrics_port is None:
-                return None
             raise BadSettings(
                 f"metrics_port needs {error.name}; install it: pip install 'rescalefs[metrics]'"
             ) from error
-        return Metrics(self._facts)
 
     def _facts(self) -> Facts:
         from rescalefs.assembly.metrics import Facts

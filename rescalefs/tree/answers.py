@@ -23,6 +23,7 @@ from rescalefs.tree.health import Health, is_refusal
 from rescalefs.tree.store import Document, Drawer
 
 _MANY_FAILURES = 4096
+_MANY_ABSENT = 100_000
 _KEPT_SHARE = 0.8  # of the memory, when some has to go: so that not every new answer has to make room
 
 V = TypeVar("V")
@@ -119,6 +120,8 @@ class Answers(Generic[V]):
         self._answers: dict[str, Answer[V]] = {}
         self._flights: dict[str, _Flight[V]] = {}
         self._failures: dict[str, _Failure] = {}
+        # Keys that were looked for on disk in vain; a hint, which another process may make wrong.
+        self._absent: set[str] = set()
         self._weight = 0
         self._requests = 0
 
@@ -144,7 +147,11 @@ class Answers(Generic[V]):
 
     def remembered(self, key: str) -> V | None:
         """What is in memory or on disk, however old; never a request."""
-        answer = self._answers.get(key) or self._stored(key)
+        answer = self._answers.get(key)
+        if answer is None and key not in self._absent:
+            answer = self._stored(key)
+            if answer is None and len(self._absent) < _MANY_ABSENT:
+                self._absent.add(key)
         return None if answer is None else answer.value
 
     def refresh(self, key: str) -> None:
@@ -332,6 +339,7 @@ class Answers(Generic[V]):
         if before is not None:
             self._weight -= self._kind.weigh(before.value)
         self._answers[key] = answer
+        self._absent.discard(key)
         self._weight += self._kind.weigh(answer.value)
         if self._weight > self._kind.memory:
             self._make_room(key)

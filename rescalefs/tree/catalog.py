@@ -189,6 +189,7 @@ class Catalog:
     def _keep_listing(self, stop: threading.Event) -> None:
         for answers in (self._lists, *self._by_job, *self._by_run, *self.offers.answers):
             answers.tidy()
+        self._lists.remembered(_ALL)  # who looks first need not wait for the disk
         while not stop.is_set():
             try:
                 self._lists.refresh(_ALL)

@@ -15,7 +15,6 @@ Every node has an ``inode``, the same for the same thing as long as it exists, a
 from __future__ import annotations
 
 import abc
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -164,9 +163,8 @@ Node: TypeAlias = Directory | RemoteNode | LiveNode | TextNode | LinkNode | Drop
 def inode_of(*identity: str) -> int:
     """64 bits that depend on the identity alone; never 0, which means none, nor 1, which is the root's."""
     # Each part goes in with its length, so that ("ab", "c") and ("a", "bc") are two things.
-    parts = [part.encode("utf-8", "surrogatepass") for part in identity]
-    joined = b"".join(struct.pack("<I", len(part)) + part for part in parts)
-    number = xxhash.xxh3_64_intdigest(joined)
+    joined = "".join([f"{len(part)}:{part}" for part in identity])
+    number = xxhash.xxh3_64_intdigest(joined.encode("utf-8", "surrogatepass"))
     return number if number > ROOT_INODE else number + 2
 
 

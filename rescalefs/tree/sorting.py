@@ -23,6 +23,8 @@ class Sorting:
     @property
     def folders(self) -> dict[str, FileType]:
         """The folders beside inputs/ and outputs/: snapshots/, checkpoints/, ..."""
+        if not self.split:  # as it mostly is, and each look at a job asks
+            return {}
         return {_NAMES[each]: each for each in FileType if each in self.split and each not in self.hide}
 
     def is_hidden(self, file: RemoteFile) -> bool:
