@@ -18,6 +18,7 @@ import rescalefs
 from rescalefs.errors import RescaleFSError
 
 _PATIENCE = 50.0  # seconds that any one command may take
+_FUSE = Path("/dev/fuse")
 _TIMED_OUT = 124  # what timeout(1) says when it ended the command, as it is meant to with `tail -f`
 
 
@@ -27,12 +28,13 @@ class DemoFailed(RescaleFSError):
 
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave everything mounted and running, to be explored.")
-def demo(keep: bool) -> None:
+@click.option("--without-fuse", is_flag=True, help="Show it on real files, also where a mount works.")
+def demo(keep: bool, without_fuse: bool) -> None:
     """Show the main job on a simulator, in under a minute.
 
     Starts a simulator of the Rescale API, mounts it, drops two jobs into submit/, follows them, reads and
     checks their results, unmounts, and removes what it made. Every command is shown before it runs, and runs
-    for real.
+    for real. Where there is no FUSE, it is real files that it shows, kept up to date by `rescalefs sync`.
     """
     folder = Path(tempfile.mkdtemp(prefix="rescalefs-demo-"))
     with ExitStack() as undo:
@@ -40,44 +42,93 @@ def demo(keep: bool) -> None:
         stage = Stage(folder)
         simulator = stage.start_simulator()
         undo.callback(_end, simulator)
-        stage.tell("Your account as a folder")
-        stage.run("rescalefs mount Rescale")
-        undo.callback(stage.unmount)
-        _play(stage)
+        if without_fuse or not _FUSE.exists():
+            ending, following = _play_on_sync(stage, undo, without_fuse), "sync"
+        else:
+            stage.tell("Your account as a folder")
+            stage.run("rescalefs mount Rescale")
+            undo.callback(stage.unmount)
+            _play(stage)
+            ending, following = "rescalefs umount Rescale", "mount"
         if keep:
             undo.pop_all()
-            _say_how_to_end(folder, simulator.pid)
+            _say_how_to_end(folder, simulator.pid, ending)
             return
         stage.tell("And away again")
-        stage.run("rescalefs umount Rescale")
-    click.secho("\nThat was all of it. Next: rescalefs login, rescalefs mount ~/Rescale", bold=True)
+        stage.run(ending)
+    click.secho(f"\nThat was all of it. Next: rescalefs login, rescalefs {following} ~/Rescale", bold=True)
+
+
+def _play_on_sync(stage: Stage, undo: ExitStack, was_asked_for: bool) -> str:
+    """The same round on real files; return the command that ends it."""
+    why = "as you asked" if was_asked_for else "there is no /dev/fuse here"
+    stage.tell(f"Your account as a folder, without FUSE ({why}): real files, kept up to date")
+    syncing = stage.start_sync()
+    undo.callback(_end, syncing)
+    stage.run("until [ -d Rescale/submit ]; do sleep 0.1; done; ls -l Rescale")
+    _drop(stage)
+    stage.run(_until("Rescale/submit/pi/status", "Completed"))
+    stage.run(_until("Rescale/submit/heat/status", "Executing"))
+    stage.tell("Follow the solver while it runs")
+    log = "Rescale/submit/heat/job/live/residuals.log"
+    stage.run(f"until [ -s {log} ]; do sleep 0.2; done; ls Rescale/submit/heat/job/live/")
+    stage.run(f"timeout 3 tail -n 3 -f {log}", allow=(_TIMED_OUT,))
+    stage.tell("Read what the small one found")
+    stage.run(_there("pi"))
+    _read_results(stage)
+    stage.tell("The solver is done, too")
+    stage.run(_until("Rescale/submit/heat/status", "Completed"))
+    stage.run(_there("heat"))
+    _read_more(stage)
+    stage.tell("The outputs of one job alone, over many connections")
+    job = "$(basename $(readlink Rescale/submit/pi/job))"
+    stage.run(f"rescalefs download {job} '*.res' --to fetched && ls -l fetched")
+    return f"kill {syncing.pid}"
+
+
+def _there(drop: str) -> str:
+    """A shell command that waits for the files of a drop's job; its SHA512SUMS come after them."""
+    path = f"Rescale/submit/{drop}/job"
+    return f"until [ -s {path}/SHA512SUMS -a -e {path}/outputs/process_output.log ]; do sleep 0.2; done"
 
 
 def _play(stage: Stage) -> None:
-    examples = shlex.quote(str(examples_folder()))
     stage.run("ls -l Rescale")
-    stage.tell("Drop two jobs: a solver that runs for a while, and a small one")
-    stage.run(f"cp -r {examples}/heat {examples}/pi .")
-    stage.run("sed -i 's/^seconds *=.*/seconds = 12/' heat/heat.inp")
-    stage.run("cp -r heat pi Rescale/submit/")
-    stage.tell("See what becomes of them")
+    _drop(stage)
     stage.run(_until("Rescale/submit/pi/status", "Completed"))
     stage.run(_until("Rescale/submit/heat/status", "Executing"))
     stage.tell("Follow the solver while it runs")
     stage.run("ls Rescale/submit/heat/job/live/")
     stage.run("timeout 3 tail -n 3 -f Rescale/submit/heat/job/live/residuals.log", allow=(_TIMED_OUT,))
     stage.tell("Read what the small one found")
+    _read_results(stage)
+    stage.tell("The solver is done, too")
+    stage.run(_until("Rescale/submit/heat/status", "Completed"))
+    _read_more(stage)
+    stage.run("cat Rescale/.rescalefs/status")
+
+
+def _drop(stage: Stage) -> None:
+    examples = shlex.quote(str(examples_folder()))
+    stage.tell("Drop two jobs: a solver that runs for a while, and a small one")
+    stage.run(f"cp -r {examples}/heat {examples}/pi .")
+    stage.run("sed -i 's/^seconds *=.*/seconds = 12/' heat/heat.inp")
+    stage.run("cp -r heat pi Rescale/submit/")
+    stage.tell("See what becomes of them")
+
+
+def _read_results(stage: Stage) -> None:
     stage.run("(cd Rescale/submit/pi/job/ && find . | sort)")
     stage.run("head -n 5 Rescale/submit/pi/job/outputs/process_output.log")
     stage.run("grep -r pi --include='*.res' Rescale/submit/pi/job/outputs/")
     stage.run("(cd Rescale/submit/pi/job/outputs && sha512sum -c ../SHA512SUMS)")
     stage.run("cp -r Rescale/submit/pi/job/outputs results && ls -l results")
-    stage.tell("The solver is done, too")
-    stage.run(_until("Rescale/submit/heat/status", "Completed"))
+
+
+def _read_more(stage: Stage) -> None:
     stage.run("cat Rescale/submit/heat/status.log")
     stage.run("(cd Rescale/submit/heat/job/outputs && sha512sum --quiet -c ../SHA512SUMS && du -sh .)")
     stage.run("ls -l Rescale/by-name")
-    stage.run("cat Rescale/.rescalefs/status")
 
 
 def _until(path: str, word: str) -> str:
@@ -141,6 +192,21 @@ class Stage:
         self._environment["RESCALE_API_KEY"] = (self._folder / "server" / "api_key").read_text().strip()
         return process
 
+    def start_sync(self) -> subprocess.Popen[str]:
+        """Keep `Rescale` up to date with real files, in the background."""
+        click.secho("$ rescalefs sync Rescale --live &", fg="green")
+        with (self._folder / "sync.log").open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "rescalefs", "sync", "Rescale", "--live"],
+                cwd=self._folder,
+                env={**self._environment, "RESCALEFS_POLL_EVERY": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                text=True,
+            )
+
     def unmount(self) -> None:
         """Leave no mount behind, whatever went wrong."""
         mountpoint = self._folder / "Rescale"
@@ -170,13 +236,14 @@ def examples_folder() -> Path:
 def _end(process: subprocess.Popen[str]) -> None:
     process.terminate()
     process.wait(_PATIENCE)
-    assert process.stdout is not None
-    process.stdout.close()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
-def _say_how_to_end(folder: Path, simulator: int) -> None:
+def _say_how_to_end(folder: Path, simulator: int, ending: str) -> None:
     click.secho(f"\nIt is all still there: look around in {folder}/Rescale", bold=True)
     click.echo("To use the same account from this shell:")
     click.echo(f"  export RESCALE_API_URL=$(cat {folder}/url) RESCALE_API_KEY=$(cat {folder}/server/api_key)")
     click.echo("To end it and remove everything:")
-    click.echo(f"  rescalefs umount {folder}/Rescale && kill {simulator} && rm -r {folder}")
+    ending = ending.replace("Rescale", f"{folder}/Rescale")
+    click.echo(f"  {ending} && kill {simulator} && rm -r {folder}")
