@@ -101,11 +101,23 @@ def one_large(origin: Origin, work: Path, size: int, runs: int) -> dict[str, Any
     }
 
 
+def add_catalogue(root: Path) -> None:
+    """What a mount does not ask for and a mirror does: empty lists."""
+    for path in ("users/me/projects", "coretypes", "analyses"):
+        folder = root / "api" / "v2" / path
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "index.json").write_text('{"count": 0, "next": null, "previous": null, "results": []}')
+    prices = root / "api" / "v2" / "billing" / "computeprices"
+    prices.mkdir(parents=True, exist_ok=True)
+    (prices / "index.json").write_text("[]")
+
+
 def measured(size: int, runs: int = 3) -> dict[str, Any]:
     """All figures of this module."""
     with tempfile.TemporaryDirectory(prefix="rescalefs-bench-") as folder:
         work = Path(folder)
         build(work / "origin", size)
+        add_catalogue(work / "origin")
         with serving(work / "origin") as origin:
             return {"sync": many_small(origin, work), "download": one_large(origin, work, size, runs)}
 

@@ -1,0 +1,213 @@
+"""The account for pandas, Dask and friends: `rescale://jobs/<id>/outputs/...`, through fsspec.
+
+    pandas.read_csv("rescale://jobs/aBcDeF/outputs/forces.csv")
+    fsspec.filesystem("rescale").glob("jobs/*/outputs/*.csv")
+
+Needs the extra `rescalefs[fsspec]`. Paths are those of a mount. Bytes come through the same engine, verified
+and cached; a read that ends a file raises `OSError` where its checksum does not agree. Read-only.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import weakref
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
+
+from rescalefs.errors import NoSuchPath, NotADirectory, NotFound, RescaleFSError
+from rescalefs.tree import Directory, LinkNode, LiveNode, Node, RemoteNode, TextNode
+
+if TYPE_CHECKING:
+    from rescalefs.assembly.library import Library
+
+T = TypeVar("T")
+
+_LINKS = 8  # that one path may lead through
+
+
+class RescaleFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships no types
+    """The tree of a mount, as far as it is for reading.
+
+    ``profile``, ``cache_dir``, ``connections`` and ``verify`` are as the flags of `rescalefs mount`; which
+    account it is follows from them, from the settings and from the environment, on each machine anew: an
+    object that travels to a worker carries no key.
+    """
+
+    protocol = "rescale"
+    root_marker = ""
+    cachable = True
+
+    def __init__(
+        self,
+        profile: str | None = None,
+        cache_dir: str | None = None,
+        connections: int | str | None = None,
+        verify: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self._flags = {
+            "profile": profile,
+            "cache_dir": cache_dir,
+            "connections": connections,
+            "verify": verify,
+        }
+        self._lock = threading.Lock()  # guards _opened; opening it asks neither network nor much disk
+        self._opened: Library | None = None
+
+    @property
+    def _library(self) -> Library:
+        """Made when it is first of use: an object that is only passed on starts no threads."""
+        with self._lock:
+            if self._opened is None:
+                from rescalefs.assembly.library import Library
+
+                self._opened = Library(self._flags)
+                weakref.finalize(self, self._opened.close)
+            return self._opened
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Ask the server afresh when something is looked at next."""
+        names = self._strip_protocol(path).split("/") if path else []
+        self._library.tree.forget(names[1] if len(names) > 1 and names[0] == "jobs" else None)
+        super().invalidate_cache(path)
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        path = self._strip_protocol(path)
+        return self._info(path, self._node(path))
+
+    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+        path = self._strip_protocol(path)
+        node = self._node(path)
+        if isinstance(node, Directory):
+            where = f"{path}/" if path else ""
+            entries = translated(path, node.entries)
+            found = [
+                self._info(f"{where}{name}", self._through(each, f"{where}{name}") or each)
+                for name, each in sorted(entries.items())
+                if name != "submit" and not isinstance(each, LiveNode)
+            ]
+        else:
+            found = [self._info(path, node)]
+        return found if detail else [each["name"] for each in found]
+
+    def checksum(self, path: str) -> str:
+        """The version of a file: another one where its bytes are others."""
+        node = self._node(self._strip_protocol(path))
+        return node.file.version if isinstance(node, RemoteNode) else str(super().checksum(path))
+
+    def modified(self, path: str) -> datetime:
+        """When it changed last, in UTC."""
+        when: datetime = self.info(path)["mtime"]
+        return when
+
+    def _open(
+        self, path: str, mode: str = "rb", block_size: int | None = None, **options: Any
+    ) -> io.BufferedIOBase | RescaleFile:
+        if mode != "rb":
+            raise OSError(f"{path}: the account is read-only here; drop a folder, or use rescalefs submit")
+        node = self._node(self._strip_protocol(path))
+        if isinstance(node, TextNode):
+            return io.BytesIO(translated(path, node.snapshot).content)
+        if not isinstance(node, RemoteNode):
+            raise IsADirectoryError(path)
+        return RescaleFile(self, path, node, block_size, **options)
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        """The bytes ``[start, end)``; negative numbers count from the end."""
+        node = self._node(self._strip_protocol(path))
+        if isinstance(node, TextNode):
+            return translated(path, node.snapshot).content[start:end]
+        if not isinstance(node, RemoteNode):
+            raise IsADirectoryError(path)
+        return translated(path, lambda: self._library.read(node.file, start, end))
+
+    def _node(self, path: str) -> Node:
+        """What is at a path, at the end of links."""
+        for _ in range(_LINKS):
+            link = self._first_link(path)
+            if link is None:
+                return translated(path, lambda path=path: self._library.tree.node(f"/{path}"))  # type: ignore[misc]
+            where, node = link
+            path = _joined(where, node.target) + path[len(where) :]
+        raise FileNotFoundError(path)
+
+    def _first_link(self, path: str) -> tuple[str, LinkNode] | None:
+        """The first link on the way; jobs/ holds none, and is where nearly all paths begin."""
+        names = path.split("/")
+        if names[0] == "jobs":
+            return None
+        for count in range(1, len(names) + 1):
+            where = "/".join(names[:count])
+            node = translated(path, lambda where=where: self._library.tree.node(f"/{where}"))  # type: ignore[misc]
+            if isinstance(node, LinkNode):
+                return where, node
+        return None
+
+    def _through(self, node: Node, path: str) -> Node | None:
+        """What a link leads to; None where that is nothing."""
+        try:
+            return self._node(path) if isinstance(node, LinkNode) else node
+        except FileNotFoundError:
+            return None
+
+    def _info(self, path: str, node: Node) -> dict[str, Any]:
+        info: dict[str, Any] = {"name": path, "size": 0, "type": "directory", "ino": node.inode}
+        if isinstance(node, RemoteNode):
+            size = node.file.size
+            if size is None:
+                size = translated(path, lambda: self._library.size(node.file))
+            info |= {"size": size, "type": "file", "sha512": node.file.sha512}
+        elif isinstance(node, TextNode):
+            text = translated(path, node.snapshot)
+            info |= {"size": len(text.content), "type": "file"}
+        elif not isinstance(node, Directory):
+            info["type"] = "other"
+        modified_ns = translated(path, lambda: node.modified_ns)
+        info["mtime"] = datetime.fromtimestamp(modified_ns / 1e9, tz=timezone.utc)
+        return info
+
+
+class RescaleFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec ships no types
+    """An output, opened. The engine caches and reads ahead, so fsspec need not."""
+
+    def __init__(
+        self, fs: RescaleFileSystem, path: str, node: RemoteNode, block_size: int | None, **options: Any
+    ) -> None:
+        self._file = translated(path, lambda: fs._library.open(node.file))  # noqa: SLF001  # of one module
+        options["cache_type"] = "none"
+        super().__init__(fs, path, "rb", block_size or "default", size=self._file.size, **options)
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        buffer = bytearray(max(0, min(end, self.size) - start))
+        count = translated(self.path, lambda: self._file.read_into(memoryview(buffer), start))
+        return bytes(buffer[:count])
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+def _joined(link: str, target: str) -> str:
+    """Where a link at ``link`` leads."""
+    names = link.split("/")[:-1]
+    for name in target.split("/"):
+        names = names[:-1] if name == ".." else [*names, name]
+    return "/".join(names)
+
+
+def translated(path: str, act: Callable[[], T]) -> T:
+    """Do it; what programs for local files expect comes in place of our errors."""
+    try:
+        return act()
+    except (NoSuchPath, NotFound) as error:
+        raise FileNotFoundError(path) from error
+    except NotADirectory as error:
+        raise NotADirectoryError(path) from error
+    except RescaleFSError as error:
+        raise OSError(f"{path}: {error}") from error

@@ -1,0 +1,95 @@
+"""The account through fsspec, on a simulator over HTTP."""
+
+from __future__ import annotations
+
+import csv
+import os
+import pickle
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import fsspec
+import pytest
+
+from rescalefs.fsspec import RescaleFileSystem
+from rescalefs.simulator.faults import Corrupt, Fault
+from tests.mirror.account import Account
+
+BIG = random.Random(9).randbytes((5 << 20) + 77)
+FILES = {"forces.csv": b"t,fx,fy\n0,1.5,2\n1,2.5,3\n", "case/a.csv": b"x\n1\n", "case/big.bin": BIG}
+
+
+@pytest.fixture
+def fs(account: Account) -> Iterator[Any]:
+    with mock.patch.dict(os.environ, account.environment, clear=True):
+        RescaleFileSystem.clear_instance_cache()
+        system = fsspec.filesystem("rescale")
+        assert isinstance(system, RescaleFileSystem)
+        yield system
+        if system._opened is not None:
+            system._opened.close()
+        RescaleFileSystem.clear_instance_cache()
+
+
+def test_it_lists_and_finds_as_a_local_file_system_does(account: Account, fs: Any) -> None:
+    job = account.add_job("wing", FILES)
+    top = f"jobs/{job}/outputs"
+    assert fs.ls(top, detail=False) == [f"{top}/case", f"{top}/forces.csv"]
+    assert fs.glob("jobs/*/outputs/**/*.csv") == [f"{top}/case/a.csv", f"{top}/forces.csv"]
+    assert [(where, files) for where, _, files in fs.walk(f"rescale://{top}")] == [
+        (top, ["forces.csv"]),
+        (f"{top}/case", ["a.csv", "big.bin"]),
+    ]
+    info = fs.info(f"rescale://{top}/case/big.bin")
+    assert (info["type"], info["size"]) == ("file", len(BIG))
+    assert fs.cat("by-name/wing/outputs/case/a.csv") == b"x\n1\n"
+    assert fs.isdir("by-name/wing")
+    assert not fs.exists(f"{top}/nothing")
+    with pytest.raises(FileNotFoundError):
+        fs.info("jobs/nOsuch")
+    assert fs.cat(f"jobs/{job}/status") == b"Completed\n"
+
+
+def test_it_reads_any_range_through_the_engine(account: Account, fs: Any) -> None:
+    job = account.add_job("wing", FILES)
+    path = f"jobs/{job}/outputs/case/big.bin"
+    with fs.open(path) as file:
+        file.seek(1_000_000)
+        assert file.read(100) == BIG[1_000_000:1_000_100]
+        file.seek(-10, os.SEEK_END)
+        assert file.read() == BIG[-10:]
+    assert fs.cat_file(path, 5, 9) == BIG[5:9]
+    assert fs.cat_file(path, -7) == BIG[-7:]
+    assert fs.cat_ranges([path, path], [0, 2 << 20], [10, (2 << 20) + 5]) == [
+        BIG[:10],
+        BIG[2 << 20 : (2 << 20) + 5],
+    ]
+    assert fs.cat_file(path) == BIG
+    with fsspec.open(f"rescale://jobs/{job}/outputs/forces.csv", "rt", newline="") as text:
+        assert [row["fx"] for row in csv.DictReader(text)] == ["1.5", "2.5"]
+
+
+def test_it_copies_out_and_takes_nothing_in(account: Account, fs: Any, tmp_path: Path) -> None:
+    job = account.add_job("wing", FILES)
+    fs.get(f"jobs/{job}/outputs/", str(tmp_path / "out"), recursive=True)
+    assert (tmp_path / "out" / "case" / "big.bin").read_bytes() == BIG
+    with pytest.raises(OSError, match="read-only"):
+        fs.open(f"jobs/{job}/outputs/new.txt", "wb")
+
+
+def test_a_pickled_one_works_and_carries_no_key(account: Account, fs: Any) -> None:
+    job = account.add_job("wing", FILES)
+    fs.ls("jobs")
+    packed = pickle.dumps(fs)
+    assert account.simulator.api_key.encode() not in packed
+    assert pickle.loads(packed).cat_file(f"jobs/{job}/outputs/case/a.csv") == b"x\n1\n"
+
+
+def test_wrong_bytes_are_an_error(account: Account, fs: Any) -> None:
+    job = account.add_job("wing", FILES)
+    account.simulator.faults.add(Fault(Corrupt(at=3), "contents", times=None))
+    with pytest.raises(OSError, match="SHA-512"):
+        fs.cat_file(f"jobs/{job}/outputs/forces.csv")
