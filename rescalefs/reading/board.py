@@ -510,8 +510,8 @@ class Board:
                 self._add_chore(LookUp(content, content.epoch, block, check=True))
 
     def _choose(self) -> Extent | None:
-        if self._active < self._pace.urgent_limit:
-            extent = self._choose_demand()
+        if self._active < self._pace.urgent_limit + self._pace.spare:
+            extent = self._choose_demand(others=self._active >= self._pace.urgent_limit)
             if extent is not None:
                 return extent
         full = self._held > self._settings.open_blocks or self._in_memory >= _IN_MEMORY
@@ -526,8 +526,13 @@ class Board:
                 return extent
         return None
 
-    def _choose_demand(self) -> Extent | None:
+    def _choose_demand(self, others: bool) -> Extent | None:
+        """Something that a reader waits for; with ``others``, one who has nothing under way."""
         for place, stream in enumerate(self._streams):
+            if others and any(
+                each.stream is stream and not each.cancelled for each in stream.content.extents
+            ):
+                continue
             for span in stream.demands.values():
                 extent = schedule.carve(stream, span, self._pace.limit, urgent=True)
                 if extent is not None:

@@ -40,6 +40,11 @@ class Pace:
         return min(self.most, self.limit + 2)
 
     @property
+    def spare(self) -> int:
+        """How many more there may be for readers who have nothing under way: one `cat` starves nobody."""
+        return self.threads - self.most
+
+    @property
     def threads(self) -> int:
         """How many threads it takes to keep so many connections receiving."""
         return self.most + max(1, self.most // 4)

@@ -16,10 +16,11 @@ from rescalefs.reading.waiter import Waiter
 class Extent:
     """One request's worth of leaves, taken by one connection."""
 
-    __slots__ = ("blocks", "cancelled", "content", "epoch", "leaving", "position", "span")
+    __slots__ = ("blocks", "cancelled", "content", "epoch", "leaving", "position", "span", "stream")
 
-    def __init__(self, content: Content, span: Span, blocks: dict[int, Block]) -> None:
+    def __init__(self, content: Content, span: Span, blocks: dict[int, Block], stream: Stream) -> None:
         self.content = content
+        self.stream = stream  # for whom it was taken first
         self.epoch = content.epoch
         self.span = span
         self.blocks = blocks

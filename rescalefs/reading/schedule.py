@@ -51,7 +51,7 @@ def carve(stream: Stream, span: Span, connections: int, urgent: bool) -> Extent 
     blocks, stop = _run(content, start, limit)
     if not blocks or (stop < limit and _is_unknown(content, stop, urgent)):
         return None  # the store answers in a tenth of a millisecond; a request for a crumb takes a round trip
-    extent = Extent(content, Span(start, stop), blocks)
+    extent = Extent(content, Span(start, stop), blocks, stream)
     for number, block in blocks.items():
         block.pending |= content.grid.mask(number, extent.span)
     return extent
