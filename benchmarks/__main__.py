@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import contenders, measure
+from benchmarks import contenders, listing, measure
 from benchmarks.contenders import RcloneMount, RescaleMount
 from benchmarks.far import Link
 from benchmarks.measure import Cost
@@ -213,6 +213,8 @@ def main() -> None:
             bench.second("same mount again", [ours, peers[1]])
             bench.listing("ls -lR of 10,000", Link(round_trip=0.040), [ours, peers[1]])
     show(bench.results)
+    if not args.quick:
+        listing.show(listing.measured(idle=60.0))
     if args.json:
         args.json.write_text(json.dumps([asdict(result) for result in bench.results], indent=2) + "\n")
 

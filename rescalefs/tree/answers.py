@@ -120,7 +120,8 @@ class Answers(Generic[V]):
         self._answers: dict[str, Answer[V]] = {}
         self._flights: dict[str, _Flight[V]] = {}
         self._failures: dict[str, _Failure] = {}
-        # Keys that were looked for on disk in vain; a hint, which another process may make wrong.
+        # Keys that were looked for on disk in vain: a hint, added to without the lock (one step of a set),
+        # which another process may make wrong.
         self._absent: set[str] = set()
         self._weight = 0
         self._requests = 0

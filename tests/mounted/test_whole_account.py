@@ -126,6 +126,14 @@ def test_a_sweep_shows_each_run_while_it_runs_and_after(account: MountedAccount,
     account.wait_for(lambda: (folder / "runs" / "1" / "live" / "result.txt").exists())
     assert (folder / "runs" / "2" / "status").read_text() in ("Not started\n", "Executing\n")
     assert not (folder / "live").exists()
+    take = urllib.request.Request(
+        f"{account.simulator.url}/api/v2/jobs/{job.id}/runs/1/snapshot/",
+        method="POST",
+        headers={"Authorization": f"Token {account.simulator.api_key}"},
+    )
+    with urllib.request.urlopen(take) as answer:
+        assert answer.status == 200
+    account.wait_for(lambda: "snapshot" in sh("cut -f2 files.tsv", folder).split())
     go.touch()
     account.wait_for(lambda: account.text(folder / "status") == "Completed\n")
     account.wait_for(lambda: not (folder / "runs" / "1" / "live").exists())
