@@ -69,7 +69,8 @@ def live(order: dict[str, Any]) -> None:
     _watch_journal(passed, order.get("full", ""))
     _watch_requests(passed)
     clock = FastClock()
-    client = RescaleClient(ApiSettings(order["url"], order["key"], read_timeout=1.0, patience=2.0), clock)
+    api = ApiSettings(order["url"], order["key"], read_timeout=20.0, patience=30.0 * SPEED)
+    client = RescaleClient(api, clock)
     settings = make_settings(
         root, rescan=5.0, poll_least=1.0, poll_most=1.0, trust_upload=0.0, uploads=1, desks=1
     )

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -166,10 +167,13 @@ def unpacked(simulator: Simulator, inputs: Iterable[dict[str, Any]]) -> dict[str
 
 
 @pytest.fixture(scope="module")
-def lives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lives]:
-    root = tmp_path_factory.mktemp("lives")
-    settings = SimulatorSettings(port=0, data=root / "server", jobs_at_once=16)
-    with Simulator(settings) as simulator, ExitStack() as held:
+def lives() -> Iterator[Lives]:
+    # In memory where that can be had: a kill takes nothing from the page cache, so syncs would prove nothing.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with ExitStack() as held:
+        root = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="lives-", dir=memory)))
+        settings = SimulatorSettings(port=0, data=root / "server", jobs_at_once=16)
+        simulator = held.enter_context(Simulator(settings))
         yield Lives(simulator, root, held)
 
 
@@ -182,7 +186,7 @@ ACTS = re.compile(
 @pytest.mark.parametrize(
     ("which", "chosen", "least"),
     [  # in all more than a hundred points
-        ("subfolder", re.compile(""), 50),
+        ("subfolder", re.compile("^(?!.*StatusSeen #[2-9])"), 44),
         ("two-analyses", ACTS, 12),
         ("mended", ACTS, 11),
         ("held", ACTS, 10),
@@ -202,9 +206,9 @@ def test_a_kill_at_any_event_or_request_ends_in_one_job(
     with ThreadPoolExecutor(AT_ONCE) as pool:
         happened = list(pool.map(killed, enumerate(points)))
     assert sum(happened) >= least, f"{len(points)} points"
-    # How often a job is asked for its status depends on the moment; all else has to happen every time.
+    # How often the server is asked depends on the moment; what changes something has to happen every time.
     unmet = [point for point, did in zip(points, happened, strict=True) if not did]
-    assert not [point for point in unmet if "statuses" not in point and "StatusSeen" not in point]
+    assert not [point for point in unmet if "GET" not in point and "StatusSeen" not in point]
 
 
 def test_several_kills_at_random_points_end_in_one_job(lives: Lives) -> None:
