@@ -16,14 +16,16 @@ from typing import Any, NamedTuple
 from rescalefs.clock import Clock
 from rescalefs.errors import FileChanged, RescaleFSError, TimedOut, Unreachable, WrongBytes
 from rescalefs.model import RemoteFile
-from rescalefs.reading import schedule
+from rescalefs.reading import race, schedule
 from rescalefs.reading.block import Block
+from rescalefs.reading.blocks import BlockStore
 from rescalefs.reading.chores import Chore, Drop, DropFile, Keep, LookUp, Record, Touch
 from rescalefs.reading.connections import Pace
 from rescalefs.reading.content import Content, Extent, Stream
 from rescalefs.reading.ranges import NOWHERE, Grid, Span
 from rescalefs.reading.readahead import reach
 from rescalefs.reading.settings import ReadingSettings
+from rescalefs.reading.straggling import PATIENCE, is_straggler
 from rescalefs.reading.verification import Verification
 from rescalefs.reading.waiter import Waiter
 
@@ -34,7 +36,11 @@ _IN_MEMORY = 24  # blocks, when the disk won't have them: 96 MiB
 _CRUMB = (
     1 << 18
 )  # bytes; an unwanted transfer that has no more to come is let finish: its connection lives on
-
+# One race at most for so many requests, and none for a while after the server said that there are too many.
+_REQUESTS_PER_RACE = 16
+_FIRST_RACES = 2  # that need not wait for so many requests
+_NO_RACE_AFTER_429 = 60.0  # seconds
+_WEIGHTY = 1 << 20  # bytes; the rate of a shorter transfer says little
 
 _Key = tuple[str, "int | None"]
 
@@ -61,14 +67,16 @@ class Counters(NamedTuple):
     blocks_missed: int
     connections: int  # at work just now
     connection_limit: int
+    races: int = 0  # requests that were made to race a straggling one
 
 
 class Board:
     """The monitor. Every public method is called without the lock, by any thread."""
 
-    def __init__(self, settings: ReadingSettings, clock: Clock) -> None:
+    def __init__(self, settings: ReadingSettings, clock: Clock, store: BlockStore) -> None:
         self._settings = settings
         self._clock = clock
+        self._store = store  # for the files of racing blocks; all else is the librarian's
         self._ticks = itertools.count(1)
         self._lock = threading.Lock()  # guards all that follows, and what it leads to
         self._work = threading.Condition(self._lock)  # for connections
@@ -89,7 +97,10 @@ class Board:
         # Chores that wait for the librarian; above it, nothing more is put into the store.
         self._backlog = settings.open_blocks // 2
         self._in_memory = 0
-        self._counts = dict.fromkeys(("bytes", "requests", "found", "missed"), 0)
+        self._counts = dict.fromkeys(("bytes", "requests", "found", "missed", "races"), 0)
+        self._rivals: deque[Extent] = deque()  # that wait for a connection
+        self._finished: deque[float] = deque(maxlen=8)  # the rates of the last transfers
+        self._no_race_until = 0.0
         self._closed = False
 
     # -- for readers
@@ -159,7 +170,10 @@ class Board:
             if waiter is None:
                 self._check(content, block, need & ~block.ready)
                 continue
-            self._clock.wait(waiter.event, until - self._clock.monotonic())
+            while not self._clock.wait(waiter.event, min(PATIENCE, until - self._clock.monotonic())):
+                if self._clock.monotonic() >= until:
+                    break
+                self._race(stream, span)
             with self._lock:
                 stream.demands.pop(waiter, None)
                 woken = waiter.event.is_set()
@@ -209,7 +223,13 @@ class Board:
             content.verdict_waiters.append(waiter)
             self._read_fully(content)
             progress = (content.hashed, content.unseen, self._counts["bytes"])
-        while not self._clock.wait(waiter.event, self._settings.deadline):
+        until = self._clock.monotonic() + self._settings.deadline
+        while not self._clock.wait(waiter.event, min(PATIENCE, until - self._clock.monotonic())):
+            if self._clock.monotonic() < until:
+                start = content.hashed * content.grid.block_size
+                self._race(content.full_read, Span(start, start + content.grid.block_size))
+                continue
+            until = self._clock.monotonic() + self._settings.deadline
             with self._lock:
                 before, progress = progress, (content.hashed, content.unseen, self._counts["bytes"])
                 if progress == before:
@@ -229,19 +249,27 @@ class Board:
         """Wait for something to fetch; None when the engine closes."""
         with self._lock:
             while not self._closed:
-                extent = self._choose()
+                extent = self._rivals.popleft() if self._rivals else self._choose()
                 if extent is not None:
-                    extent.content.extents.append(extent)
+                    if extent not in extent.content.extents:  # a rival is from its beginning
+                        extent.content.extents.append(extent)
                     self._active += 1
                     self._work.notify()  # there may be more where this came from
                     return extent
                 self._work.wait()
         return None
 
-    def requested(self) -> None:
+    def requested(self, extent: Extent) -> None:
         """A request was made."""
+        now = self._clock.monotonic()
         with self._lock:
             self._counts["requests"] += 1
+            extent.progress.begin(now, extent.position)
+
+    def throttled(self) -> None:
+        """The server said that there are too many requests."""
+        with self._lock:
+            self._no_race_until = self._clock.monotonic() + _NO_RACE_AFTER_429
 
     def answered(self, seconds: float) -> None:
         """A request's answer began after so long."""
@@ -252,12 +280,15 @@ class Board:
         """A connection brought so many bytes in this time."""
         with self._lock:
             self._pace.transferred(count, seconds)
+            if count >= _WEIGHTY and seconds > 0:
+                self._finished.append(count / seconds)
 
     def received(self, extent: Extent, count: int) -> None:
         """So many bytes of an extent came in."""
         now = self._clock.monotonic()
         with self._lock:
             self._counts["bytes"] += count
+            extent.progress.note(now, extent.position)
             limit = self._pace.limit
             self._pace.note(now, count, self._active)
             nearly_done = extent.span.stop - extent.position - count <= self._pace.lead
@@ -274,7 +305,10 @@ class Board:
         """Leaves were written to a block. False: they are not those that SHA-512 confirmed before."""
         with self._lock:
             content = extent.content
-            if extent.epoch != content.epoch or content.blocks.get(block.number) is not block:
+            current = content.blocks.get(block.number)
+            if extent.epoch != content.epoch:
+                return True
+            if current is not block and not race.is_twin(extent, block, current):
                 return True
             if not content.agrees(block, mask):
                 if content.confirmed:
@@ -282,7 +316,13 @@ class Board:
                 self._throw_away(content, "the same bytes, fetched twice, were not the same")
                 return True
             block.pending &= ~mask
-            self._make_ready(content, block, mask)
+            if current is None or current is block:
+                self._make_ready(content, block, mask)
+                return True
+            block.present |= mask
+            block.ready |= mask
+            if race.has_won(extent, block, current):
+                self._put_in_place(content, current, block)
             return True
 
     def finish_extent(self, extent: Extent, error: RescaleFSError | None) -> None:
@@ -291,7 +331,9 @@ class Board:
             self._active -= not extent.leaving
             content = extent.content
             content.extents.remove(extent)
-            if extent.epoch == content.epoch:
+            if extent.rival is not None and race.end(extent):
+                error = None  # who waits asks again, by a request of its own, and hears that one's
+            if extent.epoch == content.epoch and not extent.outrun:
                 self._release(extent, error)
             self._work.notify()
 
@@ -438,6 +480,7 @@ class Board:
                 counts["missed"],
                 self._active,
                 self._pace.limit,
+                counts["races"],
             )
 
     def close(self) -> None:
@@ -597,8 +640,79 @@ class Board:
             demands = (span for stream in content.streams for span in stream.demands.values())
             extent.cancelled = extent.cancelled or not any(span.overlaps(rest) for span in demands)
 
+    def _race(self, stream: Stream, span: Span) -> None:
+        """See whether what a reader waits for is a straggler, and let a second request race it if so.
+
+        Called without the lock: it copies.
+        """
+        with self._lock:
+            slow = self._straggler(stream, span)
+            rest = None if slow is None else race.owed(slow)
+            if slow is None or rest is None:
+                return
+            ready = race.leaves_to_copy(slow, rest)
+        try:
+            made = race.twins(ready, self._settings.leaf_size, self._store)
+        except OSError as error:
+            log.debug("no race for %s: %s", stream.content.file.path, error)
+            return
+        with self._lock:
+            if slow is not self._straggler(stream, span) or rest != race.owed(slow):
+                return  # it came on meanwhile
+            if ready != race.leaves_to_copy(slow, rest):
+                return
+            rival = race.begin(slow, rest, made, stream)
+            slow.outrun = True
+            for number, twin in made.items():
+                self._put_in_place(stream.content, slow.blocks[number], twin)
+            stream.content.extents.append(rival)
+            self._active -= not slow.leaving  # its place is the rival's
+            slow.leaving = True
+            self._counts["races"] += 1
+            self._rivals.append(rival)
+            self._work.notify()
+        log.debug("%s: bytes %d-%d straggle; asked for again", slow.content.file.path, rest.start, rest.stop)
+
+    def _straggler(self, stream: Stream, span: Span) -> Extent | None:
+        now = self._clock.monotonic()
+        budget = (self._counts["races"] - _FIRST_RACES) * _REQUESTS_PER_RACE < self._counts["requests"]
+        if self._closed or stream.race is not None or not budget or now < self._no_race_until:
+            return None
+        for extent in stream.content.extents:
+            rest = Span(extent.position, extent.span.stop)
+            rate = extent.progress.rate(now, extent.position)
+            if (
+                rate is None
+                or not rest.overlaps(span)
+                or extent.cancelled
+                or extent.outrun
+                or extent.rival is not None
+                or not extent.progress.is_due(now)
+            ):
+                continue
+            others = [
+                speed
+                for content in self._contents.values()
+                for each in content.extents
+                if each is not extent
+                and not each.outrun
+                and (speed := each.progress.rate(now, each.position)) is not None
+            ]
+            if is_straggler(rate, others, self._finished, len(rest), self._pace.first_byte):
+                return extent
+        return None
+
+    def _put_in_place(self, content: Content, old: Block, new: Block) -> None:
+        """From now on, this is the block; who waits for the other waits for it."""
+        self._remove(content, old)
+        new.waiters, old.waiters = old.waiters, []
+        content.blocks[new.number] = new
+        if new.ready:
+            self._make_ready(content, new, new.ready)
+        new.used = self.used()
+
     def _check(self, content: Content, block: Block, mask: int) -> None:
-        """Check leaves from the disk. The one method below that is called without the lock: it reads."""
+        """Check leaves from the disk. Called without the lock: it reads."""
         good = block.check(mask, memoryview(bytearray(self._settings.leaf_size)))
         with self._lock:
             if content.blocks.get(block.number) is not block:

@@ -45,6 +45,11 @@ class Pace:
         return self.threads - self.most
 
     @property
+    def first_byte(self) -> float:
+        """How long a request waits for its answer, in seconds, about."""
+        return self._first_byte
+
+    @property
     def threads(self) -> int:
         """How many threads it takes to keep so many connections receiving."""
         return self.most + max(1, self.most // 4)

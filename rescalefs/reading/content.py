@@ -9,6 +9,7 @@ from rescalefs.errors import RescaleFSError
 from rescalefs.model import RemoteFile
 from rescalefs.reading.block import Block
 from rescalefs.reading.ranges import NOWHERE, Grid, Span, each_leaf
+from rescalefs.reading.straggling import Progress
 from rescalefs.reading.trailer import DIGEST
 from rescalefs.reading.waiter import Waiter
 
@@ -16,7 +17,19 @@ from rescalefs.reading.waiter import Waiter
 class Extent:
     """One request's worth of leaves, taken by one connection."""
 
-    __slots__ = ("blocks", "cancelled", "content", "epoch", "leaving", "position", "span", "stream")
+    __slots__ = (
+        "blocks",
+        "cancelled",
+        "content",
+        "epoch",
+        "leaving",
+        "outrun",
+        "position",
+        "progress",
+        "rival",
+        "span",
+        "stream",
+    )
 
     def __init__(self, content: Content, span: Span, blocks: dict[int, Block], stream: Stream) -> None:
         self.content = content
@@ -27,12 +40,15 @@ class Extent:
         self.position = span.start  # the byte that comes next
         self.cancelled = False  # nobody wants the rest any more
         self.leaving = False  # its connection counts as free: the last bytes are on their way
+        self.progress = Progress()
+        self.rival: Extent | None = None  # another one that brings the same; race.py
+        self.outrun = False  # a rival has taken its blocks' places: no error of it matters
 
 
 class Stream:
     """What one open file wants: now (somebody waits for it) and soon."""
 
-    __slots__ = ("closed", "content", "demands", "tainted", "window")
+    __slots__ = ("closed", "content", "demands", "race", "tainted", "window")
 
     def __init__(self, content: Content) -> None:
         self.content = content
@@ -40,6 +56,7 @@ class Stream:
         self.window = NOWHERE
         self.tainted = False  # its reader was given bytes that turned out to be doubtful
         self.closed = False
+        self.race: Extent | None = None  # the one rival that may run for it at a time
 
     def wants(self, span: Span) -> bool:
         return self.window.overlaps(span) or any(each.overlaps(span) for each in self.demands.values())

@@ -41,8 +41,8 @@ class ReadEngine:
         self._source = source
         self._settings = settings
         self._background = background
-        self._board = Board(settings, clock)
         self._store = BlockStore(settings.cache_dir, settings.cache_size, clock)
+        self._board = Board(settings, clock, self._store)
         self._librarian = Librarian(self._board, self._store, settings.leaf_size)
         self._fetcher = Fetcher(source, self._board, self._store, clock, settings.retry_pause)
         self._hasher = Hasher(self._board, settings.leaf_size)

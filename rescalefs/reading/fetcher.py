@@ -73,6 +73,8 @@ class Fetcher:
             except (*_PASSING, _WrongLeaf) as error:
                 failures = 1 if extent.position > before else failures + 1
                 wrong = isinstance(error, _WrongLeaf)
+                if isinstance(error, Throttled):
+                    self._board.throttled()
                 if wrong:
                     failures = writing.wrong
                 if failures >= (2 if wrong else _FAILURES):
@@ -90,7 +92,7 @@ class Fetcher:
     def _transfer(self, extent: Extent, writing: _Writing) -> None:
         file = extent.content.file
         start = extent.position
-        self._board.requested()
+        self._board.requested(extent)
         asked = self._clock.monotonic()
         with self._source.open_range(file, start, extent.span.stop) as body:
             answered = self._clock.monotonic()
