@@ -37,11 +37,14 @@ class Progress:
     of_files: int
     size: int
     of_size: int
+    seconds_left: float | None = None  # None: too early to say
 
     def __str__(self) -> str:
         done = 100 * self.size // self.of_size if self.of_size else 0
         percent = done if self.files == self.of_files else min(99, done)  # the server has yet to say yes
-        return f"{self.files} of {_count(self.of_files, 'file')}, {percent} %"
+        left = "" if self.seconds_left is None else f", {duration_text(self.seconds_left)} left"
+        files = f"{self.files} of {_count(self.of_files, 'file')}"
+        return f"{files}, {percent} % of {bytes_text(self.of_size)}{left}"
 
 
 def status_line(drop: Drop, progress: Progress | None = None, note: str = "") -> str:

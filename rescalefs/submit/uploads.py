@@ -30,6 +30,7 @@ from rescalefs.submit.settings import SubmitSettings
 log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20  # bytes read at once: large enough that SHA-512 and the disk are busy, small beside 200 MiB
+_RATE_AFTER = 3.0  # seconds of sending before the time left is told
 
 
 class ContentChanged(Exception):
@@ -120,8 +121,10 @@ class Batch:
     todo: deque[int]
     ids: list[str | None]
     size: int  # bytes of all parcels
+    began: float = 0.0
     on_the_way: dict[int, ParcelStream | None] = field(default_factory=dict)
     done_bytes: int = 0
+    reused_bytes: int = 0  # of those, what the server had already
     done_files: int = 0
     reused: int = 0
     failures: int = 0
@@ -132,7 +135,12 @@ class Batch:
     @property
     def is_over(self) -> bool:
         """Whether nothing more happens: all is sent, or sending the rest makes no sense."""
-        return not self.on_the_way and (not self.todo or self.changed or bool(self.refused))
+        return not self.on_the_way and not self.goes_on
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is something left to send, and sense in sending it."""
+        return bool(self.todo) and not self.changed and not self.refused
 
 
 class Depot:
@@ -149,7 +157,14 @@ class Depot:
         with self._lock:
             todo = deque(range(count))
             self._batches[drop.id] = Batch(
-                drop.id, drop.fingerprint, folder, parcels, todo, [None] * count, size
+                drop.id,
+                drop.fingerprint,
+                folder,
+                parcels,
+                todo,
+                [None] * count,
+                size,
+                self._clock.monotonic(),
             )
 
     def close(self, drop_id: str) -> None:
@@ -183,7 +198,7 @@ class Depot:
         now = self._clock.monotonic()
         with self._lock:
             for drop_id, batch in self._batches.items():
-                if batch.todo and batch.due <= now and not batch.changed and not batch.refused:
+                if batch.goes_on and batch.due <= now:
                     index = batch.todo.popleft()
                     batch.on_the_way[index] = None
                     self._batches[drop_id] = self._batches.pop(drop_id)
@@ -194,7 +209,9 @@ class Depot:
         """Seconds until a parcel that failed is due again; a long time where none is."""
         now = self._clock.monotonic()
         with self._lock:
-            waits = [batch.due - now for batch in self._batches.values() if batch.todo]
+            # Without those that are given up: of a drop that was deleted, nobody comes to conclude them, and
+            # a wait of nothing for what is never handed out would keep every core busy.
+            waits = [batch.due - now for batch in self._batches.values() if batch.goes_on]
         return max(0.0, min([*waits, 60.0]))
 
     def progress(self, drop_id: str) -> Progress:
@@ -204,7 +221,11 @@ class Depot:
             if batch is None:
                 return Progress(0, 0, 0, 0)
             sent = sum(stream.tell() for stream in batch.on_the_way.values() if stream is not None)
-            return Progress(batch.done_files, len(batch.parcels), batch.done_bytes + sent, batch.size)
+            done, took = batch.done_bytes + sent, self._clock.monotonic() - batch.began
+            fresh = done - batch.reused_bytes
+            # In the first seconds a rate says little; and what was there already says nothing about the line.
+            left = (batch.size - done) * took / fresh if fresh > 0 and took >= _RATE_AFTER else None
+            return Progress(batch.done_files, len(batch.parcels), done, batch.size, left)
 
     def under_way(self, batch: Batch, index: int, stream: ParcelStream) -> None:
         """Show how far a parcel is."""
@@ -219,6 +240,7 @@ class Depot:
             batch.done_files += 1
             batch.done_bytes += batch.parcels[index].size
             batch.reused += reused
+            batch.reused_bytes += batch.parcels[index].size if reused else 0
             batch.failures = 0
 
     def put_back(self, batch: Batch, index: int, asked: float | None) -> float:

@@ -559,3 +559,41 @@ def test_a_full_disk_stops_the_work_and_nothing_is_done_that_is_not_written_down
         assert "database or disk is full" in rig.status()
         rig.turns(80, 5.0)
         assert len(rescale.on_server) == 1
+
+
+def test_a_drop_deleted_while_it_is_uploaded_keeps_nobody_busy(
+    rig: Rig, rescale: FakeRescale, tmp_path: Path
+) -> None:
+    folder = drop_files(rig.settings.folder / "wing", files={f"{n}.dat": b"x" for n in range(5)})
+
+    def delete(name: str) -> None:
+        if name == "before upload" and folder.exists():
+            shutil.rmtree(folder)
+
+    rescale.point = delete
+    rig.turns(5)
+    assert rescale.requests.count("upload") == 1
+    assert rig.depot.wait_time() > 1.0
+    assert not rescale.on_server
+
+
+def test_uploading_tells_files_bytes_percent_and_the_time_left(
+    rig: Rig, rescale: FakeRescale, clock: FakeClock
+) -> None:
+    drop_files(rig.settings.folder / "wing", files={f"{n}.dat": b"x" * 1000 for n in range(4)})
+    told: list[str] = []
+
+    def slowly(name: str) -> None:
+        if name == "before upload":
+            told.append(rig.status())
+        if name == "after upload":
+            clock.advance(5.0)
+
+    rescale.point = slowly
+    rig.turns(5)
+    assert told == [
+        "uploading 0 of 4 files, 0 % of 4 kB",
+        "uploading 1 of 4 files, 25 % of 4 kB, 15 s left",
+        "uploading 2 of 4 files, 50 % of 4 kB, 10 s left",
+        "uploading 3 of 4 files, 75 % of 4 kB, 5 s left",
+    ]
