@@ -31,6 +31,7 @@ _NOT_OURS = os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_DIRECT
 
 # What libfuse calls a file that is removed while it is open (fuse.c, hidden_name).
 _HIDDEN = re.compile(r"\.fuse_hidden[0-9a-f]{16}")
+_PASSING = 2.0  # seconds; libfuse needs microseconds from our closing a file to its knowing that
 
 _TEXT_MODE = stat.S_IFREG | FILE_MODE | stat.S_IWUSR  # taking writes, or `cp` over an old `status` would fail
 _OVERLAY_MODES = {
@@ -169,11 +170,13 @@ class DropFolder:
         self._changed = changed
         self._overlays = Overlays(views, files.is_busy_below, clock, quiet)
         self._views = views
+        self._clock = clock
         self._owner = Owner.of_this_process()
         self._umask = _umask()
         self._root = os.open(folder, _WALK)
-        self._lock = threading.Lock()  # guards _hidden
+        self._lock = threading.Lock()  # guards _hidden and _passing
         self._hidden: dict[str, int | Attributes] = {}  # libfuse's name -> a pin of the nameless file
+        self._passing: dict[str, float] = {}  # libfuse's name for a file just closed -> since when
 
     def close(self) -> None:
         """Give the descriptors back; nothing works afterwards."""
@@ -223,6 +226,10 @@ class DropFolder:
         """Open what is there. What is written to one of our names lands in the folder, and stays covered."""
         overlay = self._overlay(path)
         writing = flags & os.O_ACCMODE != os.O_RDONLY
+        hidden = self._hidden.get(path) if self._hidden else None
+        if isinstance(hidden, int):  # by /proc/<pid>/fd, the one way to it
+            reopened = os.open(f"/proc/self/fd/{hidden}", flags & ~_NOT_OURS & ~os.O_NOFOLLOW | os.O_CLOEXEC)
+            return BackingFile(reopened, os.close)
         if overlay is not None and (not writing or overlay.kind is Kind.CONTROL):
             return self._open_overlay(overlay)
         with Place(self._root, path) as place:
@@ -299,7 +306,10 @@ class DropFolder:
             try:
                 os.rmdir(place.name, dir_fd=place.folder)
             except OSError as error:
-                if error.errno != errno.ENOTEMPTY or not self._remove_covered(path):
+                removed = error.errno == errno.ENOTEMPTY and (
+                    self._remove_passing(path) or self._remove_covered(path)
+                )
+                if not removed:
                     raise
                 os.rmdir(place.name, dir_fd=place.folder)
         self._unpin_below(path)
@@ -309,7 +319,8 @@ class DropFolder:
 
     def rename(self, old: str, new: str) -> None:
         overlay = self._overlay(old)
-        if self._is_hiding(old, new) and (overlay is not None or self._files.is_open(old)):
+        is_hiding = self._is_hiding(old, new)
+        if is_hiding and (overlay is not None or self._files.is_open(old)):
             self._hide(old, new, overlay)
             return
         if overlay is not None:
@@ -317,6 +328,8 @@ class DropFolder:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
         with Place(self._root, old) as source, Place(self._root, new) as target:
             os.rename(source.name, target.name, src_dir_fd=source.folder, dst_dir_fd=target.folder)
+        if is_hiding:
+            self._note_passing(new)
         self._files.renamed(old, new)
         self._rename_hidden(old, new)
         if "/" not in old:
@@ -381,15 +394,18 @@ class DropFolder:
         """Remove what our names cover in a drop, if nothing else is in it; tell whether that was so."""
         if "/" in path:
             return False
-        covering = {overlay.name for overlay in self._overlays.of(path)}
+        return self._remove_only(path, {overlay.name for overlay in self._overlays.of(path)})
+
+    def _remove_only(self, path: str, names: set[str]) -> bool:
+        """Remove files of these names from a folder, if nothing else is in it; tell whether that was so."""
         with Place(self._root, path) as place:
             folder = place.open(_LIST)
         try:
             with os.scandir(folder) as found:
-                covered = {each.name for each in found if not each.is_dir(follow_symlinks=False)}
-                if not covered or not covered <= covering:
-                    return False
-            for name in covered:
+                there = {each.name: each.is_dir(follow_symlinks=False) for each in found}
+            if not there or any(there.values()) or not there.keys() <= names:
+                return False
+            for name in there:
                 os.unlink(name, dir_fd=folder)
         finally:
             os.close(folder)
@@ -420,6 +436,27 @@ class DropFolder:
             self._tell(old)
         with self._lock:
             self._hidden[new] = kept
+
+    def _note_passing(self, path: str) -> None:
+        """libfuse takes a file for open that we have closed already: it removes this name in a moment."""
+        now = self._clock.monotonic()
+        with self._lock:
+            self._passing = {each: at for each, at in self._passing.items() if now - at < _PASSING}
+            self._passing[path] = now
+
+    def _remove_passing(self, path: str) -> bool:
+        """Remove files that libfuse is about to remove, if a folder holds no other; tell whether that was so.
+
+        It can't before `rmdir` has returned, for which it locks the folder's path.
+        """
+        now = self._clock.monotonic()
+        with self._lock:
+            passing = {
+                each.rpartition("/")[2]
+                for each, at in self._passing.items()
+                if each.rpartition("/")[0] == path and now - at < _PASSING
+            }
+        return bool(passing) and self._remove_only(path, passing)
 
     def _rename_hidden(self, old: str, new: str) -> None:
         with self._lock:

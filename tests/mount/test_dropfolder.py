@@ -226,6 +226,36 @@ def test_a_users_own_file_of_such_a_name_is_only_a_file(drops: Drops) -> None:
     assert drops.names("") == [HIDDEN[:-1] + "2"]
 
 
+def test_a_folder_is_removed_while_libfuse_still_takes_a_closed_file_for_open(drops: Drops) -> None:
+    drops.folder.make_folder("wing", 0o755)
+    drops.folder.create("wing/x", os.O_RDWR, 0o600).close()
+    drops.folder.rename("wing/x", f"wing/{HIDDEN}")  # it was closed here, and not yet there
+    drops.folder.remove_folder("wing")
+    assert list(drops.backing.iterdir()) == []
+
+
+def test_a_users_own_file_of_such_a_name_keeps_its_folder(drops: Drops) -> None:
+    (drops.backing / "wing").mkdir()
+    (drops.backing / "wing" / "x").write_bytes(b"precious")
+    drops.folder.rename("wing/x", f"wing/{HIDDEN}")
+    drops.clock.advance(3.0)
+    with pytest.raises(OSError, match="not empty"):
+        drops.folder.remove_folder("wing")
+
+
+def test_a_removed_file_that_is_open_can_be_opened_again(drops: Drops) -> None:
+    drops.folder.make_folder("wing", 0o755)
+    thing = drops.folder.create("wing/x", os.O_RDWR, 0o600)
+    thing.write(memoryview(b"abc"), 0)
+    drops.folder.rename("wing/x", f"wing/{HIDDEN}")
+    again = drops.folder.open(f"wing/{HIDDEN}", os.O_RDONLY)
+    buffer = bytearray(3)
+    assert again.read_into(memoryview(buffer), 0) == 3
+    assert buffer == b"abc"
+    again.close()
+    thing.close()
+
+
 def test_a_folder_removed_with_a_hidden_file_in_it_keeps_no_descriptor(drops: Drops) -> None:
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     drops.folder.make_folder("wing", 0o755)

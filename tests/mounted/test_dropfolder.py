@@ -162,7 +162,7 @@ def test_touch_sets_nanoseconds_and_one_time_alone(drops: Drops) -> None:
 
 
 def test_df_tells_of_the_disk_that_takes_the_bytes(drops: Drops) -> None:
-    assert os.statvfs(drops.path).f_blocks == os.statvfs(drops.backing).f_blocks
+    assert os.statvfs(drops.path).f_files == os.statvfs(drops.backing).f_files
     assert "rescalefs" in run("df", drops.mounted.path)
 
 
@@ -284,6 +284,39 @@ def test_names_of_255_bytes_and_names_that_are_no_text(drops: Drops) -> None:
         assert os.fsdecode(name) in names(drops.path)
         assert os.fsdecode(name) in names(drops.backing)
     fails_with(errno.ENAMETOOLONG, lambda: (drops.path / ("n" * 256)).touch())
+
+
+def test_paths_of_nearly_path_max_work_and_longer_ones_are_refused(drops: Drops) -> None:
+    inside = os.open(drops.path, os.O_RDONLY | os.O_DIRECTORY)
+    path = "/".join(["d" * 200] * 20)
+    try:
+        for depth in range(1, 21):
+            os.mkdir("/".join(["d" * 200] * depth), dir_fd=inside)
+        longest = f"{path}/" + "f" * (4095 - len(path) - 1)
+        os.close(os.open(longest, os.O_CREAT | os.O_WRONLY, dir_fd=inside))
+        assert os.stat(longest, dir_fd=inside).st_size == 0
+        fails_with(errno.ENAMETOOLONG, lambda: os.stat(f"{longest}f", dir_fd=inside))
+    finally:
+        os.close(inside)
+    run("rm", "-r", drops.path / ("d" * 200))
+    assert list(drops.backing.iterdir()) == []
+
+
+def test_dot_and_dot_dot_are_as_on_a_disk(drops: Drops) -> None:
+    (drops.path / "a" / "b").mkdir(parents=True)
+    assert (drops.path / "a" / "b" / "..").stat().st_ino == (drops.path / "a").stat().st_ino
+    assert os.path.samefile(drops.path / "a" / "..", drops.path)  # noqa: PTH121  (pathlib would resolve it)
+    fails_with(errno.EINVAL, lambda: os.rmdir(f"{drops.path}/a/."))  # noqa: PTH106  (pathlib drops the dots)
+    fails_with(errno.ENOTEMPTY, lambda: os.rmdir(f"{drops.path}/a/b/.."))  # noqa: PTH106
+    fails_with(errno.EBUSY, lambda: os.rename(f"{drops.path}/a/.", drops.path / "c"))  # noqa: PTH104
+    fails_with(errno.EINVAL, lambda: (drops.path / "a").rename(drops.path / "a" / "b" / "c"))
+
+
+def test_a_removed_file_is_reached_by_its_descriptor(drops: Drops) -> None:
+    with (drops.path / "x").open("w+b", buffering=0) as file:
+        file.write(b"abc")
+        (drops.path / "x").unlink()
+        assert Path(f"/proc/self/fd/{file.fileno()}").read_bytes() == b"abc"
 
 
 def test_nothing_crosses_its_border(drops: Drops) -> None:
