@@ -39,7 +39,11 @@ http {{
     default_type application/octet-stream;
     server {{
         listen 127.0.0.1:{port};
-        location ~ ^/api/v2/files/([A-Za-z0-9]+)/contents/$ {{ alias {root}/contents/$1; }}
+        # Rewritten, not aliased: a path that ends in a slash would be looked up as a folder's index.
+        location ~ ^/api/v2/files/([A-Za-z0-9]+)/contents/$ {{
+            root {root};
+            rewrite ^/api/v2/files/([A-Za-z0-9]+)/contents/$ /contents/$1 break;
+        }}
         location /api/ {{
             root {root};
             default_type application/json;
