@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.origin import BIG_FILE
+
 BIN = Path(sys.executable).parent
 
 
@@ -44,7 +46,7 @@ class RescaleMount:
         try:
             outputs = mountpoint / "jobs" / "big" / "outputs"
             many = mountpoint / "jobs" / "many" / "outputs"
-            yield Mounted(mountpoint, outputs / "big.bin", many, _server_of(mountpoint))
+            yield Mounted(mountpoint, outputs / BIG_FILE, many, _server_of(mountpoint))
         finally:
             subprocess.run([str(BIN / "rescalefs"), "umount", str(mountpoint)], check=True)
 
@@ -69,14 +71,17 @@ class RcloneMount:
         process = subprocess.Popen([*command, *self.flags], env=environment(url, work))
         try:
             _wait_until_mounted(mountpoint, process)
-            yield Mounted(mountpoint, mountpoint / "big.bin", mountpoint / "many", process.pid)
+            yield Mounted(mountpoint, mountpoint / BIG_FILE, mountpoint / "many", process.pid)
         finally:
             subprocess.run(["fusermount", "-u", str(mountpoint)], check=True)
             process.wait(30)
 
 
-def rclone_best_candidates(streams: int) -> list[RcloneMount]:
-    """The settings worth trying; the benchmark keeps the fastest of them."""
+Mount = RescaleMount | RcloneMount
+
+
+def rclones(streams: int) -> list[RcloneMount]:
+    """The settings worth trying; the fastest of them is what counts."""
     full = ("--vfs-cache-mode", "full")
     parallel = ("--vfs-read-chunk-streams", str(streams))
     return [
@@ -90,17 +95,18 @@ def rclone_best_candidates(streams: int) -> list[RcloneMount]:
     ]
 
 
-def aria2c(url: str, to: Path, connections: int) -> list[str]:
-    """Download the big file with so many connections."""
-    return [
-        *["aria2c", "--quiet", "--allow-overwrite", "--file-allocation=none", f"-x{connections}"],
-        *[f"-s{connections}", "-k1M", "-d", str(to), "-o", "aria.out", f"{url}/plain/big.bin"],
-    ]
-
-
-def curl(url: str, to: Path) -> list[str]:
-    """Download the big file over one connection."""
-    return ["curl", "--silent", "--fail", "-o", str(to / "curl.out"), f"{url}/plain/big.bin"]
+def download(tool: str, url: str, to: Path, connections: int) -> list[str]:
+    """The command with which a tool fetches the big file into a folder."""
+    plain = f"{url}/plain/{BIG_FILE}"
+    if tool == "aria2c":
+        return [
+            *["aria2c", "--quiet", "--allow-overwrite", "--file-allocation=none", f"-x{connections}"],
+            *[f"-s{connections}", "-k1M", "-d", str(to), "-o", "aria.out", plain],
+        ]
+    if tool == "curl":
+        return ["curl", "--silent", "--fail", "-o", str(to / "curl.out"), plain]
+    flags = [f"--connections={connections}"] if connections else []
+    return [str(BIN / "rescalefs"), "download", "big", BIG_FILE, "--to", str(to / "out"), *flags]
 
 
 def environment(url: str, work: Path) -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,22 +28,17 @@ def timed(command: Sequence[str], **options: object) -> float:
     return time.perf_counter() - began
 
 
-def cost_of(command: Sequence[str]) -> Cost:
-    """Run a command that must succeed; return what it and its children took."""
+def cost_of(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
+    """Run a command that must succeed; return what it took, as the kernel accounts it at its end."""
     began = time.perf_counter()
-    process = psutil.Popen(list(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    peak = 0
-    cpu = 0.0
-    while process.poll() is None:
-        try:
-            peak = max(peak, peak_memory(process.pid))
-            cpu = max(cpu, cpu_seconds(process.pid))
-        except (psutil.Error, OSError):
-            break
-        time.sleep(0.02)
-    if process.wait() != 0:
-        raise SystemExit(f"benchmarks: {command[0]} ended with {process.returncode}: {' '.join(command)}")
-    return Cost(time.perf_counter() - began, cpu, peak)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+    assert process.stderr is not None
+    complaint = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"benchmarks: {command[0]} ended with {process.returncode}: {complaint.decode()}")
+    return Cost(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -63,9 +59,9 @@ def peak_memory(pid: int) -> int:
     return 0
 
 
-def forget_peak(pid: int) -> None:
-    """Start the peak anew from what is resident now."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
+def resident(pid: int) -> int:
+    """The memory that a process has just now, in bytes."""
+    return int(psutil.Process(pid).memory_info().rss)
 
 
 def drop_kernel_cache() -> None:
