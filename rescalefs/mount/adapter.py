@@ -11,6 +11,7 @@ import ctypes
 import errno
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -107,10 +108,36 @@ _view.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int]
 _READ, _WRITE = 0x100, 0x200  # PyBUF_READ, PyBUF_WRITE
 
 
+class _Thread(threading.local):
+    """What a thread of libfuse knows of itself, for as long as its Python state lives."""
+
+    kept = False
+
+
+_thread = _Thread()
+_ensure = ctypes.pythonapi.PyGILState_Ensure
+_ensure.argtypes = []
+_ensure.restype = ctypes.c_int
+# Each costs about 20 KB, also when libfuse ends the thread; it keeps ten, and more only while they are busy.
+_to_keep = iter(range(128))
+
+
+def _keep_state() -> None:
+    """Have this thread keep its Python state when the callback returns.
+
+    ctypes makes one for each callback on a thread that Python did not start, and throws it away: with the
+    mapping and unmapping of its stack, a quarter of what `ls -l` cost (docs/performance.md). Ensured once more
+    than it is released, it stays.
+    """
+    _thread.kept = True
+    if next(_to_keep, None) is not None:
+        _ensure()
+
+
 class Kernel(fuse.FUSE):  # type: ignore[misc]  # fusepy ships no types
     """fusepy's side towards libfuse, where its own way is not good enough.
 
-    Every callback runs on a thread of libfuse, for which `threading.local` does not survive.
+    Every callback runs on a thread of libfuse, for which `threading.local` may not survive.
     """
 
     operations: Adapter
@@ -121,6 +148,8 @@ class Kernel(fuse.FUSE):  # type: ignore[misc]  # fusepy ships no types
 
         fusepy's own compares ``errno > 0``, and a `requests.ConnectionError` has None there.
         """
+        if not _thread.kept:
+            _keep_state()
         try:
             return function(*args) or 0
         except BaseException as error:  # noqa: BLE001  (an exception that passed into C would be lost)

@@ -534,7 +534,8 @@ class Board:
         waiter = Waiter(need)
         block.waiters.append(waiter)
         stream.demands[waiter] = span.widened(content.grid.leaf_size).clipped(content.size)
-        self._work.notify()
+        if block.looked_up and need & ~(block.present | block.pending):
+            self._work.notify()  # else it is on its way: connections woken for nothing cost more than a read
         return block, waiter
 
     def _add_block(self, content: Content, number: int) -> Block:
