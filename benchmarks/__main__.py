@@ -120,7 +120,7 @@ class Plan:
     def _listing(self) -> None:
         bench, first, second = self._bench, "ls -lR of 10,000, first", "ls -lR of 10,000, second"
         peer = rclones(10)[1]
-        scenarios.listing(bench, first, second, [OURS, peer])
+        scenarios.listing(bench, first, second, OURS, peer)
         pages = bench.seconds(first, "pages, 10 at once")
         ours = bench.seconds(second, OURS.name)
         self.targets += [

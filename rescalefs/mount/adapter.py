@@ -126,8 +126,8 @@ def _keep_state() -> None:
     """Have this thread keep its Python state when the callback returns.
 
     ctypes makes one for each callback on a thread that Python did not start, and throws it away: with the
-    mapping and unmapping of its stack, a quarter of what `ls -l` cost (docs/performance.md). Ensured once more
-    than it is released, it stays.
+    mapping and unmapping of its stack, a quarter of what `ls -l` cost (docs/performance.md). Ensured once
+    more than it is released, it stays.
     """
     _thread.kept = True
     if next(_to_keep, None) is not None:
