@@ -1,0 +1,47 @@
+"""Many drops at once: all end, in turn, with few requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.fakes import FakeClock
+from tests.submit.rig import GOOD, FakeRescale, Rig, drop_files, make_settings
+
+MANY = 200
+
+
+def test_200_drops_at_once_all_end_with_few_requests_in_a_fair_order(tmp_path: Path) -> None:
+    clock = FakeClock()
+    rescale = FakeRescale(clock)
+    order: list[str] = []
+    settings = make_settings(tmp_path)
+    for number in range(MANY):
+        name = f"wing-{number:03}"
+        drop_files(
+            settings.folder / name,
+            {**GOOD, "name": name},
+            {"a.dat": name.encode(), "b.dat": f"{name} b".encode()},
+        )
+    with Rig(settings, rescale, clock) as rig:
+
+        def end_it(name: str) -> None:
+            if name == "after submit_job":
+                job = next(job for job in rescale.on_server.values() if len(job.statuses) == 1)
+                rescale.tell(job.id, "Completed")
+                order.append(job.definition["name"])
+
+        rescale.point = end_it
+        while rig.ledger.open_drops() or not rig.ledger.drops():
+            rig.turn(5.0)
+            assert clock.monotonic() < 3600.0
+        assert sorted(order) == sorted(set(order))
+        assert len(order) == len(rescale.on_server) == MANY
+        assert {drop.status for drop in rig.ledger.drops()} == {"Completed"}
+    for job_id, job in rescale.on_server.items():
+        name = job.definition["name"]
+        assert rescale.inputs(job_id) == {"a.dat": name.encode(), "b.dat": f"{name} b".encode()}
+    # No drop has its second file sent before every drop had its first.
+    sent = [data.split()[0] for _, data in rescale.files.values()]
+    assert len(set(sent[:MANY])) == MANY
+    # Two uploads, create, submit, its statuses before and after, and its outputs; the catalogue is shared.
+    assert len(rescale.requests) <= 8 * MANY + 20
