@@ -15,6 +15,9 @@ from rescalefs import __version__
 from rescalefs.api.sockets import OpenSockets
 
 CHUNK = 1 << 18  # bytes; iter_content at this size is as fast as reading the socket (docs/decisions/0005)
+LARGE_CHUNK = (
+    1 << 20
+)  # bytes; 8 % less time and CPU than CHUNK for 1 GiB over the loopback (docs/performance.md)
 
 
 class Sessions:

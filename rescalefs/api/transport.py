@@ -19,7 +19,7 @@ from rescalefs.api.complaints import complaints
 from rescalefs.api.failures import BROKEN, AttemptFailed, error_for, failure_of
 from rescalefs.api.limits import Limits, scope_of
 from rescalefs.api.retry import RETRIED_STATUSES, Failure, parse_retry_after, wait_before_next
-from rescalefs.api.sessions import CHUNK, KeyAuth, Sessions, no_auth
+from rescalefs.api.sessions import CHUNK, LARGE_CHUNK, KeyAuth, Sessions, no_auth
 from rescalefs.api.settings import ApiSettings, is_loopback, is_safe_url
 from rescalefs.clock import Clock
 from rescalefs.errors import ApiError, Throttled, TimedOut, UnexpectedAnswer, Unreachable
@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 _REDIRECTS = 5
 _LONGEST_COMPLAINT = 1 << 16  # bytes of an error answer that are looked at
+_QUICKLY = 0.1  # seconds for a chunk
 _UPLOAD_ANSWER = 600.0  # seconds; the server stores the whole file before it answers
 
 
@@ -65,18 +66,30 @@ class Answer:
 class StreamedAnswer:
     """A successful answer whose bytes are read as they arrive."""
 
-    def __init__(self, response: requests.Response, request: Request) -> None:
+    def __init__(self, response: requests.Response, request: Request, clock: Clock) -> None:
         self._response = response
         self._request = request
+        self._clock = clock
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
 
     def __iter__(self) -> Iterator[bytes]:
-        """Chunks of at most `CHUNK` bytes. Raises `Unreachable` or `TimedOut` where the transfer breaks."""
+        """Chunks of at most `LARGE_CHUNK` bytes. Raises `Unreachable` or `TimedOut` where it breaks."""
         try:
-            yield from self._response.iter_content(CHUNK)
+            yield from self._response.iter_content(CHUNK) if self._response.raw.chunked else self._growing()
         except BROKEN as error:
             raise failure_of(error, str(self._request)).error from error
+
+    def _growing(self) -> Iterator[bytes]:
+        """Large chunks while they come quickly, for fewer turns of Python's lock; else small ones, which show
+        progress on a slow line."""
+        size = CHUNK
+        asked = self._clock.monotonic()
+        while chunk := self._response.raw.read(size, decode_content=True):
+            got = self._clock.monotonic()
+            size = LARGE_CHUNK if got - asked < _QUICKLY else CHUNK
+            yield chunk
+            asked = self._clock.monotonic()
 
 
 class Transport:
@@ -114,7 +127,7 @@ class Transport:
         `request`; what breaks after that is raised to whoever reads."""
         with ExitStack() as opened:
             response = self._persistently(request, lambda: opened.enter_context(self._opened(request)))
-            yield StreamedAnswer(response, request)
+            yield StreamedAnswer(response, request, self._clock)
 
     def upload(
         self,
