@@ -22,6 +22,7 @@
     │   └── ReadOnly             everything outside submit/
     └── UserError                a person can mend it: configuration, arguments, the machine
         ├── BadSettings          a setting, profile or flag is wrong or missing
+        │   └── BadFlags         and it is all on the command line
         └── CannotMount          the mountpoint or FUSE itself is not fit
 
 A message says what failed, on what, and what to do; never the API key. Errors are translated twice
@@ -131,6 +132,10 @@ class UserError(RescaleFSError):
 
 class BadSettings(UserError):
     """A setting, a profile or a flag is missing or makes no sense."""
+
+
+class BadFlags(BadSettings):
+    """All that makes no sense is on the command line: wrong usage."""
 
 
 class CannotMount(UserError):

@@ -95,6 +95,7 @@ class Daemon:
             raise
         except ApiError as error:
             log.warning("%s; mounting with what is known from before", error)
+            self._tree.failed(error)
         finally:
             client.close()
 
@@ -198,9 +199,10 @@ class Daemon:
         return "".join(f"{name}: {value}\n" for name, value in lines.items()).encode()
 
     def _reached(self) -> str:
-        if not self._tree.offline:
-            return "reached"
-        return f"not reached: {self._tree.last_error}" if self._tree.last_error else "not reached"
+        error = self._tree.last_error
+        if self._tree.offline:
+            return f"not reached: {error}" if error else "not reached"
+        return f"in trouble: {error}" if error else "reached"
 
     def _drops_by_state(self) -> str:
         states = Counter(report.state.value for report in self._submitter.drops() if report.here)

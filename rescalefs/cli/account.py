@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rescalefs.api import RescaleClient
 
 _KEY_VARIABLE = "RESCALE_API_KEY"
+_PATIENCE = 10.0  # seconds: somebody waits at the terminal, and has perhaps mistyped the address
 
 
 @click.command()
@@ -40,7 +41,8 @@ def login(profile: str | None, url: str | None, key_stdin: bool) -> None:
     address = _address(url) if url else _known_address(settings.profile)
     key = _ask_for_key(address, key_stdin)
     account = Account(settings.profile, address, key)
-    with closing(client_for(settings, account, SystemClock())) as client:
+    patience = min(settings.patience, _PATIENCE)
+    with closing(client_for(settings, account, SystemClock(), patience)) as client:
         try:
             user = client.user()
         except Unauthenticated:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +13,7 @@ import click
 from rescalefs.cli import account_checks, machine_checks
 from rescalefs.cli.connection import profile_option
 from rescalefs.cli.finding import Finding, Verdict, broken, fine
-from rescalefs.cli.listing import json_option
+from rescalefs.cli.listing import json_option, print_json
 from rescalefs.clock import SystemClock
 from rescalefs.errors import BadSettings
 
@@ -40,8 +39,7 @@ def doctor(profile: str | None, allow_other: bool, as_json: bool) -> int:
         if not as_json:
             _show(finding)
     if as_json:
-        rows = [{**dataclasses.asdict(each), "verdict": each.verdict.value} for each in findings]
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        print_json([{**dataclasses.asdict(each), "verdict": each.verdict.value} for each in findings])
     return int(any(each.verdict is Verdict.BROKEN for each in findings))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -9,7 +11,7 @@ import click
 from rescalefs.cli.connection import with_client, with_client_and_drops
 from rescalefs.cli.drops import job_meant
 from rescalefs.cli.listing import Row, json_option, print_rows, printable
-from rescalefs.errors import UserError
+from rescalefs.errors import NotFound, UserError
 from rescalefs.model import Job, is_terminal
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ def statuses(client: RescaleClient, job: str, cluster: bool, as_json: bool) -> N
 
     JOB is its id. In a pipe, a line has: time, status, reason.
     """
-    history = client.cluster_statuses(job) if cluster else client.statuses(job)
+    with _known(job):
+        history = client.cluster_statuses(job) if cluster else client.statuses(job)
     rows = ({"date": each.date, "status": each.status, "reason": each.reason} for each in history)
     print_rows(rows, as_json, ("date", "status", "reason"))
 
@@ -102,10 +105,20 @@ def _left_alone(job: str) -> int:
     return 1
 
 
+@contextmanager
+def _known(job: str) -> Iterator[None]:
+    """Say it in the user's words when there is no such job."""
+    try:
+        yield
+    except NotFound as error:
+        raise UserError(f"there is no job {job!r}; `rescalefs jobs` lists what there is") from error
+
+
 def _name_and_status(client: RescaleClient, job: str) -> tuple[str, str]:
     """What people know a job by. Its own page does not tell its status; its history does."""
-    name = printable(client.job(job).job.name)
-    history = client.statuses(job)
+    with _known(job):
+        name = printable(client.job(job).job.name)
+        history = client.statuses(job)
     return name, history[-1].status if history else _SAVED
 
 

@@ -26,7 +26,7 @@ def json_option(command: _Command) -> _Command:
 def print_rows(rows: Iterable[Row], as_json: bool, titles: Sequence[str]) -> None:
     """Print all rows. ``titles`` are the columns of the table and the lines, by key; JSON has every key."""
     if as_json:
-        click.echo(json.dumps(list(rows), indent=2, ensure_ascii=False, default=_json_value))
+        print_json(list(rows))
     elif sys.stdout.isatty():
         _print_table(rows, titles)
     else:
@@ -37,10 +37,16 @@ def print_rows(rows: Iterable[Row], as_json: bool, titles: Sequence[str]) -> Non
 def print_record(record: Row, as_json: bool) -> None:
     """Print one thing: a line for each of its keys, or a JSON object."""
     if as_json:
-        click.echo(json.dumps(record, indent=2, ensure_ascii=False, default=_json_value))
+        print_json(record)
     else:
         for key, value in record.items():
             click.echo(f"{key}\t{_text(value)}")
+
+
+def print_json(value: Any) -> None:
+    """Print ``value`` as JSON, for people as well: letters as they are, if the locale has them."""
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    click.echo(json.dumps(value, indent=2, ensure_ascii=not is_utf8, default=_json_value))
 
 
 def iso(moment: datetime) -> str:
@@ -63,7 +69,12 @@ def _print_table(rows: Iterable[Row], titles: Sequence[str]) -> None:
     rows = list(rows)
     for title in titles:
         numbers = all(isinstance(row[title], (int, float, Decimal, type(None))) for row in rows)
-        table.add_column(title.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
+        table.add_column(
+            title.replace("_", " "),
+            justify="right" if numbers else "left",
+            overflow="fold",
+            no_wrap=title == titles[0],  # an id in two pieces cannot be copied
+        )
     for row in rows:
         table.add_row(*(Text(_text(row[title])) for title in titles))  # Text: names are no markup
     Console().print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from rescalefs.cli.lazy import LazyGroup
-from rescalefs.errors import RescaleFSError
+from rescalefs.errors import BadFlags, RescaleFSError
 
 _DONE, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 
@@ -69,8 +70,11 @@ def rescalefs(verbose: int) -> None:
 
 def main(arguments: Sequence[str] | None = None, context: object = None) -> int:
     """Run one command; return its exit code. ``context`` is what commands find as ``click.Context.obj``."""
+    _let_any_name_through()
     try:
-        outcome = rescalefs.main(arguments, prog_name="rescalefs", standalone_mode=False, obj=context)
+        outcome = rescalefs.main(
+            arguments, prog_name="rescalefs", standalone_mode=False, obj=context, color=_colour()
+        )
         sys.stdout.flush()  # here, where a reader that has gone can still be met quietly
     except BrokenPipeError:
         _close_quietly()
@@ -83,7 +87,7 @@ def main(arguments: Sequence[str] | None = None, context: object = None) -> int:
     except (RescaleFSError, OSError) as error:
         logging.getLogger(__name__).debug("the command failed", exc_info=error)
         click.echo(f"rescalefs: {_one_line(error)}", err=True)
-        return _FAILED
+        return _USAGE if isinstance(error, BadFlags) else _FAILED
     return outcome if isinstance(outcome, int) else _DONE
 
 
@@ -95,9 +99,25 @@ def _aborted(error: click.Abort) -> int:
     return _INTERRUPTED
 
 
+def _let_any_name_through() -> None:
+    """Write what the locale has no letter for as its number: a job's name is no reason to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _colour() -> bool | None:
+    """False where colours are not wanted (https://no-color.org), else None: where there is a terminal."""
+    unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return False if unwanted else None
+
+
 def _one_line(error: Exception) -> str:
     """What went wrong, without line ends: scripts and logs count on one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        text = f"{os.fsdecode(error.filename)}: {error.strerror}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return "; ".join(lines).replace(":; ", ": ") or type(error).__name__
 
 

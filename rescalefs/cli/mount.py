@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 
 import click
 
+from rescalefs.cli.listing import print_json
 from rescalefs.config import SETTINGS, Places, Settings, load_settings, resolve_account
 
 # What is there is not for click to judge: a dead mount can't be read, and is to be mounted again.
@@ -61,6 +61,9 @@ def mount(mountpoint: Path, foreground: bool, **flags: str | None) -> None:
     log_file = Places.of(account.name, settings.cache_dir).log
     mount_background(command, mountpoint, log_file)
     click.echo(f"mounted on {mountpoint}; its log is {log_file}", err=True)
+    server = _read_status(mountpoint).get("server", "")
+    if not server.endswith("(reached)"):
+        click.echo(f"rescalefs: {server}; until it is back, what is known from before is shown", err=True)
 
 
 def _flag(name: str, value: str) -> str:
@@ -110,11 +113,11 @@ def status(as_json: bool) -> None:
 
     found = [_read_status(entry.path) for entry in mounts() if entry.is_ours]
     if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    if not found:
+        print_json(found)
+    elif not found:
         click.echo("nothing is mounted; `rescalefs mount ~/Rescale` does that", err=True)
-    click.echo("\n".join("\n".join(f"{name}: {value}" for name, value in each.items()) for each in found))
+    else:
+        click.echo("\n\n".join("\n".join(f"{key}: {value}" for key, value in each.items()) for each in found))
 
 
 def _read_status(mountpoint: Path) -> dict[str, str]:
@@ -122,4 +125,5 @@ def _read_status(mountpoint: Path) -> dict[str, str]:
         text = (mountpoint / ".rescalefs" / "status").read_text()
     except OSError as error:
         return {"mounted on": str(mountpoint), "trouble": f"it does not answer ({error.strerror})"}
-    return dict(line.split(": ", 1) for line in text.splitlines())
+    lines = (line.partition(": ") for line in text.splitlines())
+    return {name: value for name, separator, value in lines if separator}

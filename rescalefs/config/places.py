@@ -7,6 +7,8 @@ from pathlib import Path
 
 import platformdirs
 
+from rescalefs.config.home import home_needed
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -26,6 +28,7 @@ class Places:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @classmethod
+    @home_needed()
     def of(cls, account: str, cache_dir: Path) -> Places:
         """The places of an account, by its name. Nothing is made yet."""
         data = platformdirs.user_data_path("rescalefs", appauthor=False) / account

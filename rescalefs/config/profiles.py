@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 
 from configupdater import ConfigUpdater
 
+from rescalefs.config.home import home_needed
 from rescalefs.errors import BadSettings
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Account:
     api_key: str = field(repr=False)
 
 
+@home_needed()
 def profile_path(home: Path | None = None, platform: str = sys.platform) -> Path:
     """Where the profiles are."""
     home = home or Path.home()

@@ -14,7 +14,8 @@ from typing import Any, Literal, cast
 import platformdirs
 
 from rescalefs.config import values
-from rescalefs.errors import BadSettings
+from rescalefs.config.home import home_needed
+from rescalefs.errors import BadFlags, BadSettings
 from rescalefs.model import FileType
 
 if sys.version_info >= (3, 11):
@@ -52,6 +53,7 @@ class Setting:
         return f"--{self.name.replace('_', '-')}"
 
 
+@home_needed()
 def _default_cache() -> str:
     return str(platformdirs.user_cache_path("rescalefs", appauthor=False))
 
@@ -172,6 +174,7 @@ class Settings:
         return self.origins.get("profile", "default") != "default"
 
 
+@home_needed()
 def default_config_file() -> Path:
     """Where config.toml is looked for."""
     return platformdirs.user_config_path("rescalefs", appauthor=False) / "config.toml"
@@ -184,12 +187,14 @@ def load_settings(
 ) -> Settings:
     """Find a value for each setting: flags before environment before file before defaults.
 
-    ``flags`` that are None were not given. Raises `BadSettings` with everything that is wrong.
+    ``flags`` that are None were not given. Raises `BadSettings` with everything that is wrong, as `BadFlags`
+    if that is all in ``flags``.
     """
     environ = os.environ if environ is None else environ
     file = default_config_file() if config_file is None else config_file
     problems: list[str] = []
     from_file = _read_file(file, problems)
+    elsewhere = bool(problems)
     _warn_of_unknown(environ)
     found: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -200,8 +205,9 @@ def load_settings(
             found[setting.name] = setting.parse(text)
         except ValueError as error:
             problems.append(f"{setting.name} = {text!r} ({origin}) {error}")
+            elsewhere = elsewhere or (flags or {}).get(setting.name) is None
     if problems:
-        raise BadSettings("; ".join(problems))
+        raise (BadSettings if elsewhere else BadFlags)("; ".join(problems))
     return Settings(**found, origins=origins)
 
 

@@ -25,6 +25,7 @@ _ERRNOS: dict[type[errors.RescaleFSError], int] = {
     errors.IsADirectory: errno.EISDIR,
     errors.ReadOnly: errno.EROFS,
     errors.BadSettings: errno.EIO,
+    errors.BadFlags: errno.EIO,
     errors.CannotMount: errno.EIO,
 }
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_PREFIX = "rescalefs: "  # of the one line in which the command line tells why it failed
 _POLL = 0.05  # seconds between two looks at whether a process has ended
 
 
@@ -333,8 +334,10 @@ def _put_down(daemon: subprocess.Popen[bytes], mountpoint: Path) -> None:
 
 
 def _last_words(log_file: Path, start: int) -> str:
-    """The end of what was said since ``start``, for people."""
+    """The end of what was said since ``start``, for people: just why the command failed, if it said so."""
     with log_file.open("rb") as messages:
         messages.seek(start)
         lines = [line for line in messages.read().decode(errors="replace").splitlines() if line.strip()]
+    if lines and lines[-1].startswith(_PREFIX):
+        return lines[-1].removeprefix(_PREFIX)
     return "\n".join(lines[-5:])

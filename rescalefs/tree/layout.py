@@ -111,6 +111,10 @@ class Tree:
         """Ask the server afresh about one job, or about everything, when it is looked at next."""
         self._catalog.forget(job_id)
 
+    def failed(self, error: ApiError) -> None:
+        """Someone else just asked the server in vain: no need to find that out again at once."""
+        self._catalog.health.failed(error)
+
     @property
     def offline(self) -> bool:
         """Whether the server could not be reached when it was asked last."""

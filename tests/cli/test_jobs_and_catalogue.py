@@ -68,6 +68,7 @@ class FakeAccount:
         raise NotFound(f"GET jobs/{job_id}/: 404, Not found.")
 
     def statuses(self, job_id: str) -> tuple[JobStatus, ...]:
+        self.job(job_id)
         if job_id == "bbb":
             return (JobStatus("Pending", NOON), JobStatus("Completed", NOON, "Completed successfully"))
         return (JobStatus("Pending", NOON), JobStatus("Executing", NOON)) if job_id == "ccc" else ()
@@ -251,8 +252,12 @@ def test_yes_does_not_ask_and_keeps_the_inputs(sh: Shell) -> None:
 
 
 def test_a_job_that_is_not_there_is_exit_code_1(sh: Shell) -> None:
-    sh("delete", "zzz", "-y")
-    assert (sh.code, sh.errors) == (1, "rescalefs: GET jobs/zzz/: 404, Not found.\n")
+    for command in (["delete", "zzz", "-y"], ["stop", "zzz", "-y"], ["statuses", "zzz"]):
+        sh(*command)
+        assert (sh.code, sh.errors) == (
+            1,
+            "rescalefs: there is no job 'zzz'; `rescalefs jobs` lists what there is\n",
+        )
 
 
 def drop(name: str, state: State, job_id: str | None = None, **facts: Any) -> DropReport:

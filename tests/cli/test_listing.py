@@ -83,3 +83,28 @@ def test_a_terminal_gets_a_table_in_which_names_are_no_markup() -> None:
     header, row = printed.split("\r\n")[:2]
     assert header.split() == ["job", "id", "name"]
     assert row.split() == ["a", "[red]wing[/red]"]
+
+
+def test_an_id_stays_in_one_piece_on_a_narrow_terminal() -> None:
+    program = (
+        "from rescalefs.cli.listing import print_rows\n"
+        "print_rows([{'id': 'aBcDeF', 'name': 'a wing of some size'}], False, ('id', 'name'))"
+    )
+    ours, theirs = pty.openpty()
+    try:
+        environment = {**os.environ, "TERM": "dumb", "COLUMNS": "14"}
+        subprocess.run(
+            [sys.executable, "-c", program], stdout=theirs, env=environment, check=True, timeout=60
+        )
+        printed = os.read(ours, 10_000).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert "aBcDeF" in printed
+    assert "".join(line[8:].strip() + " " for line in printed.splitlines()[1:]).split() == [
+        "a",
+        "wing",
+        "of",
+        "some",
+        "size",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from rescalefs.cli.connection import Connection
 from rescalefs.cli.main import OVERVIEW, main, rescalefs
-from rescalefs.errors import RescaleFSError, Unauthenticated
+from rescalefs.errors import BadFlags, RescaleFSError, Unauthenticated
 
 COMMANDS = [(name, module, line) for section in OVERVIEW.values() for name, (module, line) in section.items()]
 
@@ -147,3 +148,50 @@ def test_a_group_without_arguments_shows_its_help(capsys: pytest.CaptureFixture[
     assert main([]) == 2
     assert "Usage: rescalefs" in capsys.readouterr().err
     assert rescalefs.name == "rescalefs"
+
+
+def test_a_file_that_cannot_be_written_is_named_before_what_is_wrong(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["jobs"], failing(PermissionError(13, "Permission denied", "/home/x/apiconfig"))) == 1
+    assert capsys.readouterr().err == "rescalefs: /home/x/apiconfig: Permission denied\n"
+
+
+def test_flags_alone_that_make_no_sense_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["jobs"], failing(BadFlags("connections = 'x' (flag --connections) needs a number"))) == 2
+    assert capsys.readouterr().err.startswith("rescalefs: connections = 'x'")
+
+
+def test_letters_that_the_locale_lacks_are_written_as_their_numbers() -> None:
+    program = (
+        "from rescalefs.cli.main import main; from rescalefs.cli.listing import print_json\n"
+        "main(['completion', 'bash']); print('größer ☃'); print_json('☃ 📐')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    text, as_json = done.stdout.decode("latin-1").splitlines()[-2:]
+    assert text == r"größer \u2603"
+    assert json.loads(as_json) == "☃ 📐"
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_nothing_is_coloured_for_those_who_want_no_colour(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    for variable in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def open_client(profile: str | None) -> NoReturn:
+        seen.append(click.get_current_context().color)
+        raise RescaleFSError
+
+    main(["jobs"], Connection(open_client))
+    monkeypatch.setenv(name, value)
+    main(["jobs"], Connection(open_client))
+    assert seen == [None, False]

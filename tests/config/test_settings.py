@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
+import platformdirs
 import pytest
 
-from rescalefs.config import SETTINGS, load_settings
+from rescalefs.config import SETTINGS, Places, load_settings, profile_path
 from rescalefs.config.values import connections, path, seconds, size, truth
-from rescalefs.errors import BadSettings
+from rescalefs.errors import BadFlags, BadSettings
 
 
 @pytest.fixture
@@ -116,3 +118,27 @@ def test_a_command_may_be_off(file: Path) -> None:
     )
     with pytest.raises(BadSettings, match="on_finished = '' "):
         load_settings({}, {"RESCALEFS_ON_FINISHED": ""}, file)
+
+
+def test_flags_alone_that_are_wrong_are_told_apart(file: Path) -> None:
+    with pytest.raises(BadFlags):
+        load_settings({"connections": "many", "verify": "maybe"}, {}, file)
+    with pytest.raises(BadSettings) as failure:
+        load_settings({"connections": "many"}, {"RESCALEFS_VERIFY": "maybe"}, file)
+    assert not isinstance(failure.value, BadFlags)
+    file.write_text("nonsense")
+    with pytest.raises(BadSettings) as failure:
+        load_settings({"connections": "many"}, {}, file)
+    assert not isinstance(failure.value, BadFlags)
+
+
+def test_without_a_home_it_is_said_what_to_set(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(*_: object, **__: object) -> NoReturn:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    for look in (profile_path, lambda: load_settings({}, {}, file), lambda: Places.of("me", file)):
+        monkeypatch.setattr(platformdirs, "user_cache_path", homeless)
+        monkeypatch.setattr(platformdirs, "user_data_path", homeless)
+        with pytest.raises(BadSettings, match="Set HOME"):
+            look()

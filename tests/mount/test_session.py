@@ -60,6 +60,13 @@ def test_a_daemon_that_ends_first_is_reported_in_its_own_words(tmp_path: Path) -
     assert str(caught.value) == "cannot mount on ~/x: it is not empty"
 
 
+def test_of_what_a_daemon_says_the_reason_alone_is_told_once(tmp_path: Path) -> None:
+    said = "2026-11-24 WARNING the server is not reached\\nrescalefs: cannot mount on ~/x: it is a file"
+    with pytest.raises(CannotMount) as caught:
+        start(tmp_path, f"raise SystemExit('{said}')")
+    assert str(caught.value) == "cannot mount on ~/x: it is a file"
+
+
 def test_a_daemon_that_ends_without_a_word_is_reported_with_its_exit_code(tmp_path: Path) -> None:
     with pytest.raises(CannotMount, match=f"cannot mount on {tmp_path / 'mnt'}: .* exit code 7"):
         start(tmp_path, "raise SystemExit(7)")

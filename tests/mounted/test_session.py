@@ -74,6 +74,15 @@ def test_a_wrong_key_is_told_before_anything_is_mounted(account: MountedAccount)
     assert not other.is_mount()
 
 
+def test_a_mount_without_a_server_says_so(account: MountedAccount) -> None:
+    account.run("umount", str(account.root))
+    account.stop_server()
+    done = account.run("mount", str(account.root))
+    assert "mounted on" in done.stderr
+    assert "(not reached: " in done.stderr
+    account.start_server()
+
+
 def test_foreground_tells_systemd_that_it_is_ready_and_that_it_stops(account: MountedAccount) -> None:
     account.run("umount", str(account.root))
     with account.notify_socket() as (address, messages):
