@@ -14,7 +14,7 @@ setup: .venv/.ready  ## install what is missing: system packages, and .venv with
 .venv/.ready: pyproject.toml scripts/setup
 	PYTHON="$(PYTHON)" scripts/setup
 
-demo: setup  ## the whole main job on the simulator, in under a minute
+demo: setup  ## the whole main job on the simulator, in a quarter of a minute
 	$(BIN)/rescalefs demo $(ARGS)
 
 test: setup  ## the whole test suite

@@ -104,7 +104,7 @@ class Sync:
         heard: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._base = base = _Base(settings, heard)
-        self._root = root
+        self._root = root = root.absolute()
         self._dry_run = dry_run
         self._wake = threading.Event()
         self._stopped = False

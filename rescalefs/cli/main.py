@@ -43,7 +43,7 @@ OVERVIEW = {
         "projects": ("catalogue", "List projects that jobs can be booked on."),
     },
     "To try and to set up": {
-        "demo": ("demo", "Show the main job on a simulator, in under a minute."),
+        "demo": ("demo", "Show the main job on a simulator, in a quarter of a minute."),
         "simulator": ("simulator", "Serve a Rescale of your own, on this machine."),
         "completion": ("completion", "Print the script that completes commands in a shell."),
     },

@@ -232,7 +232,11 @@ def _holds(path: Path) -> bool:
 def below(folder: Path, path: Path) -> str | None:
     """The name of the drop that ``path`` lies in."""
     try:
-        parts = Path(os.path.abspath(path)).relative_to(folder).parts  # noqa: PTH100  # resolve() follows links
+        parts = _absolute(path).relative_to(_absolute(folder)).parts
     except ValueError:
         return None
     return parts[0] if parts else None
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100  # resolve() follows links

@@ -24,6 +24,7 @@ def test_without_fuse_the_demo_does_its_whole_round_on_sync_and_says_so(tmp_path
         "residuals.log",
         "pi_estimate.bin: OK",
         "$ rescalefs download",
+        "$ kill",
     ):
         assert sign in done.stdout
     assert "rescalefs mount" not in done.stdout

@@ -229,15 +229,22 @@ def test_it_stays_and_follows_and_submits_what_is_dropped(account: Account) -> N
         wait_for("a new job", lambda: account.outputs(late) == FILES)
         drop.mkdir()
         (drop / "in.txt").write_text("hello\n")
+        signs = account.folder.parent
+        command = (
+            f"cat in.txt; echo begun > grows; until [ -e {signs}/more ]; do sleep 0.05; done; "
+            f"echo more >> grows; until [ -e {signs}/stop ]; do sleep 0.05; done"
+        )
         (drop / "job.json").write_text(
             '{"name": "wing", "jobanalyses": [{"analysis": {"code": "user_included", "version": "0"},'
-            ' "command": "cat in.txt; echo begun > growing.log; while [ ! -e stop ]; do sleep 0.1;'
-            " test $(ls growing.log) && i=$((i+1)); echo line >> growing.log; [ $i -lt 40 ] || touch stop;"
-            ' done", "hardware": {"coreType": "granite", "coresPerSlot": 2}}]}'
+            f' "command": "{command}", "hardware": {{"coreType": "granite", "coresPerSlot": 2}}}}]}}'
         )
         wait_for("the job's folder", lambda: (drop / "job").is_symlink() and (drop / "job").is_dir())
-        grown = drop / "job" / "live" / "growing.log"
-        wait_for("a live file", lambda: grown.is_file() and b"line" in grown.read_bytes())
+        grows = drop / "job" / "live" / "grows"
+        wait_for("a live file", lambda: grows.is_file() and grows.read_bytes() == b"begun\n")
+        with grows.open("rb") as followed:  # as `tail -f` does: the same file all the time
+            (signs / "more").touch()
+            wait_for("more of it", lambda: b"more\n" in followed.read())
+        (signs / "stop").touch()
         log = drop / "job" / "outputs" / "process_output.log"
         wait_for("an output", log.is_file)
         assert log.read_bytes() == b"hello\n"

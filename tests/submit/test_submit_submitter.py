@@ -16,6 +16,7 @@ from rescalefs.errors import UserError
 from rescalefs.submit import SubmitSettings, Submitter, submit_folder
 from rescalefs.submit.machine import State
 from rescalefs.submit.report import DropReport
+from rescalefs.submit.survey import below
 from tests.submit.rig import FakeRescale, drop_files, make_settings, only
 
 PATIENCE = 20.0  # seconds: far more than it takes, so that a busy machine fails no test
@@ -201,3 +202,12 @@ def test_a_folder_that_cannot_be_a_drop_is_refused_in_one_sentence(
         drop_files(folder, None, files)
     with pytest.raises(UserError, match=message):
         submit_folder(folder, service, quick(tmp_path), SystemClock(), background)
+
+
+def test_a_drop_folder_may_be_named_from_where_we_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for told in (Path("here/submit/wing/job.json"), tmp_path / "here/submit/wing/job.json"):
+        assert below(Path("here/submit"), told) == "wing"
+    assert below(Path("here/submit"), Path("here/other")) is None
