@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rescalefs import __version__
 from rescalefs.assembly.client import account_of, client_for
+from rescalefs.assembly.facts import Facts
 from rescalefs.assembly.folder import submit_settings
 from rescalefs.assembly.ownfiles import LogTail, config_text
 from rescalefs.background import Background
@@ -28,7 +29,7 @@ from rescalefs.tree import Sorting, Tree, TreeSettings
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
 
-    from rescalefs.assembly.metrics import Facts, Metrics
+    from rescalefs.assembly.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Daemon:
         self._mountpoint = mountpoint
         self._clock = SystemClock()
         self._since = self._clock.now()
+        self._began = self._clock.monotonic()
         self._account = account_of(settings)
         places = Places.of(self._account.name, settings.cache_dir)
         self._background = Background(on_crash)
@@ -133,6 +135,7 @@ class Daemon:
             "status": self._status,
             "config": lambda: config_text(self._settings, self._account),
             "log": self._log.text,
+            "counters.json": lambda: self._facts().as_json(),
         }
         if importlib.util.find_spec("prometheus_client") is not None:
             texts["metrics"] = lambda: self._metrics.text()
@@ -157,15 +160,17 @@ class Daemon:
             ) from error
 
     def _facts(self) -> Facts:
-        from rescalefs.assembly.metrics import Facts
-
         usage, counters, asked = self._engine.cache_usage(), self._engine.counters(), self._tree.counters()
+        drops = [report for report in self._submitter.drops() if report.here]
         about = {name.removeprefix("requests_"): count for name, count in asked.items() if name != "jobs"}
         return Facts(
             version=__version__,
             account=self._account.name,
+            server=self._account.base_url,
             started=self._since.timestamp(),
+            age=self._clock.monotonic() - self._began,
             reachable=not self._tree.offline,
+            trouble=str(self._tree.last_error) if self._tree.last_error else None,
             jobs=asked["jobs"],
             requests={**about, "contents": counters.requests},
             bytes_fetched=counters.bytes_fetched,
@@ -175,7 +180,8 @@ class Daemon:
             connection_limit=counters.connection_limit,
             cache_used=usage.used,
             cache_limit=usage.limit,
-            drops=Counter(report.state.value for report in self._submitter.drops() if report.here),
+            drops=Counter(report.state.value for report in drops),
+            under_way={each.folder: each.status for each in drops if not each.state.is_terminal},
         )
 
     def _status(self) -> bytes:

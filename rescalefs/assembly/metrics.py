@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from rescalefs.assembly.facts import Facts
 from rescalefs.background import Background
 from rescalefs.errors import BadSettings
 
 _HOST = "127.0.0.1"  # metrics name the account, and nobody is asked for a key
 _LOOK = 0.5  # seconds until the port's thread sees that it is to end
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is measured, at one moment."""
-
-    version: str
-    account: str
-    started: float  # seconds since the epoch
-    reachable: bool
-    jobs: int
-    requests: Mapping[str, int]  # by what was asked for
-    bytes_fetched: int
-    blocks_found: int
-    blocks_missed: int
-    connections: int
-    connection_limit: int
-    cache_used: int
-    cache_limit: int
-    drops: Mapping[str, int]  # by state
 
 
 class Metrics(Collector):

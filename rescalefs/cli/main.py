@@ -27,6 +27,7 @@ OVERVIEW = {
         "download": ("download", "Fetch outputs of JOB, many at once, verified."),
         "umount": ("mount", "End the mount on MOUNTPOINT."),
         "status": ("mount", "Show what is mounted, how it is doing, and what is dropped."),
+        "top": ("top", "Watch what the mounts are doing: transfers, cache, drops."),
         "cache": ("cache", "Show, verify or clear the cache of remote files."),
     },
     "Jobs": {

@@ -80,4 +80,10 @@ def test_the_tree_is_the_one_of_the_page() -> None:
         names = getattr(node, "entries")()  # noqa: B009  (a Directory, as the names tell)
         for name in names:
             assert re.search(rf"(^|[\s,]){re.escape(name)}(/|,|\s|$)", drawn, re.MULTILINE), name
-    assert set(rows(TREE, "The daemon's own files")) == {"status", "config", "log", "metrics"}
+    assert set(rows(TREE, "The daemon's own files")) == {
+        "status",
+        "config",
+        "log",
+        "counters.json",
+        "metrics",
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -102,6 +103,17 @@ def test_read_only_refuses_drops_too(account: MountedAccount) -> None:
         ["mkdir", str(account.root / "submit" / "x")], capture_output=True, text=True, check=False
     )
     assert "Read-only file system" in done.stderr
+
+
+def test_top_tells_what_happens_between_two_looks(account: MountedAccount) -> None:
+    job_id = account.add_finished_job("wing", {"result.dat": b"x" * 1_000_000})
+    (account.root / "jobs" / job_id / "outputs" / "result.dat").read_bytes()
+    shown = json.loads(account.run("top", "--json", "--every", "1").stdout)
+    ours = next(each for each in shown if each["mounted_on"] == str(account.root))
+    assert ours["bytes_fetched"] == 1_000_000
+    assert ours["bytes_per_second"] == 0
+    assert ours["jobs"] == 1
+    assert ours["trouble"] is None
 
 
 def test_status_names_the_mount_and_its_account(account: MountedAccount) -> None:

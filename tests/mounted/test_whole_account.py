@@ -203,7 +203,13 @@ def test_flags_of_the_tree_have_their_effect(remounted: MountedAccount) -> None:
 
     log.read_bytes()
     own = root / ".rescalefs"
-    assert sorted(path.name for path in own.iterdir()) == ["config", "log", "metrics", "status"]
+    assert sorted(path.name for path in own.iterdir()) == [
+        "config",
+        "counters.json",
+        "log",
+        "metrics",
+        "status",
+    ]
     config = {line.split("\t")[0]: line.split("\t")[1:] for line in (own / "config").read_text().splitlines()}
     assert config["split_types"] == ["checkpoint,snapshot", "flag --split-types"]
     assert config["patience"] == ["3", "variable RESCALEFS_PATIENCE"]
