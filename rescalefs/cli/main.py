@@ -32,6 +32,7 @@ OVERVIEW = {
     },
     "Jobs": {
         "submit": ("submit", "Submit FOLDER, which holds job.json and the input files."),
+        "schema": ("schema", "Print the JSON Schema of job.json, for editors."),
         "drops": ("drops", "List what was dropped, where it is, and what to do about it."),
         "jobs": ("jobs", "List jobs, newest first."),
         "statuses": ("jobs", "Show the history of a job, oldest first."),

@@ -17,7 +17,9 @@ from typing import Any
 from rescalefs.model import FileType
 from rescalefs.submit import packing
 from rescalefs.submit.listing import JOB_FILE, OUR_NAMES, Entry, Kind, Listing, is_ignored, is_pattern
-from rescalefs.submit.problems import Problem
+from rescalefs.submit.problems import Problem, listed
+
+_EXAMPLE = '"mesh.msh"'
 
 _REFUSED = {
     Kind.LINK_OUT: "is a link that leaves the folder; put the file itself there",
@@ -84,16 +86,28 @@ class Packer:
             place = f"{dotted(where)}[{position}]"
             if isinstance(each, dict) and "id" in each:
                 kept.append(self._checked_id(place, each))
+                self._checked_options(place, each)
             else:
                 path, options = _path_of(each)
+                self._checked_options(place, options)
                 chosen += [(entry, options) for entry in self._chosen(place, path, each)]
         return kept + self._inputs(where, chosen, offset=len(kept))
 
-    def one(self, where: Where, wanted: str, type_id: FileType) -> dict[str, Any]:
-        """A single file by its path, for a place of the definition that takes one."""
-        for entry in self._chosen(dotted(where), wanted, wanted)[:1]:
+    def one(self, where: Where, wanted: Any, type_id: FileType) -> dict[str, Any]:
+        """A single file by its path or its id, for a place of the definition that takes one."""
+        place = dotted(where)
+        if isinstance(wanted, dict) and "id" in wanted:
+            return self._checked_id(place, wanted)
+        found = self._chosen(place, wanted if isinstance(wanted, str) and wanted else None, wanted)
+        if len(found) > 1:
+            names = listed(each.path for each in found)
+            self.problems.append(
+                Problem(place, f"names {len(found)} files ({names}), and one belongs here", wanted, _EXAMPLE)
+            )
+            return {}
+        for entry in found:
             if entry.kind is Kind.FOLDER:
-                self.problems.append(Problem(dotted(where), "a folder, and one file belongs here", wanted))
+                self.problems.append(Problem(place, "a folder, and one file belongs here", wanted, _EXAMPLE))
             elif self._fit(entry):
                 self._slot(where, Parcel(entry.name, (entry,), type_id=type_id))
         return {}
@@ -101,22 +115,23 @@ class Packer:
     def _inputs(self, where: Where, chosen: list[tuple[Entry, dict[str, Any]]], offset: int = 0) -> list[Any]:
         """One object for each file at the top (or not to be unpacked), then one for each archive."""
         answer: list[Any] = []
-        packed: dict[str, dict[str, Entry]] = {}
+        packed: dict[tuple[str, bool], dict[str, Entry]] = {}  # by folder, and whether it is unpacked
         for entry, options in chosen:
             folder = entry.path if entry.kind is Kind.FOLDER else posixpath.dirname(entry.path)
-            if folder and (entry.kind is Kind.FOLDER or options.get("decompress") is not False):
-                taken = packed.setdefault(folder.split("/")[0], {})
+            unpack = options.get("decompress") is not False
+            if folder and (entry.kind is Kind.FOLDER or unpack):
+                taken = packed.setdefault((folder.split("/")[0], unpack), {})
                 taken.update({each.path: each for each in (entry, *self._inside(entry))})
             elif self._fit(entry):
                 self._slot((*where, offset + len(answer)), Parcel(entry.name, (entry,)))
                 answer.append(dict(options))
-        for top, taken in packed.items():
+        for (top, unpack), taken in packed.items():
             members = tuple(each for _, each in sorted(taken.items()) if self._fit(each))
             self._slot(
                 (*where, offset + len(answer)),
                 Parcel(self._archive_name(top, members), members, is_archive=True),
             )
-            answer.append({"decompress": True})
+            answer.append({"decompress": unpack})
         return answer
 
     def _inside(self, entry: Entry) -> tuple[Entry, ...]:
@@ -194,6 +209,11 @@ class Packer:
             self._faulty.add(entry.path)
             self.problems.append(Problem(entry.path, reason))
         return not reason
+
+    def _checked_options(self, place: str, options: dict[str, Any]) -> None:
+        value = options.get("decompress")
+        if value is not None and not isinstance(value, bool):
+            self.problems.append(Problem(f"{place}.decompress", "must be true or false", value, "false"))
 
     def _checked_id(self, place: str, entry: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(entry["id"], str) or not entry["id"]:

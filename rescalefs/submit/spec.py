@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from rescalefs.model import Analysis, ComputePrice, CoreType, FileType
-from rescalefs.submit.catalogue import Catalogue, offers, usable, version_called
+from rescalefs.submit.catalogue import Catalogue, newest_version, offers, usable, version_called
 from rescalefs.submit.listing import Kind, Listing
 from rescalefs.submit.parcels import Packer, Parcel, Slot, dotted
 from rescalefs.submit.problems import Problem, listed, nearest, printable, shown
@@ -20,12 +20,13 @@ TOKEN = "RESCALEFS_DROP"  # noqa: S105  # a name, by which a job can be told to 
 
 _LONGEST_NAME = 255  # characters; guessed: no source tells the server's limit
 _OURS = ("hold", "$schema")  # keys for us, which the server never sees
+_PLAIN_OURS = {"hold": "hold"}  # as `_plain` leaves them
 _KNOWN = (
     "name", "jobanalyses", "projectId", "project", "isLowPriority", "jobvariables", "paramFile",
     "caseFile", "expectedRuns", "includeNominalRun", "isTemplateDryRun", "monteCarloIterations",
     "optimizer", "resourceFilters", "archiveFilters", "remoteVizConfig", "tags", "jobAutomations",
-    "command", "software", "version", "coretype", "cores", "hours", "inputFiles", "envVars", "hold",
-    "$schema",
+    "command", "software", "version", "coretype", "cores", "hours", "inputFiles", "envVars",
+    "useRescaleLicense", "userDefinedLicenseSettings", "templateTasks", "hold", "$schema",
 )  # fmt: skip
 
 
@@ -89,6 +90,7 @@ def read(
     job, problems = expanded(copy.deepcopy(dict(document)), catalogue)
     reader = _Reader(catalogue, Packer(listing), problems, short=is_short(dict(document)))
     hold = reader.flag(job, "hold")
+    reader.keys(document)
     job = {key: value for key, value in job.items() if key not in _OURS}
     reader.job(job, folder)
     reader.amounts(limits)
@@ -146,6 +148,16 @@ class _Reader:
                 else:
                     self._wrong(dotted(where), "must be an object", each, '{"analysis": …, "command": …}')
 
+    def keys(self, document: Mapping[str, Any]) -> None:
+        """Ours, where one is misspelt: the server would ignore it, and a job run that was to be held."""
+        for key in document:
+            meant = _PLAIN_OURS.get(_plain(key), key)
+            if meant != key:
+                self._wrong(key, f"not a key; write {shown(meant)}", document[key], f'"{meant}": true')
+        where = document.get("$schema", "")
+        if not isinstance(where, str):
+            self._wrong("$schema", "must be a text: where the schema is", where, '"../job.schema.json"')
+
     def flag(self, job: Mapping[str, Any], key: str) -> bool:
         value = job.get(key)
         if value is None or isinstance(value, bool):
@@ -197,10 +209,18 @@ class _Reader:
         self._inputs(analysis, where)
         for key in ("preProcessScript", "postProcessScript"):
             self._file(analysis, where, key, FileType.SCRIPT)
-        tasks = analysis.get("templateTasks")
-        for number, task in enumerate(tasks if isinstance(tasks, list) else []):
+        self._templates(analysis.get("templateTasks"), (*where, "templateTasks"))
+
+    def _templates(self, tasks: Any, where: tuple[str | int, ...]) -> None:
+        example = '{"templateFile": "in.template", "processedFilename": "in.txt"}'
+        if tasks is not None and not isinstance(tasks, list):
+            self._wrong(dotted(where), "must be a list of objects", tasks, f"[{example}]")
+            return
+        for number, task in enumerate(tasks or []):
             if isinstance(task, dict):
-                self._file(task, (*where, "templateTasks", number), "templateFile", FileType.TEMPLATE)
+                self._file(task, (*where, number), "templateFile", FileType.TEMPLATE)
+            else:
+                self._wrong(dotted((*where, number)), "must be an object", task, example)
 
     def _software(self, named: Any, at: str) -> tuple[str, ...]:
         """Check code and version; return the codes of the core types they allow, none meaning any."""
@@ -211,6 +231,10 @@ class _Reader:
         if software is None:
             return ()
         word = named.get("version")
+        if word is None:
+            newest = newest_version(software)
+            self._wrong(f"{at}.version", "is missing", example=shown(newest.code if newest else "4.8.4"))
+            return ()
         for version in software.versions:
             if version.code == word:
                 return version.core_types
@@ -307,7 +331,7 @@ class _Reader:
         self, holder: dict[str, Any], where: tuple[str | int, ...], key: str, type_id: FileType
     ) -> None:
         """A single file, where the API has one: its id stays, a path is sent."""
-        if isinstance(holder.get(key), str):
+        if holder.get(key) is not None:
             holder[key] = self.packer.one((*where, key), holder[key], type_id)
 
     def _wrong(self, at: str, reason: str, value: Any = None, example: str = "") -> None:
@@ -332,6 +356,11 @@ _SHORT_FIELDS = {
 
 def _short_field(at: str) -> str:
     return _SHORT_FIELDS.get(at, at.removeprefix("jobanalyses[0]."))
+
+
+def _plain(key: str) -> str:
+    """A key without what people get wrong in it."""
+    return key.strip().casefold().replace("_", "").replace("-", "").replace(" ", "")
 
 
 def _is_count(value: Any) -> bool:

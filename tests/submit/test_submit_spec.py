@@ -92,7 +92,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (job(a__inputFiles="mesh.msh"), "must be a list; leave it out for all files"),
     (job(a__inputFiles=["../x"]), f'{A}.inputFiles[0] is "../x": leaves the folder'),
     (job(a__inputFiles=["/etc/passwd"]), 'is "/etc/passwd": leaves the folder'),
-    (job(a__inputFiles=["sub/../../x"]), "leaves the folder"),
+    (job(a__inputFiles=["sub/../../x"]), 'is "sub/../../x": leaves the folder'),
     (job(a__inputFiles=["status"]), 'is "status": a name that rescalefs shows here itself'),
     (job(a__inputFiles=["job.json"]), "the job file itself, which is not sent"),
     (job(a__inputFiles=["mesh.msh.part"]), "a name of unfinished files"),
@@ -101,8 +101,21 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (job(projectId="zzz"), "not one of your projects: pQwErT (Wing studies), aSdFgH (Test)"),
     (job(project="Wing"), 'project is "Wing": not one of your projects: Wing studies, Test'),
     (job(hold="yes"), 'hold is "yes": must be true or false'),
+    (job(Hold=True), 'Hold is true: not a key; write "hold"; for example "hold": true'),
+    ({**job(), "$schema": 3}, "$schema is 3: must be a text: where the schema is"),
     (job(command="x"), "jobanalyses stands beside the short form (command); keep one of the two"),
     (job(paramFile="sub"), 'paramFile is "sub": a folder, and one file belongs here'),
+    (job(paramFile="*.*"), 'is "*.*": names 2 files (mesh.msh, solve.py), and one belongs here'),
+    (job(caseFile=3), "caseFile is 3: must be a path in this folder, or an object with an id"),
+    (job(a__preProcessScript={"id": ""}), f'{A}.preProcessScript.id is "": must be a file\'s id'),
+    (job(a__templateTasks="in.txt"), f'{A}.templateTasks is "in.txt": must be a list of objects'),
+    (job(a__templateTasks=["in.txt"]), f'{A}.templateTasks[0] is "in.txt": must be an object'),
+    (job(a__analysis={"code": "openfoam"}), f'{A}.analysis.version is missing; for example "10-ompi"'),
+    (
+        job(a__inputFiles=[{"path": "mesh.msh", "decompress": "yes"}]),
+        f'{A}.inputFiles[0].decompress is "yes": must be true or false; for example false',
+    ),
+    (job(a__inputFiles=[{"id": "XkpTse", "decompress": 0}]), "decompress is 0: must be true or false"),
 ]
 
 
@@ -156,6 +169,12 @@ def test_paths_ids_patterns_and_options_stand_in_one_list() -> None:
 def test_a_file_of_a_subfolder_that_is_not_to_be_unpacked_is_sent_as_it_is() -> None:
     found = accepted(job(a__inputFiles=[{"path": "sub/a.dat", "decompress": False}]))
     assert [(each.name, each.is_archive) for each in found.parcels] == [("a.dat", False)]
+
+
+def test_a_subfolder_that_is_not_to_be_unpacked_is_sent_as_an_archive_that_stays_one() -> None:
+    found = accepted(job(a__inputFiles=[{"path": "sub", "decompress": False}]))
+    sent = found.filled(["s"], "x")
+    assert sent["jobanalyses"][0]["inputFiles"] == [{"id": "s", "decompress": False}]
 
 
 def test_two_analyses_that_take_one_file_send_it_once() -> None:
