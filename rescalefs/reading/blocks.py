@@ -337,8 +337,19 @@ def write_fully(fd: int, data: memoryview, offset: int) -> None:
         data, offset = data[count:], offset + count
 
 
+class _Index(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
+    """An index that lets go of its database when it cannot be opened: nobody else could."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        try:
+            super().__init__(*arguments, **settings)
+        except BaseException:
+            self.close()
+            raise
+
+
 def _index(folder: Path, limit: int, tag_index: int = 0) -> Any:
-    index = diskcache.Cache(
+    index = _Index(
         str(folder),
         timeout=_PATIENCE,
         disk=_SpoolDisk,

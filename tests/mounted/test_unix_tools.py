@@ -29,7 +29,11 @@ FILES: dict[str, bytes] = {
 def outputs(shared_account: MountedAccount) -> Path:
     """The outputs folder of one finished job with FILES in it."""
     job_id = shared_account.add_finished_job("wing", FILES)
-    return shared_account.root / "jobs" / job_id / "outputs"
+    folder = shared_account.root / "jobs" / job_id / "outputs"
+    # Looked at before a process is started in it: on Python 3.10 that may hold the lock of the interpreter,
+    # and it is in this one that the server runs, which the mount asks about the folder.
+    folder.stat()
+    return folder
 
 
 def sh(command: str, cwd: Path) -> str:

@@ -26,6 +26,7 @@ GO_ON = "while [ ! -e GO ]; do sleep 0.05; done"
 
 def sh(command: str, cwd: Path) -> str:
     """Run a shell command that must succeed; return what it printed."""
+    cwd.stat()  # see test_unix_tools.py: on Python 3.10 the process that is started must not be the first
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command], cwd=cwd, capture_output=True, text=True, check=False
     )
