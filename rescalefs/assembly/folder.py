@@ -15,6 +15,7 @@ from rescalefs.submit import (
     Awaited,
     DropReport,
     JobSpec,
+    Limits,
     Rejection,
     SubmitSettings,
     plan,
@@ -34,22 +35,23 @@ def submit_settings(settings: Settings, places: Places) -> SubmitSettings:
         on_finished=settings.on_finished,
         on_finished_limit=settings.on_finished_limit,
         notify=settings.notify,
+        limits=Limits(cost=settings.max_cost),
     )
 
 
 class OneFolder:
     """Submits folders without a mount, remembered in the same journal as the account's drops."""
 
-    def __init__(self, profile: str | None) -> None:
-        settings = load_settings({"profile": profile})
+    def __init__(self, profile: str | None, max_cost: str | None = None) -> None:
+        settings = load_settings({"profile": profile, "max_cost": max_cost})
         account = account_of(settings)
         self._clock = SystemClock()
         self._client = client_for(settings, account, self._clock)
         self._settings = submit_settings(settings, Places.of(account.name, settings.cache_dir))
 
-    def plan(self, folder: Path, name: str | None) -> JobSpec | Rejection | Awaited:
+    def plan(self, folder: Path, *, hold: bool, name: str | None) -> JobSpec | Rejection | Awaited:
         """What would be sent. Sends nothing."""
-        return plan(folder, self._client, self._settings, self._clock, name)
+        return plan(folder, self._client, self._settings, self._clock, hold=hold, name=name)
 
     def submit(
         self,

@@ -28,10 +28,18 @@ class NotSubmitted(UserError):
 @click.option("--hold", is_flag=True, help="Make the job, but don't start it.")
 @click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
 @click.option("--name", metavar="NAME", help="The job's name; job.json's by default.")
+@click.option("--max-cost", metavar="COST", help="Refuse it when its hardware may cost more than this.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @profile_option
 def submit(
-    folder: Path, wait: bool, hold: bool, dry_run: bool, name: str | None, as_json: bool, profile: str | None
+    folder: Path,
+    wait: bool,
+    hold: bool,
+    dry_run: bool,
+    name: str | None,
+    max_cost: str | None,
+    as_json: bool,
+    profile: str | None,
 ) -> None:
     """Submit FOLDER, which holds job.json and the input files, as one job.
 
@@ -40,9 +48,9 @@ def submit(
     """
     from rescalefs.assembly.folder import OneFolder
 
-    with closing(OneFolder(profile)) as one:
+    with closing(OneFolder(profile, max_cost)) as one:
         if dry_run:
-            _print_plan(one.plan(folder, name))
+            _print_plan(one.plan(folder, hold=hold, name=name))
             return
         with _display(quiet=as_json) as told:
             report = one.submit(folder, wait=wait, hold=hold, name=name, progress=told)

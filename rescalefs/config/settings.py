@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -112,6 +113,12 @@ SETTINGS: tuple[Setting, ...] = (
         "none",
         "Serve metrics for Prometheus on this port, to this machine alone.",
     ),
+    Setting(
+        "max_cost",
+        values.amount,
+        "none",
+        "Refuse what is dropped when its hardware may cost more than this.",
+    ),
     Setting("connect_timeout", values.seconds, "10", "Seconds for a connection to be made.", has_flag=False),
     Setting("read_timeout", values.seconds, "60", "Seconds between two bytes of an answer.", has_flag=False),
     Setting(
@@ -157,6 +164,7 @@ class Settings:
     split_types: frozenset[FileType]
     hide_types: frozenset[FileType]
     metrics_port: int | None
+    max_cost: Decimal | None  # in the currency of the prices
     connect_timeout: float
     read_timeout: float
     patience: float

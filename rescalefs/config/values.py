@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Literal
 
@@ -58,6 +59,19 @@ def port(text: str) -> int | None:
     if not text.strip().isdecimal() or not 1 <= int(text) <= 65535:
         raise ValueError("needs none, or a port from 1 to 65535")
     return int(text)
+
+
+def amount(text: str) -> Decimal | None:
+    """An amount of money without its currency, or none."""
+    if text.strip().lower() == "none":
+        return None
+    try:
+        value = Decimal(text.strip())
+    except InvalidOperation:
+        value = Decimal(0)
+    if not value.is_finite() or value <= 0:
+        raise ValueError("needs none, or an amount above 0 without its currency, such as 20 or 2.50")
+    return value
 
 
 _SORTED_TYPES = {

@@ -65,6 +65,8 @@ class Drop:
     hold: bool = False
     files: int = 0
     size: int = 0  # bytes of all its files
+    hourly: str = ""  # what an hour of the job costs, where that is known
+    currency: str = ""
     definition: str = ""  # JSON of what to create, until it is created
     job_id: str | None = None
     status: str = ""  # the job's newest
@@ -155,9 +157,19 @@ class Accepted(Event, frozen=True, tag=True):
     warnings: tuple[str, ...] = ()
     hold: bool = False
     estimate: str = ""
+    hourly: str = ""  # what an hour costs, a decimal number; empty where that is unknown
+    currency: str = ""
 
     def told(self, drop: Drop) -> Drop:
-        return replace(drop, name=self.name, files=self.files, size=self.size, hold=self.hold)
+        return replace(
+            drop,
+            name=self.name,
+            files=self.files,
+            size=self.size,
+            hold=self.hold,
+            hourly=self.hourly,
+            currency=self.currency,
+        )
 
 
 class Uploaded(Event, frozen=True, tag=True):

@@ -31,12 +31,18 @@ Watch = Callable[[DropReport], None]
 
 
 def plan(
-    path: Path, service: JobService, settings: SubmitSettings, clock: Clock, name: str | None = None
+    path: Path,
+    service: JobService,
+    settings: SubmitSettings,
+    clock: Clock,
+    *,
+    hold: bool = False,
+    name: str | None = None,
 ) -> spec.JobSpec | spec.Rejection | spec.Awaited:
     """What submitting the folder at ``path`` would send. Sends nothing, and notes nothing."""
     shelf = Shelf(service, clock)
     folder = path.resolve()
-    return examine(folder, _looked_at(folder, settings), shelf, settings, _overrides(hold=False, name=name))
+    return examine(folder, _looked_at(folder, settings), shelf, settings, _overrides(hold=hold, name=name))
 
 
 def submit_folder(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from rescalefs.submit import machine
+from rescalefs.submit import cost, machine
 from rescalefs.submit.machine import Drop, Event, State
 from rescalefs.submit.problems import listed, printable
 
@@ -158,6 +158,8 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
         case machine.Ended():
             ran = f" after {duration_text(event.seconds)}" if event.seconds is not None else ""
             outputs = f"{_count(event.outputs, 'output')}, {bytes_text(event.size)}"
+            spent = cost.spent(before.hourly, before.currency, event.seconds)
+            ran += f", about {spent}" if spent else ""
             return [f"ended{ran}: {outputs}, in job/outputs; its console output is process_output.log there"]
         case machine.Lost():
             return [f"job {before.job_id} is not on the server any more: it was deleted there"]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from rescalefs.model import Analysis, ComputePrice, CoreType, FileType
+from rescalefs.model import Analysis, CoreType, FileType
+from rescalefs.submit import cost
 from rescalefs.submit.catalogue import Catalogue, newest_version, offers, usable, version_called
 from rescalefs.submit.listing import Kind, Listing
 from rescalefs.submit.parcels import Packer, Parcel, Slot, dotted
@@ -19,24 +20,27 @@ TOKEN = "RESCALEFS_DROP"  # noqa: S105  # a name, by which a job can be told to 
 """The variable in the environment of a job's first analysis that says which drop it was made for."""
 
 _LONGEST_NAME = 255  # characters; guessed: no source tells the server's limit
-_OURS = ("hold", "$schema")  # keys for us, which the server never sees
-_PLAIN_OURS = {"hold": "hold"}  # as `_plain` leaves them
+_OURS = ("hold", "max_cost", "$schema")  # keys for us, which the server never sees
+_PLAIN_OURS = {"hold": "hold", "maxcost": "max_cost"}  # as `_plain` leaves them
+_MEANT = {"hold": '"hold": true', "max_cost": '"max_cost": 20'}
 _KNOWN = (
     "name", "jobanalyses", "projectId", "project", "isLowPriority", "jobvariables", "paramFile",
     "caseFile", "expectedRuns", "includeNominalRun", "isTemplateDryRun", "monteCarloIterations",
     "optimizer", "resourceFilters", "archiveFilters", "remoteVizConfig", "tags", "jobAutomations",
     "command", "software", "version", "coretype", "cores", "hours", "inputFiles", "envVars",
-    "useRescaleLicense", "userDefinedLicenseSettings", "templateTasks", "hold", "$schema",
+    "useRescaleLicense", "userDefinedLicenseSettings", "templateTasks", "hold",
+    "max_cost", "$schema",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much one drop may send."""
+    """How much one drop may send, and its job cost."""
 
     files: int = 100_000
     file_size: int = 1 << 40  # bytes
     total_size: int = 4 << 40  # bytes
+    cost: Decimal | None = None  # in the currency of the prices
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,9 @@ class JobSpec:
     slots: tuple[Slot, ...]
     hold: bool = False
     warnings: tuple[str, ...] = ()
-    estimate: str = ""  # what an hour costs, where that is known
+    estimate: str = ""  # what it costs, as far as that is known
+    hourly: str = ""  # what an hour costs, a decimal number; empty where that is unknown
+    currency: str = ""
 
     @property
     def size(self) -> int:
@@ -91,15 +97,19 @@ def read(
     reader = _Reader(catalogue, Packer(listing), problems, short=is_short(dict(document)))
     hold = reader.flag(job, "hold")
     reader.keys(document)
+    ceiling = reader.ceiling(document, limits)
     job = {key: value for key, value in job.items() if key not in _OURS}
     reader.job(job, folder)
     reader.amounts(limits)
+    if ceiling is not None:
+        reader.costs(ceiling)
     for each in reader.packer.problems:
         reader.note(each)
     if reader.problems:
         return Rejection(tuple(reader.problems))
     if reader.packer.missing:
         return Awaited(tuple(dict.fromkeys(reader.packer.missing)))
+    hourly, currency = cost.rate(reader.bills)
     return JobSpec(
         name=job["name"],
         definition=job,
@@ -107,7 +117,9 @@ def read(
         slots=tuple(reader.packer.slots),
         hold=hold,
         warnings=(*_misspelt(document), *_empty(reader.packer.parcels)),
-        estimate=_estimate(job, catalogue),
+        estimate=cost.estimate(reader.bills),
+        hourly=hourly,
+        currency=currency,
     )
 
 
@@ -119,6 +131,8 @@ class _Reader:
     packer: Packer
     problems: list[Problem]
     short: bool = False
+    bills: list[cost.Bill] = field(default_factory=list)  # of the analyses whose hardware is right
+    _runs: int | None = 1
     _excused: set[str] = field(init=False)  # fields that another problem explains
 
     def __post_init__(self) -> None:
@@ -132,6 +146,7 @@ class _Reader:
         job.setdefault("name", folder)
         self._name(job["name"])
         self._project(job.get("projectId"))
+        self._runs = cost.runs_of(job)
         self._file(job, (), "paramFile", FileType.PARAMETER)
         self._file(job, (), "caseFile", FileType.CASE)
         analyses = job.get("jobanalyses")
@@ -153,10 +168,28 @@ class _Reader:
         for key in document:
             meant = _PLAIN_OURS.get(_plain(key), key)
             if meant != key:
-                self._wrong(key, f"not a key; write {shown(meant)}", document[key], f'"{meant}": true')
+                self._wrong(key, f"not a key; write {shown(meant)}", document[key], _MEANT[meant])
         where = document.get("$schema", "")
         if not isinstance(where, str):
             self._wrong("$schema", "must be a text: where the schema is", where, '"../job.schema.json"')
+
+    def ceiling(self, document: Mapping[str, Any], limits: Limits) -> cost.Limit | None:
+        """What it may cost: the setting, or less where the job file says so."""
+        limit = cost.Limit(limits.cost, "the setting max_cost") if limits.cost is not None else None
+        own = document.get("max_cost")
+        if own is None:
+            return limit
+        if isinstance(own, bool) or not isinstance(own, (int, float)) or own <= 0:
+            self._wrong("max_cost", "must be a number above 0", own, "20")
+            return limit
+        mine = cost.Limit(Decimal(str(own)), "max_cost")
+        return mine if limit is None or mine.amount < limit.amount else limit
+
+    def costs(self, limit: cost.Limit) -> None:
+        """Whether it may cost more than that."""
+        known = next((each.code for each in [self.catalogue.cheapest()] if each), "granite")
+        for each in cost.objections(self.bills, limit, known):
+            self.note(each)
 
     def flag(self, job: Mapping[str, Any], key: str) -> bool:
         value = job.get(key)
@@ -266,11 +299,26 @@ class _Reader:
         if isinstance(hardware.get("coreType"), dict):  # the form that Interlink sends
             hardware["coreType"] = hardware["coreType"].get("code")
         core_type = self._core_type(hardware.get("coreType"), f"{at}.coreType", allowed)
-        self._cores(hardware.get("coresPerSlot"), f"{at}.coresPerSlot", core_type)
-        for key in ("slots", "walltime"):
-            value = hardware.get(key)
-            if value is not None and not _is_count(value):
-                self._wrong(f"{at}.{key}", "must be a whole number, at least 1", value, "1")
+        cores = self._cores(hardware.get("coresPerSlot"), f"{at}.coresPerSlot", core_type)
+        slots = self._count(hardware, at, "slots")
+        walltime = self._count(hardware, at, "walltime")
+        if core_type is not None and cores is not None and slots is not None and walltime is not None:
+            price = self.catalogue.price(core_type.code)
+            self.bills.append(
+                cost.Bill(
+                    at, core_type.code, cores * (slots or 1), slots or 1, walltime or None, price, self._runs
+                )
+            )
+
+    def _count(self, hardware: Mapping[str, Any], at: str, key: str) -> int | None:
+        """The number there, 0 where there is none, None where it is wrong."""
+        value = hardware.get(key)
+        if value is None:
+            return 0
+        if _is_count(value):
+            return int(value)
+        self._wrong(f"{at}.{key}", "must be a whole number, at least 1", value, "1")
+        return None
 
     def _core_type(self, code: Any, at: str, allowed: tuple[str, ...]) -> CoreType | None:
         if code is None:
@@ -297,7 +345,7 @@ class _Reader:
         ]
         return fit[0] if fit else "granite"
 
-    def _cores(self, cores: Any, at: str, core_type: CoreType | None) -> None:
+    def _cores(self, cores: Any, at: str, core_type: CoreType | None) -> int | None:
         if cores is None:
             self._wrong(at, "is missing", example=str(min(core_type.cores, default=1)) if core_type else "2")
         elif not _is_count(cores):
@@ -306,6 +354,9 @@ class _Reader:
             near = min(core_type.cores, key=lambda each: abs(each - cores))
             offered = listed(map(str, sorted(core_type.cores)), most=20)
             self._wrong(at, f"{core_type.code} offers {offered}", cores, str(near))
+        else:
+            return int(cores)
+        return None
 
     def _environment(self, variables: Any, at: str) -> None:
         if variables is None:
@@ -387,25 +438,3 @@ def _empty(parcels: Sequence[Parcel]) -> list[str]:
         if member.kind is Kind.FILE and member.size == 0
     ]
     return [printable(f"empty: {listed(dict.fromkeys(paths))}")] if paths else []
-
-
-def _estimate(job: Mapping[str, Any], catalogue: Catalogue) -> str:
-    """What the hardware costs, as far as prices are known."""
-    parts = []
-    for each in job["jobanalyses"]:
-        hardware = each["hardware"]
-        cores = hardware["coresPerSlot"] * (hardware.get("slots") or 1)
-        price = catalogue.price(hardware["coreType"])
-        if price is None:
-            return ""
-        hourly = price.amount * cores
-        text = f"{cores} {'core' if cores == 1 else 'cores'} of {hardware['coreType']}: "
-        text += f"{_money(hourly, price)} an hour on demand"
-        if hardware.get("walltime"):
-            text += f", at most {_money(hourly * hardware['walltime'], price)}"
-        parts.append(text)
-    return "; ".join(parts)
-
-
-def _money(amount: Decimal, price: ComputePrice) -> str:
-    return f"{amount:.4g} {price.currency}".rstrip()

@@ -197,6 +197,8 @@ class Worker:
             warnings=outcome.warnings,
             hold=outcome.hold,
             estimate=outcome.estimate,
+            hourly=outcome.hourly,
+            currency=outcome.currency,
         )
 
     def _examined(self, drop: Drop) -> spec.JobSpec | Event:

@@ -480,10 +480,8 @@ def test_each_status_is_logged_once_with_the_servers_time_and_the_end_with_what_
     assert [line for line in text if "Completed" in line] == [
         f"{dates['Completed'].isoformat(timespec='seconds')}\tCompleted: Completed successfully"
     ]
-    expected = (
-        "ended after 1 s: 2 outputs, 1.5 MB, in job/outputs; its console output is process_output.log there"
-    )
-    assert rig.log()[-1] == expected
+    ended = "ended after 1 s, about 0.000039 USD: 2 outputs, 1.5 MB, in job/outputs; "
+    assert rig.log()[-1] == f"{ended}its console output is process_output.log there"
 
 
 def test_a_job_that_was_stopped_ends_as_stopped_once_its_outputs_are_collected(

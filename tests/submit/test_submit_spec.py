@@ -102,6 +102,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (job(project="Wing"), 'project is "Wing": not one of your projects: Wing studies, Test'),
     (job(hold="yes"), 'hold is "yes": must be true or false'),
     (job(Hold=True), 'Hold is true: not a key; write "hold"; for example "hold": true'),
+    (job(max_cost="20 USD"), 'max_cost is "20 USD": must be a number above 0; for example 20'),
+    (job(max_cost=0), "max_cost is 0: must be a number above 0"),
+    (job(maxCost=5), 'maxCost is 5: not a key; write "max_cost"; for example "max_cost": 20'),
     ({**job(), "$schema": 3}, "$schema is 3: must be a text: where the schema is"),
     (job(command="x"), "jobanalyses stands beside the short form (command); keep one of the two"),
     (job(paramFile="sub"), 'paramFile is "sub": a folder, and one file belongs here'),
@@ -282,7 +285,7 @@ def test_the_short_form_becomes_the_apis_form() -> None:
 def test_the_cheapest_is_general_active_on_demand_for_linux_and_allowed() -> None:
     assert accepted(SHORT).definition["jobanalyses"][0]["hardware"]["coreType"] == "granite"
     assert accepted(SHORT).definition["jobanalyses"][0]["hardware"]["coresPerSlot"] == 2
-    assert accepted(SHORT).estimate == "2 cores of granite: 0.14 USD an hour on demand"
+    assert accepted(SHORT).estimate.startswith("2 cores of granite: 0.14 USD an hour on demand")
 
 
 def test_the_newest_version_is_taken_where_none_is_named() -> None:
@@ -330,7 +333,7 @@ PLACES = [
     "name", "jobanalyses", "projectId", "project", "hold", "paramFile", "a__analysis", "a__command",
     "a__hardware",
     "a__hardware__coreType", "a__hardware__coresPerSlot", "a__inputFiles", "a__envVars", "a__templateTasks",
-    "command", "software", "coretype", "cores", "hours", "version",
+    "command", "software", "coretype", "cores", "hours", "version", "max_cost",
 ]  # fmt: skip
 PLAIN = [key for key in PLACES if "__" not in key and key != "jobanalyses"]
 
