@@ -11,7 +11,7 @@ from datetime import datetime
 
 from rescalefs.clock import Clock
 from rescalefs.submit.journal import Entry, Journal, Overtaken
-from rescalefs.submit.machine import ENDED, Drop, Event, Found
+from rescalefs.submit.machine import ENDED, WITH_A_JOB, Drop, Event, Found
 from rescalefs.submit.report import DropReport, Progress, log_line, log_lines, status_line
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,9 @@ class Ledger:
         self._seq = 0  # of the newest entry that is known
         self._pages: dict[str, _Page] = {}
         self._by_folder: dict[str, str] = {}
-        self._open: dict[str, None] = {}  # the drops whose job has not ended
+        self._by_inode: dict[int, dict[str, None]] = {}  # number of a folder -> the drops that have or had it
+        self._here: dict[str, None] = {}  # the drops whose folder is there
+        self._open: dict[str, None] = {}  # the drops of which something may be expected
         self._unannounced: dict[str, None] = {}  # those whose job has, and nobody was told
         self._bells: list[threading.Event] = []
 
@@ -100,14 +102,12 @@ class Ledger:
         self._shelve(before, page.drop)
 
     def _shelve(self, before: Drop, after: Drop) -> None:
-        if after.state.is_terminal:
-            self._open.pop(after.id, None)
-        else:
-            self._open[after.id] = None
-        if after.state in ENDED and not after.announced:
-            self._unannounced[after.id] = None
-        else:
-            self._unannounced.pop(after.id, None)
+        if after.inode != before.inode:
+            self._by_inode.get(before.inode, {}).pop(after.id, None)
+            self._by_inode.setdefault(after.inode, {})[after.id] = None
+        _mark(self._here, after.id, after.here)
+        _mark(self._open, after.id, not after.state.is_terminal and (after.here or after.state in WITH_A_JOB))
+        _mark(self._unannounced, after.id, after.state in ENDED and not after.announced)
         moved_away = not after.here or after.folder != before.folder
         if moved_away and self._by_folder.get(before.folder) == after.id:
             del self._by_folder[before.folder]
@@ -139,8 +139,18 @@ class Ledger:
         with self._lock:
             return tuple(page.drop for page in self._pages.values())
 
+    def present_drops(self) -> tuple[Drop, ...]:
+        """Those whose folder is there, whatever became of them."""
+        with self._lock:
+            return tuple(self._pages[drop_id].drop for drop_id in self._here)
+
+    def drops_with_inode(self, inode: int) -> tuple[Drop, ...]:
+        """Those whose folder has, or had when it was last seen, this number."""
+        with self._lock:
+            return tuple(self._pages[drop_id].drop for drop_id in self._by_inode.get(inode, ()))
+
     def open_drops(self) -> tuple[Drop, ...]:
-        """Those whose job has not ended."""
+        """Those whose job has not ended, but for those that were deleted before they had one."""
         with self._lock:
             return tuple(self._pages[drop_id].drop for drop_id in self._open)
 
@@ -196,6 +206,14 @@ class Ledger:
     def _page(self, folder: str) -> _Page | None:
         drop_id = self._by_folder.get(folder)
         return self._pages[drop_id] if drop_id else None
+
+
+def _mark(those: dict[str, None], drop_id: str, belongs: bool) -> None:
+    """Have it among ``those`` or not; who is there already keeps its place."""
+    if belongs:
+        those[drop_id] = None
+    else:
+        those.pop(drop_id, None)
 
 
 def _report(page: _Page) -> DropReport:

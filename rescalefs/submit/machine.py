@@ -45,6 +45,9 @@ class State(str, enum.Enum):
 ENDED = (State.COMPLETED, State.FAILED, State.STOPPED)
 _TERMINAL = frozenset({*ENDED, State.DELETED})
 
+WITH_A_JOB = (State.IN_DOUBT, State.SAVED, State.SUBMITTING, State.RUNNING)
+"""There is a job on the server, or may be: what became of it is asked even if the folder is gone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Drop:

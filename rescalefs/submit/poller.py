@@ -122,8 +122,9 @@ class Poller:
     def _seen(self, drop: Drop, status: JobStatus) -> Drop:
         if (status.status, status.date) in drop.seen:
             return drop
-        if drop.state is State.SAVED:
-            drop = self._ledger.record(drop, machine.Submitted(status.date, by_us=False))
+        if drop.state is not State.RUNNING:
+            by_us = drop.state is State.SUBMITTING
+            drop = self._ledger.record(drop, machine.Submitted(status.date, by_us))
         return self._ledger.record(drop, machine.StatusSeen(status.status, status.date, status.reason))
 
     def _ending(self, drop: Drop, statuses: tuple[JobStatus, ...]) -> machine.Ended:
@@ -145,7 +146,13 @@ class Poller:
 
 
 def _is_followed(drop: Drop) -> bool:
-    return drop.state is State.RUNNING or (drop.state is State.SAVED and drop.hold)
+    """Whether news of the job come by themselves: it runs, or only somebody else may submit it.
+
+    If the folder is gone, we submit no more; but we may have, and the answer was lost.
+    """
+    if drop.state is State.SAVED:
+        return drop.hold or not drop.here
+    return drop.state is State.RUNNING or (drop.state is State.SUBMITTING and not drop.here)
 
 
 def _is_stop(status: str) -> bool:

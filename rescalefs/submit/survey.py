@@ -57,19 +57,24 @@ class Survey:
         self._pace = Pace(settings.settle_time, max(settings.settle_time, settings.longest_settle))
         self._arrivals: dict[str, Arrival] = {}
         self._due: dict[str, float] = {}  # drops that settle if nothing changes, and when
+        self._top: Identity | None = None  # the drop folder that names were last compared with
 
     def everything(self) -> float:
         """Look at every drop; return in how many seconds to look again at those that are due."""
         self._roll_call(trusting=False)
-        return self._look_at(drop for drop in self._ledger.drops() if drop.here and _is_ours(drop))
+        return self._look_at(self._present())
 
     def hinted(self, names: frozenset[str]) -> float:
         """Look at the drops of these names, and at those that are due."""
         self._roll_call(trusting=True)
         now = self._clock.monotonic()
         due = {drop_id for drop_id, at in self._due.items() if at <= now}
-        wanted = [each for each in self._ledger.drops() if each.folder in names or each.id in due]
-        return self._look_at(wanted)
+        hinted = {drop.id for drop in map(self._ledger.at, names) if drop is not None}
+        return self._look_at(map(self._ledger.drop, due | hinted))
+
+    def _present(self) -> list[Drop]:
+        """The drops whose folder lies in the drop folder: not all that ever were."""
+        return [drop for drop in self._ledger.present_drops() if _is_ours(drop)]
 
     def _look_at(self, drops: Iterable[Drop]) -> float:
         for drop in drops:
@@ -90,9 +95,14 @@ class Survey:
 
     def _roll_call(self, trusting: bool) -> None:
         """Find new, renamed and missing folders; ``trusting`` names whose inode is the known one."""
+        # A write that is said to have failed may be there all the same: then its folder has its drop already.
+        self._ledger.catch_up()
+        top = identity(self._settings.folder)
         present = folders(self._settings.folder)
-        if not trusting:
-            self._recognise(present)
+        if top != self._top:
+            # Before any folder is met: in a restored drop folder each would pass for a new one.
+            self._recognise(top, present)
+            self._top = top
         unknown = {
             name: path
             for name, (path, inode) in present.items()
@@ -101,8 +111,8 @@ class Survey:
         for name, path in unknown.items():
             with contextlib.suppress(FileNotFoundError):
                 self._meet(name, path, identity(path))
-        for drop in self._ledger.drops():
-            if drop.here and _is_ours(drop) and drop.folder not in present:
+        for drop in self._present():
+            if drop.folder not in present:
                 self._due.pop(drop.id, None)
                 self._arrivals.pop(drop.id, None)
                 self._ledger.record(drop, machine.Vanished())
@@ -122,9 +132,7 @@ class Survey:
         return self._ledger.record(known, machine.Moved(name, seen.inode, seen.born))
 
     def _known(self, seen: Identity, path: Path) -> Drop | None:
-        for drop in self._ledger.drops():
-            if drop.inode != seen.inode:
-                continue
+        for drop in self._ledger.drops_with_inode(seen.inode):
             if seen.born is not None and drop.born is not None:
                 if drop.born == seen.born:
                     return drop
@@ -133,15 +141,14 @@ class Survey:
                 return drop
         return None
 
-    def _recognise(self, present: dict[str, tuple[Path, int]]) -> None:
+    def _recognise(self, top: Identity, present: dict[str, tuple[Path, int]]) -> None:
         """In a drop folder that was restored, or moved to another disk, all is new: there names decide."""
-        seen = identity(self._settings.folder)
-        mark = f"{seen.inode}:{seen.born}"
+        mark = f"{top.inode}:{top.born}"
         known = self._journal.fact(_FACT)
         if known == mark:
             return
-        for drop in self._ledger.drops() if known is not None else ():
-            if drop.here and drop.folder in present:
+        for drop in self._present() if known is not None else ():
+            if drop.folder in present:
                 own = identity(present[drop.folder][0])
                 if (own.inode, own.born) != (drop.inode, drop.born):
                     self._ledger.record(drop, machine.Moved(drop.folder, own.inode, own.born))

@@ -167,6 +167,11 @@ class Depot:
                 self._clock.monotonic(),
             )
 
+    def drops(self) -> frozenset[str]:
+        """The drops of which it has parcels."""
+        with self._lock:
+            return frozenset(self._batches)
+
     def close(self, drop_id: str) -> None:
         """Send no more of it. What is on the way arrives, and is remembered."""
         with self._lock:

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 _LARGEST_JOB_FILE = 16 << 20  # bytes
 _NEWEST = 200  # jobs that are looked through for a token before all are
+_SENT = (State.CHECKING, State.UPLOADING)  # in which it is worth knowing what a drop consists of
 _FRESH = 30.0  # seconds: a catalogue of this age is not asked for again before a drop is rejected on its word
 
 
@@ -141,8 +142,10 @@ class Worker:
 
     def wants(self, drop: Drop) -> bool:
         """Whether there is something to do at it here."""
-        if not drop.here or drop.state not in self._acts or (drop.state is State.SAVED and drop.hold):
+        if drop.state not in self._acts or (drop.state is State.SAVED and drop.hold):
             return False
+        if not drop.here:  # nothing is made of it any more; but if there is a job, we want to know
+            return drop.state is State.IN_DOUBT
         return drop.state is not State.UPLOADING or self._depot.needs_a_desk(drop)
 
     def wait_time(self, drops: Iterable[Drop]) -> float:
@@ -151,6 +154,7 @@ class Worker:
 
     def serve_one(self, drops: Iterable[Drop]) -> bool:
         """Do one act at one of ``drops``, whatever comes of it; tell whether there was one to do."""
+        self._let_go()
         drop = self._desk.take(drop for drop in drops if self.wants(drop))
         if drop is None:
             return False
@@ -175,6 +179,17 @@ class Worker:
         event = self._acts[drop.state](drop)
         if event is not None:
             self._record(drop, event)
+
+    def _let_go(self) -> None:
+        """Keep no lists of files for a drop that was deleted, or is not about to be sent any more."""
+        with self._lock:
+            kept = set(self._specs)
+        kept |= self._depot.drops()
+        for drop in map(self._ledger.drop, kept):
+            if not drop.here or drop.state not in _SENT:
+                self._depot.close(drop.id)
+                with self._lock:
+                    self._specs.pop(drop.id, None)
 
     def _record(self, drop: Drop, event: Event) -> Drop:
         """Record what came of an act on ``drop``, also when it was renamed or removed meanwhile."""

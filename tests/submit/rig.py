@@ -253,6 +253,8 @@ class CutJournal(Journal):
 class Rig:
     """One daemon's worth of parts, driven by hand."""
 
+    journal_type = CutJournal
+
     def __init__(
         self,
         settings: SubmitSettings,
@@ -265,7 +267,7 @@ class Rig:
         self.clock = clock
         self.busy: set[Path] = set()
         settings.folder.mkdir(parents=True, exist_ok=True)
-        self.journal = CutJournal(settings.journal, point)
+        self.journal = self.journal_type(settings.journal, point)
         self.ledger = Ledger(self.journal, clock)
         self.ledger.catch_up()
         self.depot = Depot(clock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -595,3 +596,113 @@ def test_uploading_tells_files_bytes_percent_and_the_time_left(
         "uploading 2 of 4 files, 50 % of 4 kB, 10 s left",
         "uploading 3 of 4 files, 75 % of 4 kB, 5 s left",
     ]
+
+
+def test_a_drop_deleted_while_it_is_uploaded_leaves_nothing_in_memory(rig: Rig, rescale: FakeRescale) -> None:
+    folder = drop_files(rig.settings.folder / "wing", files={f"{n}.dat": b"x" for n in range(5)})
+
+    def delete(name: str) -> None:
+        if name == "before upload" and folder.exists():
+            shutil.rmtree(folder)
+
+    rescale.point = delete
+    rig.turns(5)
+    assert rescale.requests.count("upload") == 1
+    assert rig.depot.drops() == frozenset()
+    assert rig.ledger.open_drops() == ()
+
+
+def test_a_drop_deleted_while_its_submission_is_not_answered_is_followed_if_it_was_submitted(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    folder = drop_files(rig.settings.folder / "wing")
+
+    def lose(name: str) -> None:
+        if name == "after submit_job" and folder.exists():
+            shutil.rmtree(folder)
+            raise Unreachable("no answer")
+
+    rescale.point = lose
+    rig.turns(6)
+    (drop,) = rig.ledger.drops()
+    assert (drop.state, drop.status, drop.here) == (State.RUNNING, "Pending", False)
+    assert rescale.requests.count("submit_job") == 1
+
+
+@pytest.mark.parametrize("moment", ["after create_job", "before submit_job"])
+def test_a_drop_deleted_before_its_job_is_submitted_leaves_the_job_saved(
+    rig: Rig, rescale: FakeRescale, moment: str
+) -> None:
+    folder = drop_files(rig.settings.folder / "wing")
+
+    def lose(name: str) -> None:
+        if name == moment and folder.exists():
+            shutil.rmtree(folder)
+            raise Unreachable("no answer")
+
+    rescale.point = lose
+    rig.turns(20)
+    (drop,) = rig.ledger.drops()
+    job = only(rescale.on_server.values())
+    assert drop.job_id == job.id
+    assert not job.statuses
+    rescale.tell(job.id, "Pending", "Completed")  # someone submits it in the web interface
+    rig.turns(30)
+    assert rig.ledger.drops()[0].state is State.COMPLETED
+
+
+def test_a_new_folder_costs_a_survey_no_look_at_what_was_dropped_before(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(60):
+        folder = drop_files(rig.settings.folder / f"wing-{number}", None, {})
+        rig.survey.everything()
+        folder.rename(rig.settings.folder.parent / f"out-{number}")
+        rig.survey.everything()
+    looks: list[tuple[object, ...]] = []
+    for name in ("drop", "drops_with_inode", "drops", "present_drops"):
+        method = getattr(rig.ledger, name)
+
+        def counted(*args: object, method: Callable[..., object] = method) -> object:
+            found = method(*args)
+            looks.append(found if isinstance(found, tuple) else (found,))
+            return found
+
+        monkeypatch.setattr(rig.ledger, name, counted)
+    drop_files(rig.settings.folder / "one-more", None, {})
+    rig.survey.everything()
+    rig.survey.hinted(frozenset({"one-more"}))
+    assert sum(map(len, looks)) <= 6  # of 61
+
+
+def test_an_event_that_is_said_to_have_failed_and_is_there_makes_no_second_drop(
+    tmp_path: Path, rescale: FakeRescale, clock: FakeClock
+) -> None:
+    failed: list[str] = []
+
+    def fail(name: str) -> None:
+        if name == "after Found" and not failed:
+            failed.append(name)
+            raise JournalFailed("cannot write journal.db: disk I/O error")
+
+    with Rig(make_settings(tmp_path), rescale, clock, fail) as rig:
+        drop_files(rig.settings.folder / "wing")
+        with pytest.raises(JournalFailed):
+            rig.survey.everything()
+        rig.turns(4)
+        assert failed
+        assert len(rig.ledger.drops()) == len(rescale.on_server) == 1
+
+
+def test_a_drop_folder_replaced_while_the_daemon_runs_is_recognised_at_a_hint(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    drop_files(rig.settings.folder / "wing")
+    rig.turns(4)
+    backup = rig.settings.folder.parent / "backup"
+    shutil.copytree(rig.settings.folder, backup)
+    shutil.rmtree(rig.settings.folder)
+    backup.rename(rig.settings.folder)
+    rig.survey.hinted(frozenset({"wing"}))
+    rig.turns(4)
+    assert len(rescale.on_server) == 1
