@@ -185,6 +185,7 @@ def test_by_name_leads_to_the_job(shared_account: MountedAccount, outputs: Path)
 def test_writing_outside_submit_is_erofs(shared_account: MountedAccount, command: str) -> None:
     job_id = shared_account.add_finished_job("still", {"process_output.log": b"x"})
     folder = shared_account.root / "jobs" / job_id / "outputs"
+    folder.stat()  # as above
     done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "Read-only file system" in done.stderr
