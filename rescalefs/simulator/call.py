@@ -106,7 +106,7 @@ async def handled(request: Request, endpoint: Endpoint, sizes: PageSizes) -> Res
 
 
 async def _json(request: Request) -> Any:
-    if request.method in ("GET", "HEAD", "DELETE", "OPTIONS"):
+    if request.method in ("GET", "HEAD", "OPTIONS"):
         return None
     body = await request.body()
     if not body.strip():

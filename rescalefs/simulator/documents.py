@@ -63,7 +63,7 @@ def file(record: FileRecord, owner: str, api: str) -> dict[str, Any]:
         "isDeleted": record.is_deleted,
         "owner": owner,
         "sharedWith": [],
-        "userTags": [],
+        "userTags": list(record.tags),
         "viewInBrowser": False,
         "md5": "",
         "fileChecksums": [],

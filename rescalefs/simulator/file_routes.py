@@ -10,6 +10,7 @@ from rescalefs.simulator.call import Call, Endpoint, Refused, answer, empty, fai
 from rescalefs.simulator.definition import Invalid
 from rescalefs.simulator.delivery import deliver
 from rescalefs.simulator.records import FileRecord
+from rescalefs.simulator.tags import tags_changed
 from rescalefs.simulator.uploads import BadUpload, receive
 from rescalefs.simulator.world import World
 
@@ -27,6 +28,7 @@ class FileRoutes:
             "files/{file_id}/": {"GET": self.one, "PATCH": self.change, "DELETE": self.delete},
             "files/{file_id}/contents/": {"GET": self.contents},
             "files/{file_id}/lines/": {"GET": self.lines},
+            "files/{file_id}/tags/": {"GET": self.tags, "POST": self.tags, "DELETE": self.tags},
         }
 
     def list_all(self, call: Call) -> Response:
@@ -65,6 +67,13 @@ class FileRoutes:
         path = self._world.contents.path(self._readable(call).id)
         text = path.read_bytes().decode("utf-8", "replace")
         return answer({"lines": _lines(text)})
+
+    def tags(self, call: Call) -> Response:
+        """Words that people put on the file."""
+        file = self._world.file(call.parts["file_id"])
+        return tags_changed(
+            call, file.tags, lambda names: self._world.change_file(file.id, tags=tuple(names))
+        )
 
     async def upload(self, request: Request, status: int) -> Response:
         """Streams a multipart upload into the store."""

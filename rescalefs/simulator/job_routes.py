@@ -16,6 +16,7 @@ from rescalefs.simulator.definition import Invalid, check_project, checked
 from rescalefs.simulator.delivery import deliver
 from rescalefs.simulator.records import FileRecord, JobRecord, RunRecord
 from rescalefs.simulator.scheduler import Scheduler
+from rescalefs.simulator.tags import tag_names, tags_changed
 from rescalefs.simulator.workdir import find_live, live_files
 from rescalefs.simulator.world import NoSuchRecord, World
 
@@ -43,10 +44,12 @@ class JobRoutes:
             },
             "jobs/{job_id}/submit/": {"POST": self.submit},
             "jobs/{job_id}/stop/": {"POST": self.stop},
+            "jobs/{job_id}/force_stop/": {"POST": self.stop},  # so asked for by public clients
             "jobs/{job_id}/statuses/": {"GET": self.statuses},
             "jobs/{job_id}/cluster_statuses/": {"GET": self.cluster_statuses},
             "jobs/{job_id}/files/": {"GET": self.files},
             "jobs/{job_id}/share/": {"POST": self.share},
+            "jobs/{job_id}/tags/": {"GET": self.tags, "POST": self.tags, "DELETE": self.tags},
             "jobs/{job_id}/runs/": {"GET": self.runs},
             run: {"GET": self.run},
             f"{run}files/": {"GET": self.run_files},
@@ -134,6 +137,15 @@ class JobRoutes:
         if email not in job.shared_with:
             self._world.change_job(job.id, shared_with=(*job.shared_with, email))
         return answer({"recipient": email, "supportDesk": SUPPORT_DESK})
+
+    def tags(self, call: Call) -> Response:
+        """Words that people put on the job."""
+        job = self._job(call)
+
+        def keep(names: list[str]) -> None:
+            self._world.change_job(job.id, definition={**job.definition, "tags": names})
+
+        return tags_changed(call, tag_names(job.definition.get("tags") or []), keep)
 
     # --- its runs
 

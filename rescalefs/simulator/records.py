@@ -33,6 +33,7 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     is_deleted: bool = False
     secret: str  # stands for `encodedEncryptionKey`: clients must not show it
     relative_path: str | None = None  # of outputs: below the run's output folder
+    tags: tuple[str, ...] = ()  # words that people put on it
     job_id: str | None = None  # whose output it is
     run_id: str | None = None
     version: int = 0

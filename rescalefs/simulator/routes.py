@@ -82,11 +82,15 @@ def application(
     account = AccountRoutes(world)
 
     routes = [
-        _upload_route(files, gate),
-        *_routes(API, account.table(), gate, sizes),
-        *_routes(API, files.table(), gate, sizes),
-        *_routes(API, jobs.table(), gate, sizes),
-        *_routes(API_V3, _newer(account, jobs), gate, sizes),
+        *(_upload_route(root, files, gate) for root in (API, API_V3)),
+        # The same answers at newer addresses: clients mix them.
+        *(
+            route
+            for root in (API, API_V3)
+            for table in (account.table(), files.table(), jobs.table())
+            for route in _routes(root, table, gate, sizes)
+        ),
+        *_routes(API_V3, {"ping/": {"GET": lambda _: answer({"status": "ok"})}}, gate, sizes),
         *_routes(CONTROL, ControlRoutes(world, faults, traffic).table(), gate, sizes),
     ]
     app = Starlette(routes=routes, exception_handlers={404: _unknown_path})
@@ -96,16 +100,6 @@ def application(
 
 def _refusal(status: int, detail: str, headers: Mapping[str, str]) -> Response:
     return answer({"detail": detail}, status, headers)
-
-
-def _newer(account: AccountRoutes, jobs: JobRoutes) -> dict[str, dict[str, Endpoint]]:
-    """What there is of v3: the same answers, at newer addresses."""
-    same = ("jobs/", "jobs/{job_id}/", "jobs/{job_id}/statuses/", "jobs/{job_id}/stop/")
-    return {
-        "ping/": {"GET": lambda _: answer({"status": "ok"})},
-        "users/me/": {"GET": account.user},
-        **{path: endpoints for path, endpoints in jobs.table().items() if path in same},
-    }
 
 
 def _routes(
@@ -126,9 +120,9 @@ def _route(pattern: str, endpoints: Mapping[str, Endpoint], gate: Gate, sizes: P
     return Route(pattern, respond, methods=METHODS)
 
 
-def _upload_route(files: FileRoutes, gate: Gate) -> Route:
+def _upload_route(root: str, files: FileRoutes, gate: Gate) -> Route:
     """`files/contents/`: the one endpoint whose request is too long to be read before it is answered."""
-    pattern = f"{API}files/contents/"
+    pattern = f"{root}files/contents/"
     created = {"POST": 201, "PUT": 200}
 
     async def respond(request: Request) -> Response:
