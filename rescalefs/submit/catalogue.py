@@ -50,17 +50,18 @@ class Catalogue:
             each for each in self.projects if _same(word, each.name)
         )
 
-    def cheapest(self, among: Sequence[str] = ()) -> CoreType | None:
+    def cheapest(self, among: Sequence[str] = (), cores: int | None = None) -> CoreType | None:
         """The active core type of the category `general` with the least price on demand under Linux.
 
-        Only those whose codes are ``among``, unless that is empty: an analysis may not allow all.
+        Only those whose codes are ``among``, unless that is empty: an analysis may not allow all; and only
+        those that offer so many ``cores``, unless that is None.
         """
         fit = [
             price
             for price in self._on_demand()
             if (not among or price.core_type in among)
-            and "general" in self.hardware[price.core_type].categories
-            and usable(self.hardware[price.core_type])
+            and _is_general(self.hardware[price.core_type])
+            and (cores is None or offers(self.hardware[price.core_type], cores))
         ]
         return self.hardware[min(fit, key=lambda each: each.amount).core_type] if fit else None
 
@@ -95,6 +96,10 @@ def newest_version(analysis: Analysis) -> AnalysisVersion | None:
 def usable(core_type: CoreType) -> bool:
     """Whether jobs may ask for it."""
     return core_type.is_active and not core_type.is_deprecated
+
+
+def _is_general(core_type: CoreType) -> bool:
+    return usable(core_type) and "general" in core_type.categories
 
 
 def offers(core_type: CoreType, cores: int) -> bool:

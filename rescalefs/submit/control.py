@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 
+from rescalefs.submit.folder import open_listed
 from rescalefs.submit.journal import Overtaken
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.listing import Kind, Listing
@@ -56,4 +57,8 @@ def stop_is_ordered(folder: Path, listing: Listing) -> bool:
     entry = listing.by_path.get(CONTROL_FILE)
     if entry is None or entry.kind is not Kind.FILE or entry.size > len(STOP) + 2 or not entry.readable:
         return False
-    return (folder / CONTROL_FILE).read_bytes().strip() == STOP.encode()
+    file = open_listed(folder, entry)
+    if file is None:  # it was replaced in this moment, and is looked at afresh
+        return False
+    with file:
+        return file.read().strip() == STOP.encode()

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+from rescalefs.submit.jobfile import NotJson
 from rescalefs.submit.listing import JOB_FILE, OUR_NAMES, Entry, Kind, Listing, is_ignored
+from rescalefs.submit.parcels import why_unfit
+
+_LARGEST_JOB_FILE = 16 << 20  # bytes
 
 
 class FolderTooLarge(Exception):
@@ -73,11 +79,50 @@ def look(folder: Path, most_entries: int) -> Listing:
 
 
 def job_entry(folder: Path) -> Entry | None:
-    """Its job.json, where that is a file."""
+    """Its job.json, whatever it is: who checks it, refuses what is no file."""
+    path = folder / JOB_FILE
     with contextlib.suppress(FileNotFoundError):
-        facts = (folder / JOB_FILE).stat()
-        if stat.S_ISREG(facts.st_mode):
-            return _file_entry(JOB_FILE, folder / JOB_FILE, facts)
+        facts = path.lstat()
+        if stat.S_ISLNK(facts.st_mode):
+            return _linked(path, JOB_FILE, folder.resolve())
+        return _plain_entry(JOB_FILE, path, facts)
+    return None
+
+
+def job_file_bytes(folder: Path) -> bytes:
+    """What job.json holds; `NotJson` where it is no file that can be read, FileNotFoundError without one."""
+    entry = job_entry(folder)
+    file = None
+    if entry is not None:
+        reason, example = why_unfit(entry)
+        if reason:
+            raise NotJson(reason, example)
+        if entry.kind is Kind.FOLDER:
+            raise NotJson("is a folder, and a file of this name says what to run", f"mv {JOB_FILE} inputs")
+        if entry.size > _LARGEST_JOB_FILE:
+            raise NotJson(f"is larger than {_LARGEST_JOB_FILE >> 20} MiB", '"inputFiles": ["*.msh"]')
+        file = open_listed(folder, entry)
+    if file is None:  # also where it was replaced in this moment: it is looked at afresh
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder / JOB_FILE))
+    with file:
+        return file.read(_LARGEST_JOB_FILE)
+
+
+def open_listed(folder: Path, entry: Entry) -> BinaryIO | None:
+    """The listed file itself, for reading; None where another one, or no file, took its place.
+
+    Never waits, as opening a pipe would.
+    """
+    try:
+        descriptor = os.open(folder / entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ELOOP}:  # ENXIO: a socket
+            return None
+        raise
+    facts = os.fstat(descriptor)
+    if (facts.st_ino, facts.st_size, facts.st_mtime_ns) == (entry.inode, entry.size, entry.modified_ns):
+        return os.fdopen(descriptor, "rb", buffering=0)
+    os.close(descriptor)
     return None
 
 
@@ -97,11 +142,15 @@ def _walk(top: Path, below: str, real_top: Path) -> Iterator[Entry]:
 def _entry(each: os.DirEntry[str], path: str, real_top: Path) -> Entry:
     if each.is_symlink():
         return _linked(Path(each.path), path, real_top)
-    facts = each.stat(follow_symlinks=False)
+    return _plain_entry(path, Path(each.path), each.stat(follow_symlinks=False))
+
+
+def _plain_entry(path: str, real: Path, facts: os.stat_result) -> Entry:
+    """What is not a link."""
     if stat.S_ISREG(facts.st_mode):
-        return _file_entry(path, Path(each.path), facts)
+        return _file_entry(path, real, facts)
     if stat.S_ISDIR(facts.st_mode):
-        readable = os.access(each.path, os.R_OK | os.X_OK)
+        readable = os.access(real, os.R_OK | os.X_OK)
         return Entry(path, Kind.FOLDER, inode=facts.st_ino, readable=readable)
     return Entry(path, Kind.SPECIAL, inode=facts.st_ino)
 
@@ -111,8 +160,11 @@ def _linked(link: Path, path: str, real_top: Path) -> Entry:
     try:
         target = link.resolve(strict=True)
         facts = target.stat()
-    except (OSError, RuntimeError):  # RuntimeError: a loop, up to Python 3.12
-        return Entry(path, Kind.BROKEN_LINK)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop, up to Python 3.12
+        loops = isinstance(error, RuntimeError) or error.errno == errno.ELOOP
+        return Entry(path, Kind.LINK_LOOP if loops else Kind.BROKEN_LINK)
+    if target in (link.parent.resolve() / link.name).parents and real_top in (target, *target.parents):
+        return Entry(path, Kind.LINK_LOOP)
     if real_top not in target.parents:
         return Entry(path, Kind.LINK_OUT)
     if stat.S_ISDIR(facts.st_mode):

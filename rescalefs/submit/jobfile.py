@@ -23,63 +23,128 @@ def parse(data: bytes) -> dict[str, Any]:
     """The object in ``data``; raises `NotJson`."""
     text = _decoded(data)
     if not text.strip():
-        raise NotJson("is empty", '{"command": "…", "software": "…", …}')
+        raise NotJson("is empty", _EXAMPLE)
     try:
         document = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_refused,
+            parse_float=_finite,
+            parse_int=_short_enough,
         )
     except json.JSONDecodeError as error:
-        raise NotJson(
-            f"is not JSON: line {error.lineno}, column {error.colno}: {_meaning(text, error)}"
-        ) from error
+        where = f"line {error.lineno}, column {error.colno}"
+        raise NotJson(f"is not JSON: {where}: {_meaning(text, error)}", _EXAMPLE) from error
     except RecursionError as error:
-        raise NotJson("is nested too deeply") from error
-    except ValueError as error:  # Python converts no longer ones
-        raise NotJson("holds a number of thousands of digits") from error
+        raise NotJson("is nested too deeply", _EXAMPLE) from error
+    except _Unfit as error:
+        raise (_first_unfit(text) or NotJson("holds what JSON cannot mean", _EXAMPLE)) from error
     if not isinstance(document, dict):
-        raise NotJson(f"must be one object in braces, and is {shown(document)}", '{"name": "wing", …}')
-    _refuse_half_characters(document)
+        raise NotJson(f"must be one object in braces, and is {shown(document)}", _EXAMPLE)
+    if _HALF.search(json.dumps(document, ensure_ascii=False)):
+        raise _first_unfit(text) or NotJson("holds half of a character", _EXAMPLE)
     return document
 
 
-def _refuse_half_characters(document: dict[str, Any]) -> None:
-    r"""JSON can write half of a pair, ``\ud83d`` alone, which no file and no request can hold."""
-    text = json.dumps(document, ensure_ascii=False)
-    half = next((each for each in text if "\ud800" <= each <= "\udfff"), None)
-    if half is not None:
-        raise NotJson(f"holds half of a character, \\u{ord(half):x}; write the character itself")
+_EXAMPLE = '{"command": "python solve.py", "software": "miniconda", "coretype": "cheapest"}'
+_HALF = re.compile("[\ud800-\udfff]")
+_LONGEST_INTEGER = 4000  # digits; Python converts no more than 4300
+
+
+class _Unfit(Exception):
+    """Something that the grammar takes and the meaning does not. The parser does not tell where."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Unfit
+    return found
+
+
+def _refused(_: str) -> Any:
+    raise _Unfit
 
 
 def _finite(number: str) -> float:
     value = float(number)
     if math.isinf(value):
-        raise NotJson(f"holds {number}, a number that is too large")
+        raise _Unfit
     return value
+
+
+def _short_enough(number: str) -> int:
+    if len(number) > _LONGEST_INTEGER:
+        raise _Unfit
+    return int(number)
+
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+
+
+def _first_unfit(text: str) -> NotJson | None:
+    """The first such thing in ``text``, with its line."""
+    open_objects: list[set[str] | None] = []  # the keys so far; None for a list
+    is_key = False
+    for token in _TOKEN.finditer(text):
+        word = token[0]
+        problem = _token_problem(word)
+        if word == "{":
+            open_objects.append(set())
+        elif word == "[":
+            open_objects.append(None)
+        elif word in {"}", "]"} and open_objects:
+            open_objects.pop()
+        elif is_key and word.startswith('"') and open_objects and (keys := open_objects[-1]) is not None:
+            key = json.loads(word, strict=False)
+            if key in keys:
+                problem = problem or (f"has the key {shown(key)} twice in one object", f"{shown(key)} once")
+            keys.add(key)
+        is_key = word in {"{", ","} and bool(open_objects) and open_objects[-1] is not None
+        if problem:
+            reason, example = problem
+            line = text.count("\n", 0, token.start()) + 1
+            return NotJson(f"line {line} {reason}", example)
+    return None
+
+
+def _token_problem(word: str) -> tuple[str, str] | None:
+    """What is wrong with it by itself, and what would be right."""
+    if word.startswith('"'):
+        half = _HALF.search(json.loads(word, strict=False))
+        reason = f"holds half of a character, \\u{ord(half[0]):x}; write the character itself" if half else ""
+        return (reason, '"ä"') if half else None
+    if word in {"NaN", "Infinity", "-Infinity"}:
+        return f"holds {word}, which is not JSON", "1.5, or null"
+    if word.lstrip("-").isdecimal():
+        too_long = len(word) > _LONGEST_INTEGER
+        return (f"holds a number of {len(word)} digits", "1e30") if too_long else None
+    if word.lstrip("-")[:1].isdecimal() and re.fullmatch(r"[-+.\deE]+", word):
+        return (
+            (f"holds {shown(raw(word))}, a number that is too large", "1e30") if _is_infinite(word) else None
+        )
+    return None
+
+
+def _is_infinite(number: str) -> bool:
+    try:
+        return math.isinf(float(number))
+    except ValueError:
+        return False
+
+
+_SAVE = "iconv -t UTF-8, or the encoding in the editor's dialogue to save"
 
 
 def _decoded(data: bytes) -> str:
     if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-        raise NotJson("is UTF-16; save it as UTF-8")
+        raise NotJson("is UTF-16; save it as UTF-8", _SAVE)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise NotJson(
-            f"is not UTF-8: line {line} has a byte that does not belong; save it as UTF-8"
-        ) from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise NotJson(f"has the key {shown(key)} twice in one object; only one can count")
-        found[key] = value
-    return found
-
-
-def _refuse_constant(word: str) -> Any:
-    raise NotJson(f"holds {raw(word)}, which is not JSON")
+        reason = f"is not UTF-8: line {line} has a byte that does not belong; save it as UTF-8"
+        raise NotJson(reason, _SAVE) from error
 
 
 _LIKELY = (

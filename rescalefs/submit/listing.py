@@ -48,6 +48,7 @@ class Kind(enum.Enum):
     FOLDER = "a folder"
     LINK_OUT = "a link that leaves the folder"
     LINK_TO_FOLDER = "a link to a folder"
+    LINK_LOOP = "a link to itself, or to a folder that it lies in"
     BROKEN_LINK = "a link to nothing"
     SPECIAL = "neither a file nor a folder"
 

@@ -8,6 +8,8 @@ it has here.
 from __future__ import annotations
 
 import posixpath
+import re
+import shlex
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,15 +19,17 @@ from typing import Any
 from rescalefs.model import FileType
 from rescalefs.submit import packing
 from rescalefs.submit.listing import JOB_FILE, OUR_NAMES, Entry, Kind, Listing, is_ignored, is_pattern
-from rescalefs.submit.problems import Problem, listed
+from rescalefs.submit.problems import Problem, has_control_characters, listed, without_these
 
 _EXAMPLE = '"mesh.msh"'
+_ITSELF = 'cp -rL --remove-destination "$(readlink -f {0})" {0}'
 
-_REFUSED = {
-    Kind.LINK_OUT: "is a link that leaves the folder; put the file itself there",
-    Kind.LINK_TO_FOLDER: "is a link to a folder; put the folder itself there",
-    Kind.BROKEN_LINK: "is a link to nothing; remove it, or put the file there",
-    Kind.SPECIAL: "is neither a file nor a folder; remove it",
+_REFUSED = {  # why, and a command that mends it
+    Kind.LINK_OUT: ("is a link that leaves the folder; put the file itself there", _ITSELF),
+    Kind.LINK_TO_FOLDER: ("is a link to a folder; put the folder itself there", _ITSELF),
+    Kind.LINK_LOOP: ("is a link in a circle: to itself, or to a folder that it lies in; remove it", "rm {}"),
+    Kind.BROKEN_LINK: ("is a link to nothing; remove it, or put the file there", "rm {}"),
+    Kind.SPECIAL: ("is neither a file nor a folder, but a pipe, a socket or a device; remove it", "rm {}"),
 }
 
 
@@ -57,7 +61,22 @@ class Slot:
     parcel: int  # its position among the parcels
 
 
+@dataclass(frozen=True, slots=True)
+class Borrowed:
+    """A file that the server is said to have already."""
+
+    field: str
+    id: str
+
+    @property
+    def problem(self) -> Problem:
+        """What is wrong when it has none such."""
+        reason = "no such file on the server, or its upload has not ended"
+        return Problem(self.field, reason, self.id, "an id from files.tsv of a job, or a path in this folder")
+
+
 Where = tuple[str | int, ...]
+_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass
@@ -69,6 +88,7 @@ class Packer:
     slots: list[Slot] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    borrowed: list[Borrowed] = field(default_factory=list)
     _positions: dict[tuple[Any, ...], int] = field(default_factory=dict)
     _archive_names: set[str] = field(default_factory=set)
     _faulty: set[str] = field(default_factory=set)
@@ -161,12 +181,12 @@ class Packer:
         """What a path or pattern names; a problem or a wait where that is nothing."""
         if path is None:
             self.problems.append(
-                Problem(place, "must be a path in this folder, or an object with an id", value, '"mesh.msh"')
+                Problem(place, "must be a path in this folder, or an object with an id", value, _EXAMPLE)
             )
             return ()
         clean = posixpath.normpath(path)
         if posixpath.isabs(path) or clean == ".." or clean.startswith("../"):
-            self.problems.append(Problem(place, "leaves the folder; name files below it", path, '"mesh.msh"'))
+            self.problems.append(Problem(place, "leaves the folder; name files below it", path, _EXAMPLE))
             return ()
         if clean == ".":
             return tuple(each for each in self.listing.entries if "/" not in each.path)
@@ -191,23 +211,29 @@ class Packer:
     def _not_there(self, place: str, clean: str, path: str) -> None:
         if clean in OUR_NAMES:
             self.problems.append(
-                Problem(place, "a name that rescalefs shows here itself; rename the file", path)
+                Problem(
+                    place, "a name that rescalefs shows here itself; rename the file", path, f'"my-{clean}"'
+                )
             )
         elif clean == JOB_FILE:
-            self.problems.append(Problem(place, "the job file itself, which is not sent", path))
+            self.problems.append(
+                Problem(place, "the job file itself, which is not sent; remove this entry", path, _EXAMPLE)
+            )
         elif any(is_ignored(part) for part in clean.split("/")):
             self.problems.append(
-                Problem(place, "a name of unfinished files, which are not sent; rename the file", path)
+                Problem(
+                    place, "a name of unfinished files, which are not sent; rename the file", path, _EXAMPLE
+                )
             )
         else:
             self.missing.append(clean)
 
     def _fit(self, entry: Entry) -> bool:
         """Whether it can be sent; the reason is told once."""
-        reason = _unfit(entry)
+        reason, example = why_unfit(entry)
         if reason and entry.path not in self._faulty:
             self._faulty.add(entry.path)
-            self.problems.append(Problem(entry.path, reason))
+            self.problems.append(Problem(entry.path, reason, example=example))
         return not reason
 
     def _checked_options(self, place: str, options: dict[str, Any]) -> None:
@@ -216,8 +242,12 @@ class Packer:
             self.problems.append(Problem(f"{place}.decompress", "must be true or false", value, "false"))
 
     def _checked_id(self, place: str, entry: dict[str, Any]) -> dict[str, Any]:
-        if not isinstance(entry["id"], str) or not entry["id"]:
-            self.problems.append(Problem(f"{place}.id", "must be a file's id", entry["id"], '"jNibFc"'))
+        file_id = entry["id"]
+        if isinstance(file_id, str) and _ID.fullmatch(file_id):
+            self.borrowed.append(Borrowed(f"{place}.id", file_id))
+        else:
+            reason = "must be a file's id: letters and digits"
+            self.problems.append(Problem(f"{place}.id", reason, file_id, '"XkpTse"'))
         return entry
 
 
@@ -230,14 +260,18 @@ def _path_of(wanted: Any) -> tuple[str | None, dict[str, Any]]:
     return None, {}
 
 
-def _unfit(entry: Entry) -> str:
+def why_unfit(entry: Entry) -> tuple[str, str]:
+    """Why it cannot be sent, and a command that mends it, for a shell in the folder; empty where it can."""
+    quoted = shlex.quote(entry.path if not entry.path.startswith("-") else f"./{entry.path}")
     if entry.kind in _REFUSED:
-        return _REFUSED[entry.kind]
+        reason, command = _REFUSED[entry.kind]
+        return reason, command.format(quoted)
     if not entry.readable:
-        return "cannot be read: permission denied; chmod u+r it"
-    if not entry.path.isprintable():
-        return "has a name with control characters or broken letters; rename it"
-    return ""
+        rights = "u+rx" if entry.kind is Kind.FOLDER else "u+r"
+        return f"cannot be read: permission denied; chmod {rights} it", f"chmod {rights} {quoted}"
+    if has_control_characters(entry.path):
+        return "has a name with control characters or broken letters; rename it", without_these(entry.path)
+    return "", ""
 
 
 def dotted(where: Where) -> str:

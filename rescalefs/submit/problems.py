@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 _MISSING: Any = object()
+_UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})  # but not the spaces of other scripts, as in macOS' screenshots
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +22,15 @@ class Problem:
     value: Any = _MISSING
     example: str = ""
 
+    @property
+    def has_value(self) -> bool:
+        """Whether something stands there."""
+        return self.value is not _MISSING
+
     def __str__(self) -> str:
-        said = "" if self.value is _MISSING else f" is {shown(self.value)}:"
-        example = f"; for example {self.example}" if self.example else ""
+        said = "" if not self.has_value else f" is {shown(self.value)}:"
+        is_said = self.example.startswith('"') and self.example in self.reason  # did you mean "granite"?
+        example = f"; for example {self.example}" if self.example and not is_said else ""
         return printable(f"{self.field}{said} {self.reason}{example}")
 
 
@@ -48,11 +56,31 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
+def has_control_characters(text: str) -> bool:
+    """Whether a name has what no name should: line ends and their like, halves of characters."""
+    return any(unicodedata.category(each) in _UNFIT for each in text)
+
+
+def without_these(text: str) -> str:
+    """The text with an underscore for each."""
+    return "".join("_" if has_control_characters(each) else each for each in text)
+
+
 def listed(words: Iterable[str], most: int = 8) -> str:
     """``a, b, c``, cut after ``most``."""
     every = list(words)
     rest = len(every) - most
     return ", ".join(every[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def bytes_text(size: int) -> str:
+    """``1.2 GB``."""
+    amount = float(size)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{size} bytes" if unit == "bytes" else f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:.4g} TB"
 
 
 def nearest(word: str, words: Iterable[str]) -> list[str]:

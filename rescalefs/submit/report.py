@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rescalefs.submit import cost, machine
 from rescalefs.submit.machine import Drop, Event, State
-from rescalefs.submit.problems import listed, printable
+from rescalefs.submit.problems import bytes_text, listed, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,16 +168,6 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def bytes_text(size: int) -> str:
-    """``1.2 GB``."""
-    amount = float(size)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{size} bytes" if unit == "bytes" else f"{amount:.3g} {unit}"
-        amount /= 1000
-    return f"{amount:.4g} TB"
 
 
 def duration_text(seconds: float) -> str:

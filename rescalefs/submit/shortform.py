@@ -40,7 +40,8 @@ def expanded(document: dict[str, Any], catalogue: Catalogue) -> tuple[dict[str, 
         return document, problems
     if "jobanalyses" in document:
         keys = listed(key for key in _ONLY_SHORT if key in document)
-        problems.append(Problem("jobanalyses", f"stands beside the short form ({keys}); keep one of the two"))
+        reason = f"stands beside the short form ({keys}); keep one of the two"
+        problems.append(Problem("jobanalyses", reason, document["jobanalyses"], "no jobanalyses"))
         return document, problems
     moved = {*_ONLY_SHORT, *_OF_THE_ANALYSIS}
     job = {key: value for key, value in document.items() if key not in moved}
@@ -59,7 +60,12 @@ def _with_project(document: dict[str, Any], catalogue: Catalogue, problems: list
     if project is None:
         names = [each.name for each in catalogue.projects]
         problems.append(
-            Problem("project", f"not one of your projects: {listed(names) or 'you have none'}", wanted)
+            Problem(
+                "project",
+                f"not one of your projects: {listed(names) or 'you have none'}",
+                wanted,
+                shown(next(iter([*nearest(str(wanted), names), *names]), None)),
+            )
         )
         return rest
     return {**rest, "projectId": project.id}
@@ -125,9 +131,15 @@ def _core_type(
     if word == CHEAPEST:
         versions = software.versions if software else ()
         among = next((each.core_types for each in versions if each.code == version), ())
-        found = catalogue.cheapest(among)
+        cores = document.get("cores")
+        wanted = cores if isinstance(cores, int) and not isinstance(cores, bool) and cores > 0 else None
+        found = catalogue.cheapest(among, wanted)
+        if found is None and (nearly := catalogue.cheapest(among)) is not None:
+            return nearly  # whose cores are then said not to fit
         if found is None:
-            problems.append(Problem("coretype", "no price is known that fits; name a core type", word))
+            problems.append(
+                Problem("coretype", "no price is known that fits; name a core type", word, '"granite"')
+            )
         return found
     found = catalogue.hardware_called(word) if isinstance(word, str) else None
     if found is None:
@@ -146,10 +158,11 @@ def _walltime(hours: Any, problems: list[Problem]) -> int | None:
 
 def unknown(field: str, word: Any, reason: str, names: Iterable[str]) -> Problem:
     """A problem that offers the nearest names."""
-    close = nearest(word, names) if isinstance(word, str) else []
-    return Problem(
-        field, f"{reason}{': did you mean ' + listed(map(shown, close)) + '?' if close else ''}", word
-    )
+    every = list(names)
+    close = nearest(word, every) if isinstance(word, str) else []
+    if close:
+        reason = f"{reason}: did you mean {listed(map(shown, close))}?"
+    return Problem(field, reason, word, shown((close or every or ["miniconda"])[0]))
 
 
 def _software_names(catalogue: Catalogue) -> list[str]:

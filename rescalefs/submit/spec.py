@@ -11,26 +11,30 @@ from typing import Any
 from rescalefs.model import Analysis, CoreType, FileType
 from rescalefs.submit import cost
 from rescalefs.submit.catalogue import Catalogue, newest_version, offers, usable, version_called
-from rescalefs.submit.listing import Kind, Listing
-from rescalefs.submit.parcels import Packer, Parcel, Slot, dotted
-from rescalefs.submit.problems import Problem, listed, nearest, printable, shown
+from rescalefs.submit.cautions import cautions
+from rescalefs.submit.listing import Listing
+from rescalefs.submit.parcels import Borrowed, Packer, Parcel, Slot, dotted
+from rescalefs.submit.problems import (
+    Problem,
+    bytes_text,
+    has_control_characters,
+    listed,
+    nearest,
+    raw,
+    shown,
+    without_these,
+)
 from rescalefs.submit.shortform import expanded, is_short, unknown
 
 TOKEN = "RESCALEFS_DROP"  # noqa: S105  # a name, by which a job can be told to be the drop's
 """The variable in the environment of a job's first analysis that says which drop it was made for."""
 
 _LONGEST_NAME = 255  # characters; guessed: no source tells the server's limit
+_SHORT_EXAMPLE = '"command": "python solve.py", "software": "miniconda", "coretype": "cheapest"'
+_ANALYSIS_EXAMPLE = '{"analysis": …, "command": …, "hardware": …}'
 _OURS = ("hold", "max_cost", "$schema")  # keys for us, which the server never sees
 _PLAIN_OURS = {"hold": "hold", "maxcost": "max_cost"}  # as `_plain` leaves them
 _MEANT = {"hold": '"hold": true', "max_cost": '"max_cost": 20'}
-_KNOWN = (
-    "name", "jobanalyses", "projectId", "project", "isLowPriority", "jobvariables", "paramFile",
-    "caseFile", "expectedRuns", "includeNominalRun", "isTemplateDryRun", "monteCarloIterations",
-    "optimizer", "resourceFilters", "archiveFilters", "remoteVizConfig", "tags", "jobAutomations",
-    "command", "software", "version", "coretype", "cores", "hours", "inputFiles", "envVars",
-    "useRescaleLicense", "userDefinedLicenseSettings", "templateTasks", "hold",
-    "max_cost", "$schema",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class JobSpec:
     definition: Mapping[str, Any]  # the API's form, without the ids of what is yet to be uploaded
     parcels: tuple[Parcel, ...]
     slots: tuple[Slot, ...]
+    borrowed: tuple[Borrowed, ...] = ()
     hold: bool = False
     warnings: tuple[str, ...] = ()
     estimate: str = ""  # what it costs, as far as that is known
@@ -115,8 +120,9 @@ def read(
         definition=job,
         parcels=tuple(reader.packer.parcels),
         slots=tuple(reader.packer.slots),
+        borrowed=tuple(replace(each, field=reader.called(each.field)) for each in reader.packer.borrowed),
         hold=hold,
-        warnings=(*_misspelt(document), *_empty(reader.packer.parcels)),
+        warnings=cautions(document, reader.packer.parcels),
         estimate=cost.estimate(reader.bills),
         hourly=hourly,
         currency=currency,
@@ -143,25 +149,29 @@ class _Reader:
             self._excused.add("cores")
 
     def job(self, job: dict[str, Any], folder: str) -> None:
+        if "name" in job:
+            self._name(job["name"])
+        elif has_control_characters(folder):
+            reason = "the folder's name, with control characters or broken letters in it; rename the folder, "
+            self._wrong("name", f"{reason}or give the job a name", folder, shown(without_these(folder)))
         job.setdefault("name", folder)
-        self._name(job["name"])
         self._project(job.get("projectId"))
         self._runs = cost.runs_of(job)
         self._file(job, (), "paramFile", FileType.PARAMETER)
         self._file(job, (), "caseFile", FileType.CASE)
         analyses = job.get("jobanalyses")
         if analyses is None:
-            example = '"command": "python solve.py", "software": "miniconda", "coretype": "cheapest"'
-            self._wrong("jobanalyses", "is missing; or use the short form", example=example)
+            self._wrong("jobanalyses", "is missing; or use the short form", example=_SHORT_EXAMPLE)
         elif not isinstance(analyses, list) or not analyses:
-            self._wrong("jobanalyses", "must be a list of at least one analysis", analyses)
+            reason = "must be a list of at least one analysis"
+            self._wrong("jobanalyses", reason, analyses, f"[{_ANALYSIS_EXAMPLE}]")
         else:
             for number, each in enumerate(analyses):
                 where = ("jobanalyses", number)
                 if isinstance(each, dict):
                     self._analysis(each, where)
                 else:
-                    self._wrong(dotted(where), "must be an object", each, '{"analysis": …, "command": …}')
+                    self._wrong(dotted(where), "must be an object", each, _ANALYSIS_EXAMPLE)
 
     def keys(self, document: Mapping[str, Any]) -> None:
         """Ours, where one is misspelt: the server would ignore it, and a job run that was to be held."""
@@ -195,37 +205,41 @@ class _Reader:
         value = job.get(key)
         if value is None or isinstance(value, bool):
             return bool(value)
-        self._wrong(key, "must be true or false", value)
+        self._wrong(key, "must be true or false", value, "true")
         return False
 
     def amounts(self, limits: Limits) -> None:
         parcels = self.packer.parcels
         if len(parcels) > limits.files:
-            self._wrong(
-                "inputFiles", f"are {len(parcels)}, and at most {limits.files} may be sent: use subfolders"
-            )
+            reason = f"at most {limits.files} may be sent, and each subfolder counts as one"
+            self._wrong("inputFiles", reason, raw(f"{len(parcels)} files"), "all of them in a subfolder")
         for each in parcels:
             if each.size > limits.file_size:
-                self._wrong(each.name, f"has {each.size} bytes, and at most {limits.file_size} may be sent")
+                reason = f"more than the {bytes_text(limits.file_size)} that may be sent"
+                self._wrong(each.name, reason, raw(bytes_text(each.size)), "several smaller files")
         total = sum(each.size for each in parcels)
         if total > limits.total_size:
-            self._wrong(
-                "inputFiles", f"have {total} bytes together, and at most {limits.total_size} may be sent"
-            )
+            reason = f"at most {bytes_text(limits.total_size)} may be sent"
+            example = 'files that Rescale has already: {"id": "XkpTse"}'
+            self._wrong("inputFiles", reason, raw(f"{bytes_text(total)} together"), example)
 
     def _name(self, name: Any) -> None:
         if not isinstance(name, str) or not name.strip():
             self._wrong("name", "must be a text", name, '"wing 42"')
         elif len(name) > _LONGEST_NAME:
-            self._wrong("name", f"{len(name)} characters, and at most {_LONGEST_NAME} are taken", name)
-        elif not name.isprintable():
-            self._wrong("name", "control characters or broken letters in it", name)
+            reason = f"{len(name)} characters, and at most {_LONGEST_NAME} are taken"
+            self._wrong("name", reason, name, '"wing 42"')
+        elif has_control_characters(name):
+            reason = "control characters or broken letters in it"
+            self._wrong("name", reason, name, shown(without_these(name)))
 
     def _project(self, project_id: Any) -> None:
         if project_id is None or any(each.id == project_id for each in self.catalogue.projects):
             return
         ids = [f"{each.id} ({each.name})" for each in self.catalogue.projects]
-        self._wrong("projectId", f"not one of your projects: {listed(ids) or 'you have none'}", project_id)
+        reason = f"not one of your projects: {listed(ids) or 'you have none'}"
+        first = next((each.id for each in self.catalogue.projects), None)
+        self._wrong("projectId", reason, project_id, shown(first))
 
     def _analysis(self, analysis: dict[str, Any], where: tuple[str | int, ...]) -> None:
         at = dotted(where)
@@ -275,8 +289,12 @@ class _Reader:
             return ()
         codes = [each.code for each in software.versions]
         meant = version_called(software, word) if isinstance(word, str) else None
-        hint = f"write {shown(meant.code)}" if meant else f"{software.code} has {listed(codes)}"
-        self.note(unknown(f"{at}.version", word, hint, [] if meant else codes))
+        if meant:
+            self._wrong(
+                f"{at}.version", f"a name; write its code {shown(meant.code)}", word, shown(meant.code)
+            )
+        else:
+            self.note(unknown(f"{at}.version", word, f"{software.code} has {listed(codes)}", codes))
         return ()
 
     def _software_of(self, code: Any, at: str) -> Analysis | None:
@@ -288,7 +306,7 @@ class _Reader:
             meant = self.catalogue.software_called(code) if isinstance(code, str) else None
             codes = [meant.code] if meant else nearest(str(code), self.catalogue.software)
             hint = f": did you mean {listed(map(shown, codes))}?" if codes else ""
-            self._wrong(at, f"no such software{hint}", code)
+            self._wrong(at, f"no such software{hint}", code, shown((codes or ["miniconda"])[0]))
         return found
 
     def _hardware(self, hardware: Any, at: str, allowed: tuple[str, ...]) -> None:
@@ -328,12 +346,13 @@ class _Reader:
         if found is None:
             close = nearest(str(code), self.catalogue.hardware)
             hint = f": did you mean {listed(map(shown, close))}?" if close else ""
-            self._wrong(at, f"no such core type{hint}", code)
+            self._wrong(at, f"no such core type{hint}", code, shown((close or [self._some(allowed)])[0]))
         elif not usable(found):
             self._wrong(at, "not offered any more", code, shown(self._some(allowed)))
             return None
         elif allowed and code not in allowed:
-            self._wrong(at, f"not allowed for this software: {listed(allowed)} are", code)
+            reason = f"not allowed for this software: {listed(allowed)} are"
+            self._wrong(at, reason, code, shown(self._some(allowed)))
             return None
         return found
 
@@ -389,9 +408,13 @@ class _Reader:
         facts = {} if value is None or value == () else {"value": value}
         self.note(Problem(at, reason, example=example, **facts))
 
+    def called(self, at: str) -> str:
+        """A field by the name that the person used."""
+        return _short_field(at) if self.short else at
+
     def note(self, problem: Problem) -> None:
         """Keep it under the name that the person used for the field, unless another problem explains it."""
-        at = _short_field(problem.field) if self.short else problem.field
+        at = self.called(problem.field)
         if at not in self._excused:
             self.problems.append(replace(problem, field=at))
 
@@ -416,25 +439,3 @@ def _plain(key: str) -> str:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 10**9
-
-
-def _misspelt(document: Mapping[str, Any]) -> list[str]:
-    """The server takes any key and ignores those it does not know: say so where one looks like another."""
-    warnings = []
-    for key in document:
-        close = [] if key in _KNOWN else nearest(key.replace("_", ""), _KNOWN)[:1]
-        if close and close[0].casefold()[:3] == key.casefold()[:3]:
-            warnings.append(
-                printable(f"{key} is not a key we know; did you mean {close[0]}? It is sent as it is")
-            )
-    return warnings
-
-
-def _empty(parcels: Sequence[Parcel]) -> list[str]:
-    paths = [
-        member.path
-        for parcel in parcels
-        for member in parcel.members
-        if member.kind is Kind.FILE and member.size == 0
-    ]
-    return [printable(f"empty: {listed(dict.fromkeys(paths))}")] if paths else []

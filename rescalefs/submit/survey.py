@@ -17,6 +17,7 @@ from rescalefs.submit.folder import (
     folders,
     identity,
     job_entry,
+    job_file_bytes,
     job_file_mark,
     look,
 )
@@ -231,7 +232,7 @@ def _is_ours(drop: Drop) -> bool:
 def _holds(path: Path) -> bool:
     """Whether job.json still says so; a file that cannot be read says nothing."""
     try:
-        return bool(parse((path / JOB_FILE).read_bytes()).get("hold"))
+        return bool(parse(job_file_bytes(path)).get("hold"))
     except (NotJson, OSError):
         return True
 

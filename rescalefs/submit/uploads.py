@@ -18,6 +18,7 @@ from typing import BinaryIO, cast
 from rescalefs.clock import Clock
 from rescalefs.errors import InvalidRequest, NotFound, RescaleFSError, Throttled, UnexpectedAnswer
 from rescalefs.submit import packing
+from rescalefs.submit.folder import open_listed
 from rescalefs.submit.journal import Journal, Upload
 from rescalefs.submit.listing import Entry
 from rescalefs.submit.machine import Drop
@@ -102,12 +103,10 @@ class ParcelStream(io.RawIOBase):
 
     def _open(self, entry: Entry) -> BinaryIO:
         """The listed file itself: not one that took its place, and not what a link was turned to since."""
-        file = (self._folder / entry.path).open("rb", buffering=0)
-        facts = os.fstat(file.fileno())
-        if (facts.st_ino, facts.st_size, facts.st_mtime_ns) != (entry.inode, entry.size, entry.modified_ns):
-            file.close()
+        file = open_listed(self._folder, entry)
+        if file is None:
             raise ContentChanged(entry.path)
-        return cast("BinaryIO", file)
+        return file
 
 
 @dataclass

@@ -23,11 +23,11 @@ from rescalefs.submit import machine, spec
 from rescalefs.submit.catalogue import Catalogue
 from rescalefs.submit.control import CONTROL_FILE, STOP, stop_is_ordered
 from rescalefs.submit.desk import Desk
-from rescalefs.submit.folder import FolderTooLarge, look
+from rescalefs.submit.folder import FolderTooLarge, job_file_bytes, look
 from rescalefs.submit.jobfile import NotJson, parse
 from rescalefs.submit.journal import Overtaken
 from rescalefs.submit.ledger import Ledger
-from rescalefs.submit.listing import JOB_FILE, Listing
+from rescalefs.submit.listing import Listing
 from rescalefs.submit.machine import Drop, Event, OutOfPlace, State
 from rescalefs.submit.service import JobService
 from rescalefs.submit.settings import SubmitSettings
@@ -35,7 +35,6 @@ from rescalefs.submit.uploads import Depot
 
 log = logging.getLogger(__name__)
 
-_LARGEST_JOB_FILE = 16 << 20  # bytes
 _NEWEST = 200  # jobs that are looked through for a token before all are
 _SENT = (State.CHECKING, State.UPLOADING)  # in which it is worth knowing what a drop consists of
 _FRESH = 30.0  # seconds: a catalogue of this age is not asked for again before a drop is rejected on its word
@@ -70,6 +69,13 @@ class Shelf:
             self._kept = (self._clock.monotonic(), fresh)
         return fresh
 
+    def has_file(self, file_id: str) -> bool:
+        """Whether the account has this file, in full."""
+        try:
+            return self._service.file(file_id).is_uploaded
+        except NotFound:
+            return False
+
 
 def examine(
     folder: Path,
@@ -80,22 +86,18 @@ def examine(
 ) -> spec.JobSpec | spec.Rejection | spec.Awaited:
     """What the drop in ``folder`` asks for, judged by the server's catalogue; ApiError without that."""
     try:
-        document = {**parse(_job_file(folder)), **(overrides or {})}
+        document = {**parse(job_file_bytes(folder)), **(overrides or {})}
     except NotJson as error:
         return spec.Rejection((error.problem,))
     oldest = settings.catalogue_age
     outcome = spec.read(document, listing, folder.name, shelf.catalogue(oldest), settings.limits)
     if isinstance(outcome, spec.Rejection):  # perhaps the catalogue is what is wrong
         outcome = spec.read(document, listing, folder.name, shelf.catalogue(_FRESH), settings.limits)
+    if isinstance(outcome, spec.JobSpec):
+        unknown = [each for each in outcome.borrowed if not shelf.has_file(each.id)]
+        if unknown:
+            return spec.Rejection(tuple(each.problem for each in unknown))
     return outcome
-
-
-def _job_file(folder: Path) -> bytes:
-    with (folder / JOB_FILE).open("rb") as file:
-        data = file.read(_LARGEST_JOB_FILE + 1)
-    if len(data) > _LARGEST_JOB_FILE:
-        raise NotJson(f"is larger than {_LARGEST_JOB_FILE >> 20} MiB")
-    return data
 
 
 class Worker:

@@ -45,6 +45,8 @@ def test_links_within_the_drop_are_files_and_others_are_told_apart(tmp_path: Pat
     (drop / "nothing").symlink_to("not-there")
     (drop / "around").symlink_to(drop / "sub")
     (drop / "up").symlink_to("..")
+    (drop / "itself").symlink_to(".")
+    (drop / "sub" / "parent").symlink_to(drop)
     os.mkfifo(drop / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(drop / "sock"))
@@ -54,10 +56,12 @@ def test_links_within_the_drop_are_files_and_others_are_told_apart(tmp_path: Pat
         "sub": Kind.FOLDER,
         "sub/inside": Kind.FILE,
         "out": Kind.LINK_OUT,
-        "loop": Kind.BROKEN_LINK,
+        "loop": Kind.LINK_LOOP,
         "nothing": Kind.BROKEN_LINK,
         "around": Kind.LINK_TO_FOLDER,
         "up": Kind.LINK_OUT,
+        "itself": Kind.LINK_LOOP,
+        "sub/parent": Kind.LINK_LOOP,
         "pipe": Kind.SPECIAL,
         "sock": Kind.SPECIAL,
     }
@@ -132,7 +136,7 @@ def test_too_many_entries_are_not_all_listed(tmp_path: Path) -> None:
 def test_the_mark_of_a_job_file_is_empty_where_there_is_none(tmp_path: Path) -> None:
     assert job_file_mark(tmp_path) == ""
     (tmp_path / "job.json").mkdir()
-    assert job_file_mark(tmp_path) == ""
+    assert job_file_mark(tmp_path) != "", "something is there, and is told what is wrong with it"
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,10 @@ BROKEN = {
     b'/* a job */ {"a": 1}': "line 1, column 1: JSON has no comments; remove it",
     b'{"a": True}': "JSON writes true, false and null",
     b'{"a": None}': "JSON writes true, false and null",
-    b'{"a": NaN}': "holds NaN, which is not JSON",
-    b'{"a": 1, "a": 2}': 'has the key "a" twice in one object',
+    b'{"a": NaN}': "line 1 holds NaN, which is not JSON; for example 1.5, or null",
+    b'{"a": "NaN",\n"b": [-Infinity]}': "line 2 holds -Infinity, which is not JSON",
+    b'{"a": 1, "a": 2}': 'line 1 has the key "a" twice in one object; for example "a" once',
+    b'{"a": {"b": 1, "c": ["b"]},\n "b": {"a": "b",\n\n "\\u0061": 2}}': 'line 4 has the key "a" twice',
     b'{"a" 1}': "line 1, column 6: a colon is missing",
     b'{"a": 1\n "b": 2}': "line 2, column 2: a comma is missing",
     b'{"a": "x\ny"}': "a string must not run over a line's end",
@@ -36,9 +38,11 @@ BROKEN = {
     b"\xff\xfe{\x00}\x00": "is UTF-16; save it as UTF-8",
     b'{"a":\n"\xe4"}': "is not UTF-8: line 2 has a byte that does not belong",
     b"[" * 100_000: "is nested too deeply",
-    b'{"a": 1e999}': "holds 1e999, a number that is too large",
-    b'{"a": ["\\ud83d"]}': "holds half of a character, \\ud83d",
-    b'{"a": ' + b"9" * 5000 + b"}": "holds a number of thousands of digits",
+    b'{"a": 1e999}': "line 1 holds 1e999, a number that is too large; for example 1e30",
+    b'{"a": [1,\n2,\n-1.5e+999]}': "line 3 holds -1.5e+999, a number that is too large",
+    b'{"a": ["\\ud83d"]}': "line 1 holds half of a character, \\ud83d",
+    b'{"a": "\\ud83d\\ude00",\n"\\ude00": 1}': "line 2 holds half of a character, \\ude00",
+    b'{"a": ' + b"9" * 5000 + b"}": "line 1 holds a number of 5000 digits",
 }
 
 
@@ -49,6 +53,7 @@ def test_broken_json_is_named_with_its_place_and_its_cure(data: bytes, message: 
     text = str(caught.value.problem)
     assert text.startswith("job.json ")
     assert message in text
+    assert caught.value.problem.example
     assert "\n" not in text
 
 

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 
 from rescalefs.cli.main import main
 from rescalefs.submit import spec
+from rescalefs.submit.cautions import KNOWN
 from rescalefs.submit.schema import schema_text
 from rescalefs.submit.spec import Rejection
 from tests.submit.rig import CATALOGUE, GOOD
@@ -27,7 +28,7 @@ BROKEN = [*WRONG, *(({**SHORT, **changes}, messages[0]) for changes, messages in
 ONLY_THE_SERVER_KNOWS = (  # what the account offers
     "no such software",
     "miniconda has 4.8.4",
-    'write "10-ompi"',
+    'write its code "10-ompi"',
     "no such core type",
     "not offered any more",
     "not allowed for this software",
@@ -104,7 +105,7 @@ def test_what_the_check_takes_the_schema_takes(place: str, value: Any, form: str
 
 
 def test_every_key_that_is_known_is_described() -> None:
-    assert set(SCHEMA["properties"]) == set(spec._KNOWN)
+    assert set(SCHEMA["properties"]) == set(KNOWN)
     for key, about in SCHEMA["properties"].items():
         target = about.get("$ref", "").rsplit("/", 1)[-1]
         assert about.get("description") or SCHEMA["$defs"][target]["description"], key

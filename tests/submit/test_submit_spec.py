@@ -54,6 +54,18 @@ def accepted(document: dict[str, Any], listing: Listing = LISTING) -> JobSpec:
     return outcome
 
 
+def assert_is_complete(document: dict[str, Any], listing: Listing = LISTING) -> None:
+    """Field, value, reason and an example of what is right are told for each problem."""
+    outcome = read(document, listing)
+    assert isinstance(outcome, Rejection)
+    for each in outcome.problems:
+        assert each.field
+        assert each.reason
+        assert each.example, each
+        tells_what_is_there = each.has_value or each.reason.startswith(("is ", "has ", "cannot ", "must be"))
+        assert tells_what_is_there, each
+
+
 def problems(document: dict[str, Any], listing: Listing = LISTING, limits: Limits | None = None) -> list[str]:
     outcome = read(document, listing, limits)
     assert isinstance(outcome, Rejection), outcome
@@ -74,7 +86,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (job(a__analysis__code="openfom"), 'is "openfom": no such software: did you mean "openfoam"?'),
     (job(a__analysis__code="OpenFOAM"), 'is "OpenFOAM": no such software: did you mean "openfoam"?'),
     (job(a__analysis__version="5"), f'{A}.analysis.version is "5": miniconda has 4.8.4'),
-    (job(a__analysis={"code": "openfoam", "version": "10"}), 'version is "10": write "10-ompi"'),
+    (
+        job(a__analysis={"code": "openfoam", "version": "10"}),
+        'version is "10": a name; write its code "10-ompi"',
+    ),
     (job(a__command=None), f'{A}.command is missing; for example "python solve.py"'),
     (job(a__command="  "), f'{A}.command is "  ": must be a text'),
     (job(a__hardware=None), f"{A}.hardware is missing; for example"),
@@ -106,7 +121,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (job(max_cost=0), "max_cost is 0: must be a number above 0"),
     (job(maxCost=5), 'maxCost is 5: not a key; write "max_cost"; for example "max_cost": 20'),
     ({**job(), "$schema": 3}, "$schema is 3: must be a text: where the schema is"),
-    (job(command="x"), "jobanalyses stands beside the short form (command); keep one of the two"),
+    (job(command="x"), ": stands beside the short form (command); keep one of the two"),
     (job(paramFile="sub"), 'paramFile is "sub": a folder, and one file belongs here'),
     (job(paramFile="*.*"), 'is "*.*": names 2 files (mesh.msh, solve.py), and one belongs here'),
     (job(caseFile=3), "caseFile is 3: must be a path in this folder, or an object with an id"),
@@ -129,6 +144,7 @@ def test_what_is_wrong_is_said_with_its_place_its_value_and_what_is_right(
     found = problems(document)
     assert any(message in each for each in found), found
     assert len(found) == 1, "one mistake is one problem"
+    assert_is_complete(document)
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -207,7 +223,9 @@ def test_unknown_keys_pass_and_one_that_looks_misspelt_is_warned_of() -> None:
     found = accepted(job(isLowPriority=True, project_id="x", somethingElse=[1], a__flags={"a": 1}))
     assert found.definition["somethingElse"] == [1]
     assert found.definition["jobanalyses"][0]["flags"] == {"a": 1}
-    assert found.warnings == ("project_id is not a key we know; did you mean projectId? It is sent as it is",)
+    assert found.warnings == (
+        "project_id is not a key we know here; did you mean projectId? It is sent as it is",
+    )
 
 
 def test_keys_for_us_are_not_sent() -> None:
@@ -232,6 +250,9 @@ def test_a_name_is_found_however_its_accents_are_spelt() -> None:
         (Entry("x", Kind.LINK_OUT), "x is a link that leaves the folder; put the file itself there"),
         (Entry("x", Kind.LINK_TO_FOLDER), "x is a link to a folder; put the folder itself there"),
         (Entry("x", Kind.BROKEN_LINK), "x is a link to nothing"),
+        (Entry("x", Kind.LINK_LOOP), "x is a link in a circle: to itself, or to a folder that it lies in"),
+        (Entry("-x y", Kind.SPECIAL), "remove it; for example rm './-x y'"),
+        (Entry("sub", Kind.FOLDER, readable=False), "cannot be read: permission denied; chmod u+rx it"),
         (Entry("x", Kind.SPECIAL), "x is neither a file nor a folder"),
         (Entry("x", Kind.FILE, 1, readable=False), "x cannot be read: permission denied; chmod u+r it"),
         (Entry("sub/x", Kind.LINK_OUT), "sub/x is a link that leaves the folder"),
@@ -243,8 +264,30 @@ def test_a_name_is_found_however_its_accents_are_spelt() -> None:
     ],
 )
 def test_a_file_that_cannot_be_sent_is_refused_by_name(entry: Entry, message: str) -> None:
-    (found,) = problems(job(), Listing((*LISTING.entries, entry), LISTING.job_file))
+    others = [each for each in LISTING.entries if not each.path.startswith(entry.path)]
+    listing = Listing((*others, entry), LISTING.job_file)
+    (found,) = problems(job(), listing)
     assert message in found
+    assert_is_complete(job(), listing)
+
+
+@pytest.mark.parametrize(
+    "path", ["-rf", "a..b", "...", "fl\u00e4che", "fla\u0308che", "a\u202fb", "$(x)", "a\\b", "~"]
+)
+def test_a_name_that_is_only_odd_is_sent_as_it_is(path: str) -> None:
+    assert [each.name for each in accepted(job(), Listing((file(path),))).parcels] == [path]
+
+
+def test_names_that_are_the_same_on_the_cluster_are_warned_of() -> None:
+    listing = Listing((file("fl\u00e4che"), file("fla\u0308che"), file("x/a.dat"), file("y/a.dat")))
+    assert accepted(job(a__inputFiles=["fl*"]), listing).warnings == (
+        r"the same name on the cluster, where one may overwrite the other: 'fla\u0308che', 'fl\xe4che'",
+    )
+    apart = [{"path": f"{folder}/a.dat", "decompress": False} for folder in "xy"]
+    assert accepted(job(a__inputFiles=apart), listing).warnings == (
+        "the same name on the cluster, where one may overwrite the other: 'x/a.dat', 'y/a.dat'",
+    )
+    assert not accepted(job(a__inputFiles=["x/a.dat", "y/a.dat"]), listing).warnings
 
 
 def test_an_empty_input_is_warned_of() -> None:
@@ -255,9 +298,18 @@ def test_an_empty_input_is_warned_of() -> None:
 def test_more_than_the_limits_is_refused() -> None:
     limits = Limits(files=2, file_size=6, total_size=10)
     found = problems(job(), limits=limits)
-    assert found[0] == "inputFiles are 3, and at most 2 may be sent: use subfolders"
-    assert "solve.py has 7 bytes, and at most 6 may be sent" in found
-    assert any("bytes together, and at most 10 may be sent" in each for each in found)
+    assert found == [
+        (
+            "inputFiles is 3 files: at most 2 may be sent, and each subfolder counts as one; "
+            "for example all of them in a subfolder"
+        ),
+        "solve.py is 7 bytes: more than the 6 bytes that may be sent; for example several smaller files",
+        "sub.tar is 4.1 kB: more than the 6 bytes that may be sent; for example several smaller files",
+        (
+            "inputFiles is 4.11 kB together: at most 10 bytes may be sent; "
+            'for example files that Rescale has already: {"id": "XkpTse"}'
+        ),
+    ]
 
 
 SHORT: dict[str, Any] = {"command": "python solve.py", "software": "Miniconda", "coretype": "cheapest"}
@@ -288,6 +340,21 @@ def test_the_cheapest_is_general_active_on_demand_for_linux_and_allowed() -> Non
     assert accepted(SHORT).estimate.startswith("2 cores of granite: 0.14 USD an hour on demand")
 
 
+def test_the_cheapest_is_one_that_offers_the_cores() -> None:
+    def hardware(**changes: Any) -> Any:
+        return accepted({**SHORT, **changes}).definition["jobanalyses"][0]["hardware"]
+
+    assert hardware(cores=8)["coreType"] == "granite"
+    assert (hardware(cores=1)["coreType"], hardware(cores=1)["coresPerSlot"]) == ("emerald", 1)
+    assert hardware(cores=36)["coreType"] == "emerald"
+    assert problems({**SHORT, "cores": 3}) == ["cores is 3: granite offers 2, 4, 8; for example 2"]
+
+
+def test_a_key_of_the_apis_form_in_a_wrong_place_is_warned_of() -> None:
+    (found,) = accepted({**SHORT, "walltime": 3}).warnings
+    assert found == "walltime is not a key we know here; did you mean hours? It is sent as it is"
+
+
 def test_the_newest_version_is_taken_where_none_is_named() -> None:
     found = accepted({**SHORT, "software": "openfoam"})
     assert found.definition["jobanalyses"][0]["analysis"] == {"code": "openfoam", "version": "10-ompi"}
@@ -298,7 +365,7 @@ SHORT_WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"coretype": None}, ['coretype is missing: the hardware to run on; for example "cheapest"']),
     ({"command": None, "cores": 2}, ['command is missing; for example "python solve.py"']),
     ({"software": "minconda"}, ['software is "minconda": no such software: did you mean "Miniconda"?']),
-    ({"version": "9"}, ['version is "9": miniconda has 4.8.4']),
+    ({"version": "9"}, ['version is "9": miniconda has 4.8.4; for example "4.8.4"']),
     ({"coretype": "granit"}, ['coretype is "granit": no such core type: did you mean "granite"?']),
     ({"coretype": "Emerald", "cores": 3}, ["cores is 3: emerald offers 1, 2, 18, 36; for example 2"]),
     ({"hours": "2"}, ['hours is "2": must be a number above 0; for example 1']),
@@ -309,7 +376,10 @@ SHORT_WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ),
     (
         {"software": 3, "cores": 0},
-        ["software is 3: no such software", "cores is 0: must be a whole number, at least 1; for example 2"],
+        [
+            'software is 3: no such software; for example "miniconda"',
+            "cores is 0: must be a whole number, at least 1; for example 2",
+        ],
     ),
 ]
 
@@ -317,6 +387,7 @@ SHORT_WRONG: list[tuple[dict[str, Any], list[str]]] = [
 @pytest.mark.parametrize(("changes", "expected"), SHORT_WRONG, ids=[each[1][0][:40] for each in SHORT_WRONG])
 def test_problems_of_the_short_form_name_its_own_keys(changes: dict[str, Any], expected: list[str]) -> None:
     assert problems({**SHORT, **changes}) == expected
+    assert_is_complete({**SHORT, **changes})
 
 
 def test_several_of_the_largest_instances_can_be_asked_for() -> None:
