@@ -11,7 +11,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from benchmarks import listing, mirror, report, scenarios
+from benchmarks import listing, mirror, report, scenarios, upload
 from benchmarks.bench import CAPPED, FAR, GIB, MIB, NEAR, Bench
 from benchmarks.contenders import RescaleMount, rclones
 from benchmarks.origin import build, serving
@@ -33,7 +33,15 @@ class Plan:
 
     def run(self) -> None:
         """Measure everything."""
-        for part in (self._far, self._capped, self._near, self._kept, self._small, self._listing):
+        for part in (
+            self._far,
+            self._capped,
+            self._near,
+            self._kept,
+            self._upload,
+            self._small,
+            self._listing,
+        ):
             part()
 
     def _far(self) -> None:
@@ -97,6 +105,14 @@ class Plan:
         scenarios.two_readers(bench, two, OURS)
         share = bench.result(two, OURS.name).fetched * MIB / bench.size
         self.targets.append(at_most("two readers: bytes sent over the file's", share, 1.02))
+
+    def _upload(self) -> None:
+        bench, near, line = self._bench, "upload, loopback", "upload, 1 Gbit/s"
+        upload.scenario(bench, near, bench.size)
+        upload.scenario(bench, line, bench.size // 4, upload.GIGABIT)
+        for name, way in ((near, upload.SENT), (line, upload.DROPPED)):
+            speed = bench.seconds(name, upload.CURL) / bench.seconds(name, way)
+            self.targets.append(at_least(f"{name}: speed over curl -F's", speed, 0.9))
 
     def _small(self) -> None:
         bench, head, random = self._bench, "head -c 1000, 40 ms", "random 4 KiB, 40 ms"

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -17,6 +17,7 @@ import msgspec
 from rescalefs import model
 from rescalefs.api import wire
 from rescalefs.api.bodies import NOT_SATISFIABLE, RangeBody, TailBody
+from rescalefs.api.forms import Content
 from rescalefs.api.settings import ApiSettings
 from rescalefs.api.transport import Request, Transport
 from rescalefs.clock import Clock
@@ -186,7 +187,7 @@ class RescaleClient:
     def upload(
         self,
         name: str,
-        content: BinaryIO,
+        content: Content,
         size: int,
         type_id: int = FileType.INPUT,
         progress: Callable[[int], None] | None = None,

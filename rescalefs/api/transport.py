@@ -8,15 +8,15 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import tenacity
-from requests_toolbelt import MultipartEncoder, MultipartEncoderMonitor
 
 from rescalefs.api.complaints import complaints
 from rescalefs.api.failures import BROKEN, AttemptFailed, error_for, failure_of
+from rescalefs.api.forms import Content, FileForm
 from rescalefs.api.limits import Limits, scope_of
 from rescalefs.api.retry import RETRIED_STATUSES, Failure, parse_retry_after, wait_before_next
 from rescalefs.api.sessions import CHUNK, LARGE_CHUNK, KeyAuth, Sessions, no_auth
@@ -133,7 +133,7 @@ class Transport:
         self,
         path: str,
         name: str,
-        content: BinaryIO,
+        content: Content,
         size: int,
         fields: Mapping[str, str],
         progress: Callable[[int], None],
@@ -142,14 +142,7 @@ class Transport:
 
         What reading ``content`` raises is raised as it is: it says nothing about the server.
         """
-        source = _Sized(content, size)
-        encoder = MultipartEncoder({**fields, "file": (name, source, "application/octet-stream")})
-        overhead = encoder.len - size  # the form's own lines; nearly all of them come before the file
-
-        def sent(monitor: MultipartEncoderMonitor) -> None:
-            progress(max(0, min(size, monitor.bytes_read - overhead)))
-
-        form = MultipartEncoderMonitor(encoder, sent)
+        form = FileForm(fields, name, content, size, progress, self._clock)
         headers = {"Content-Type": form.content_type}
         request = Request(
             "POST",
@@ -157,7 +150,7 @@ class Transport:
             headers=headers,
             body=form,
             repeatable=False,
-            # On a slow line, `CHUNK` bytes may take longer to leave than a connection may take to be made.
+            # On a slow line, a piece may take longer to leave than a connection may take to be made.
             connect_timeout=max(self._settings.connect_timeout, self._settings.read_timeout),
             read_timeout=_UPLOAD_ANSWER,
         )
@@ -165,8 +158,8 @@ class Transport:
             with self._opened(request) as response:
                 return Answer(response.status_code, response.headers, response.content)
         except (AttemptFailed, *BROKEN) as error:
-            if source.failure is not None:
-                raise source.failure from None
+            if form.failure is not None:
+                raise form.failure from None
             if isinstance(error, AttemptFailed):
                 raise error.failure.error from error
             raise failure_of(error, str(request)).error from error
@@ -353,25 +346,3 @@ def _let_go(response: requests.Response) -> None:
         if told.isdecimal() and int(told) <= _LONGEST_COMPLAINT:
             _ = response.content
     response.close()
-
-
-class _Sized:
-    """A stream of known size, in the form that the multipart encoder reads: ``len`` is what is left of it."""
-
-    def __init__(self, content: BinaryIO, size: int) -> None:
-        self._content = content
-        self.len = size
-        self.failure: Exception | None = None  # what reading raised, before the network layers renamed it
-
-    def read(self, count: int = -1) -> bytes:
-        wanted = self.len if count < 0 else min(count, self.len)
-        try:
-            piece = self._content.read(wanted)
-        except Exception as error:
-            self.failure = error
-            raise
-        if wanted and not piece:
-            self.failure = OSError(f"the file ended {self.len} bytes early while it was sent")
-            raise self.failure
-        self.len -= len(piece)
-        return piece

@@ -10,8 +10,8 @@ import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from rescalefs.submit.jobfile import NotJson
 from rescalefs.submit.listing import JOB_FILE, OUR_NAMES, Entry, Kind, Listing, is_ignored
@@ -108,7 +108,7 @@ def job_file_bytes(folder: Path) -> bytes:
         return file.read(_LARGEST_JOB_FILE)
 
 
-def open_listed(folder: Path, entry: Entry) -> BinaryIO | None:
+def open_listed(folder: Path, entry: Entry) -> FileIO | None:
     """The listed file itself, for reading; None where another one, or no file, took its place.
 
     Never waits, as opening a pipe would.

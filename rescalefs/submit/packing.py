@@ -8,6 +8,7 @@ sent again.
 from __future__ import annotations
 
 import hashlib
+import io
 import tarfile
 from collections.abc import Generator, Iterable, Sequence
 from typing import Protocol
@@ -18,10 +19,14 @@ _END = 2 * tarfile.BLOCKSIZE  # zeros that end an archive
 _EPOCH = 315532800  # 1980-01-01: the earliest time that every unpacker and build tool takes
 
 
-class Reads(Protocol):
-    """An open file."""
+class Part(Protocol):
+    """A run of the bytes, or an open file."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def readinto(self, buffer: memoryview, /) -> int | None: ...
+
+
+class OpenFile(Part, Protocol):
+    """An open file."""
 
     def close(self) -> None: ...
 
@@ -29,7 +34,7 @@ class Reads(Protocol):
 class Opens(Protocol):
     """Opens a member for reading, having made sure that it is the one that was listed."""
 
-    def __call__(self, entry: Entry, /) -> Reads: ...
+    def __call__(self, entry: Entry, /) -> OpenFile: ...
 
 
 class Shrunk(Exception):
@@ -62,29 +67,41 @@ def header(entry: Entry) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT)
 
 
-def stream(members: Iterable[Entry], open_member: Opens, chunk: int) -> Generator[bytes, None, None]:
-    """The archive, in pieces of at most ``chunk`` bytes or a header's length."""
+def archive(members: Iterable[Entry], open_member: Opens) -> Generator[Part, None, None]:
+    """The archive, part by part; each is read to its end before the next one is asked for."""
     for each in members:
-        yield header(each)
+        yield io.BytesIO(header(each))
         if each.kind is Kind.FILE:
-            yield from content(each, open_member, chunk)
-            yield bytes(_padded(each.size) - each.size)
-    yield bytes(_END)
+            yield from content(each, open_member)
+            yield io.BytesIO(bytes(_padded(each.size) - each.size))
+    yield io.BytesIO(bytes(_END))
 
 
-def content(entry: Entry, open_member: Opens, chunk: int) -> Generator[bytes, None, None]:
-    """Exactly as many bytes of the file as were listed."""
-    left = entry.size
+def content(entry: Entry, open_member: Opens) -> Generator[Part, None, None]:
+    """One part: exactly as many bytes of the file as were listed. The file is closed after it."""
     file = open_member(entry)
     try:
-        while left:
-            piece = file.read(min(chunk, left))
-            if not piece:
-                raise Shrunk(entry.path)
-            left -= len(piece)
-            yield piece
+        yield _Listed(file, entry)
     finally:
         file.close()
+
+
+class _Listed:
+    """A file up to the size that was listed. Raises `Shrunk` where it ends before."""
+
+    def __init__(self, file: Part, entry: Entry) -> None:
+        self._file = file
+        self._path = entry.path
+        self._left = entry.size
+
+    def readinto(self, buffer: memoryview) -> int:
+        if not self._left:
+            return 0
+        count = self._file.readinto(buffer[: self._left])
+        if not count:
+            raise Shrunk(self._path)
+        self._left -= count
+        return count
 
 
 def _padded(length: int) -> int:

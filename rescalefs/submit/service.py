@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO, Protocol
+from io import RawIOBase
+from typing import Any, Protocol
 
 from rescalefs.model import Analysis, ComputePrice, CoreType, Job, JobDetail, JobStatus, Project, RemoteFile
 
@@ -45,7 +46,7 @@ class JobService(Protocol):
     def upload(
         self,
         name: str,
-        content: BinaryIO,
+        content: RawIOBase,
         size: int,
         type_id: int,
         progress: Callable[[int], None] | None = None,

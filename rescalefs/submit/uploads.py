@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 from rescalefs.clock import Clock
 from rescalefs.errors import InvalidRequest, NotFound, RescaleFSError, Throttled, UnexpectedAnswer
@@ -30,7 +30,7 @@ from rescalefs.submit.settings import SubmitSettings
 
 log = logging.getLogger(__name__)
 
-_CHUNK = 1 << 20  # bytes read at once: large enough that SHA-512 and the disk are busy, small beside 200 MiB
+_CHUNK = 1 << 19  # bytes read and hashed at once: they stay in the core's cache in between
 _RATE_AFTER = 3.0  # seconds of sending before the time left is told
 
 
@@ -48,8 +48,8 @@ class ParcelStream(io.RawIOBase):
         self._start()
 
     def _start(self) -> None:
-        self._pieces = self._all_pieces()
-        self._piece = memoryview(b"")
+        self._parts = self._all_parts()
+        self._part: packing.Part | None = None
         self._position = 0
         self._hash = hashlib.sha512()
 
@@ -72,7 +72,7 @@ class ParcelStream(io.RawIOBase):
         bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._parcel.size}
         target = bases[whence] + offset
         if target == 0:
-            self._pieces.close()
+            self._parts.close()
             self._start()
         elif target != self._position:
             raise io.UnsupportedOperation("a parcel is read from its start to its end")
@@ -80,28 +80,28 @@ class ParcelStream(io.RawIOBase):
 
     def readinto(self, buffer: object) -> int:
         target = memoryview(cast("bytearray", buffer)).cast("B")
-        while not self._piece:
-            piece = next(self._pieces, None)
-            if piece is None:
+        count = 0
+        while target and not count:
+            self._part = self._part or next(self._parts, None)
+            if self._part is None:
                 return 0
-            self._hash.update(piece)
-            self._piece = memoryview(piece)
-        count = min(len(target), len(self._piece))
-        target[:count] = self._piece[:count]
-        self._piece = self._piece[count:]
+            count = self._part.readinto(target) or 0
+            if not count:
+                self._part = None
+        self._hash.update(target[:count])
         self._position += count
         return count
 
     def close(self) -> None:
-        self._pieces.close()
+        self._parts.close()
         super().close()
 
-    def _all_pieces(self) -> Generator[bytes, None, None]:
+    def _all_parts(self) -> Generator[packing.Part, None, None]:
         if self._parcel.is_archive:
-            return packing.stream(self._parcel.members, self._open, _CHUNK)
-        return packing.content(self._parcel.members[0], self._open, _CHUNK)
+            return packing.archive(self._parcel.members, self._open)
+        return packing.content(self._parcel.members[0], self._open)
 
-    def _open(self, entry: Entry) -> BinaryIO:
+    def _open(self, entry: Entry) -> io.FileIO:
         """The listed file itself: not one that took its place, and not what a link was turned to since."""
         file = open_listed(self._folder, entry)
         if file is None:
@@ -317,8 +317,7 @@ class Carrier:
             return known, True
         with ParcelStream(parcel, batch.folder()) as stream:
             self._depot.under_way(batch, index, stream)
-            content = cast("BinaryIO", stream)
-            file = self._service.upload(parcel.name, content, parcel.size, parcel.type_id)
+            file = self._service.upload(parcel.name, stream, parcel.size, parcel.type_id)
             if stream.tell() != parcel.size:
                 raise UnexpectedAnswer(f"the server took {stream.tell()} of {parcel.size} bytes")
             if file.sha512 is not None and file.sha512 != stream.sha512:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
+from io import RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from rescalefs.clock import Clock
 from rescalefs.errors import InvalidRequest, NotFound
@@ -189,7 +190,7 @@ class FakeRescale:
     def upload(
         self,
         name: str,
-        content: BinaryIO,
+        content: RawIOBase,
         size: int,
         type_id: int,
         progress: Callable[[int], None] | None = None,

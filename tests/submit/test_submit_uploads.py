@@ -7,6 +7,7 @@ import io
 import os
 import tarfile
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,12 @@ def parcel_of(folder: Path, top: str) -> Parcel:
     return Parcel(f"{top}.tar", (listing.by_path[top], *listing.below(top)), is_archive=True)
 
 
+def pieces(part: packing.Part, size: int) -> Iterator[bytes]:
+    buffer = bytearray(size)
+    while count := part.readinto(memoryview(buffer)):
+        yield bytes(buffer[:count])
+
+
 names = st.text(
     st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/"), min_size=1, max_size=40
 )
@@ -35,7 +42,11 @@ names = st.text(
 def test_an_archive_unpacks_to_the_files_that_went_in(contents: dict[str, bytes], chunk: int) -> None:
     paths = {f"sub/{number}-{name}"[:200]: data for number, (name, data) in enumerate(contents.items())}
     members = tuple(Entry(path, Kind.FILE, len(data)) for path, data in sorted(paths.items()))
-    data = b"".join(packing.stream(members, lambda entry: io.BytesIO(paths[entry.path]), chunk))
+    data = b"".join(
+        piece
+        for part in packing.archive(members, lambda entry: io.BytesIO(paths[entry.path]))
+        for piece in pieces(part, chunk)
+    )
     assert len(data) == packing.size(members)
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         unpacked = {each.name: archive.extractfile(each) for each in archive}
