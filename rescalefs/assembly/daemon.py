@@ -201,6 +201,9 @@ class Daemon:
             "fetched": f"{_human(counters.bytes_fetched)} in {counters.requests} requests",
             "drops": self._drops_by_state(),
             "drop folder": str(self._drops.folder),
+            "drops are submitted by": "nobody: --read-only"
+            if self._settings.read_only
+            else self._submitter.actor,
         }
         return "".join(f"{name}: {value}\n" for name, value in lines.items()).encode()
 

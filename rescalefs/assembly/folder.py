@@ -27,7 +27,12 @@ Watch = Callable[[DropReport], None]
 
 def submit_settings(settings: Settings, places: Places) -> SubmitSettings:
     """Where drops of the account lie and are remembered."""
-    usual = SubmitSettings(folder=places.drops, journal=places.journal, settle_time=settings.settle_time)
+    usual = SubmitSettings(
+        folder=places.drops,
+        journal=places.journal,
+        account=places.journal.parent.name,
+        settle_time=settings.settle_time,
+    )
     return dataclasses.replace(
         usual,
         # Who looks for new jobs more often than usual wants to see more of the running ones, too.

@@ -240,7 +240,8 @@ class Journal:
         return JournalDamaged(
             f"the journal of the drop folder, {self._path}, is damaged ({reason}), so nothing is submitted. "
             "Put back a copy; or first move every drop that has its job out of the drop folder, then remove "
-            "the journal: without it, every folder there counts as new and is submitted"
+            "the journal and `.submit.lock` beside the drop folder: without them, every folder there counts "
+            "as new and is submitted"
         )
 
 

@@ -19,11 +19,11 @@ from rescalefs.submit.journal import Journal
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.listing import JOB_FILE, Listing
 from rescalefs.submit.machine import Drop, State
+from rescalefs.submit.owner import Tenure
 from rescalefs.submit.poller import Poller
 from rescalefs.submit.report import DropReport
 from rescalefs.submit.service import JobService
 from rescalefs.submit.settings import SubmitSettings
-from rescalefs.submit.submitter import lock_path
 from rescalefs.submit.uploads import Carrier, Depot
 from rescalefs.submit.worker import Shelf, Worker, examine
 
@@ -66,7 +66,7 @@ def submit_folder(
     folder = path.resolve()
     journal = Journal(settings.journal)
     try:
-        with _the_only_one(folder, settings):
+        with _the_only_one(folder, settings, journal, clock):
             shot = _Shot(
                 folder, service, settings, clock, journal, _overrides(hold=hold, name=name), progress
             )
@@ -92,25 +92,27 @@ def _looked_at(folder: Path, settings: SubmitSettings) -> Listing:
 
 
 @contextlib.contextmanager
-def _the_only_one(folder: Path, settings: SubmitSettings) -> Iterator[None]:
+def _the_only_one(folder: Path, settings: SubmitSettings, journal: Journal, clock: Clock) -> Iterator[None]:
     """Keep the daemon, or another `submit`, from acting on the same folder."""
-    inside = settings.folder.exists() and folder.parent == settings.folder.resolve()
-    if inside:
-        path = lock_path(settings)
-    else:
-        which = identity(folder) if folder.is_dir() else Identity(0, None)
-        path = settings.journal.parent / "locks" / f"{which.inode}-{which.born}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = FileLock(path)
+    if settings.folder.exists() and folder.parent == settings.folder.resolve():
+        tenure = Tenure(settings, journal, clock)
+        if owner := tenure.acquire():
+            raise UserError(
+                f"{folder} is being submitted by the mounted rescalefs, see its `status`; it is {owner}"
+            )
+        try:
+            yield
+        finally:
+            tenure.release()
+        return
+    which = identity(folder) if folder.is_dir() else Identity(0, None)
+    path = settings.journal.parent / "locks" / f"{which.inode}-{which.born}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        lock.acquire(timeout=0)
+        with FileLock(path, timeout=0):
+            yield
     except Timeout:
-        owner = "the mounted rescalefs, see its `status`" if inside else "another `rescalefs submit`"
-        raise UserError(f"{folder} is being submitted by {owner}") from None
-    try:
-        yield
-    finally:
-        lock.release()
+        raise UserError(f"{folder} is being submitted by another `rescalefs submit`") from None
 
 
 class _Shot:

@@ -14,6 +14,7 @@ class SubmitSettings:
 
     folder: Path  # the backing directory: what people drop into
     journal: Path  # one account's SQLite file, on this machine's disk
+    account: str = "this account"  # what people call it
     settle_time: float = 2.0  # without a change, before a folder counts as complete
     longest_settle: float = 60.0  # the same for a copy that comes in slowly
     rescan: float = 30.0  # between two looks at everything, whatever was or was not reported

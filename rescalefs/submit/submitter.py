@@ -7,8 +7,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.errors import RescaleFSError
@@ -17,6 +15,7 @@ from rescalefs.submit.farewell import Farewell
 from rescalefs.submit.journal import Journal, JournalFailed
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.machine import Drop
+from rescalefs.submit.owner import Tenure
 from rescalefs.submit.poller import Poller
 from rescalefs.submit.report import DropReport
 from rescalefs.submit.service import JobService
@@ -35,7 +34,7 @@ _BURST = 0.2  # seconds in which hints are gathered, so that a copy of many file
 class Submitter:
     """Makes exactly one job of every folder dropped into `settings.folder`, and follows it to its end.
 
-    Of several daemons on one journal one acts; the others show what it does, and take over when it ends.
+    Of several daemons on one folder or journal one acts; the others show that, and take over when it ends.
     The views (`status`, `log`, `job_id`, `can_stop`) touch neither disk nor network; `stop` asks the server.
     Call `close` after the background's.
     """
@@ -70,9 +69,8 @@ class Submitter:
         self._control = Control(service, self._ledger)
         self._farewell = Farewell(settings, clock, self._ledger)
         self._survey = Survey(settings, clock, self._ledger, self._journal, busy)
-        self._lock = FileLock(
-            lock_path(settings), thread_local=False
-        )  # taken in one thread, let go in another
+        self._tenure = Tenure(settings, self._journal, clock)
+        self._actor = "nobody yet"  # replaced whole, by the surveying thread
         self._bell = self._ledger.bell()
         self._hints = Hints(self._bell.set)
 
@@ -85,7 +83,7 @@ class Submitter:
 
     def close(self) -> None:
         """Let go of the journal and of the right to act. Its threads must have ended."""
-        self._lock.release()
+        self._tenure.release()
         self._journal.close()
 
     def status(self, drop: str) -> bytes | None:
@@ -111,6 +109,11 @@ class Submitter:
     def drops(self) -> tuple[DropReport, ...]:
         """All drops that the journal knows."""
         return self._ledger.reports()
+
+    @property
+    def actor(self) -> str:
+        """Who acts on the drop folder, in words."""
+        return self._actor
 
     def nudge(self, path: Path) -> None:
         """Look at the drop that ``path`` (in the backing directory) lies in, now."""
@@ -145,19 +148,18 @@ class Submitter:
 
     def _wait_for_turn(self, stop: threading.Event) -> bool:
         """Return True when we are the one to act, False when it is time to end."""
-        told = False
         while not stop.is_set():
             try:
-                self._lock.acquire(timeout=0)
-                return True
-            except Timeout:
-                if not told:
-                    log.info("another rescalefs acts on %s; this one only shows", self._settings.folder)
-                    told = True
-            try:
+                other = self._tenure.acquire()
+                if not other:
+                    self._actor = "this process"
+                    return True
                 self._ledger.catch_up()
-            except JournalFailed as error:
-                log.warning("%s", error)
+            except (RescaleFSError, OSError) as error:
+                other = f"nobody: {error}"
+            if other != self._actor:
+                log.warning("this rescalefs only shows %s; who acts on it: %s", self._settings.folder, other)
+                self._actor = other
             self._clock.wait(stop, _TURN)
         return False
 
@@ -213,8 +215,3 @@ class Submitter:
     def _drops(self) -> tuple[Drop, ...]:
         """Those in the drop folder; `rescalefs submit DIR` sees to its own."""
         return tuple(drop for drop in self._ledger.open_drops() if not Path(drop.folder).is_absolute())
-
-
-def lock_path(settings: SubmitSettings) -> Path:
-    """Held by whoever acts on the drop folder."""
-    return settings.journal.with_suffix(".lock")
