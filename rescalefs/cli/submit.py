@@ -44,18 +44,20 @@ def submit(
     """Submit FOLDER, which holds job.json and the input files, as one job.
 
     Does what dropping it into submit/ does, and remembers it: a folder that has its job is not submitted
-    again, also if this was interrupted. See docs/submitting.md for job.json.
+    again, also if this was interrupted. Prints the job's id. See docs/submitting.md for job.json.
     """
     from rescalefs.assembly.folder import OneFolder
 
     with closing(OneFolder(profile, max_cost)) as one:
         if dry_run:
-            _print_plan(one.plan(folder, hold=hold, name=name))
+            _print_plan(one.plan(folder, hold=hold, name=name), as_json)
             return
         with _display(quiet=as_json) as told:
             report = one.submit(folder, wait=wait, hold=hold, name=name, progress=told)
     if as_json:
-        click.echo(json.dumps(_document(report), indent=2))
+        click.echo(json.dumps(_document(report), indent=2, ensure_ascii=False))
+    elif report.job_id is not None:
+        click.echo(report.job_id)
     _judge(report, wait)
 
 
@@ -81,22 +83,29 @@ def _document(report: DropReport) -> dict[str, Any]:
     }
 
 
-def _print_plan(plan: JobSpec | Rejection | Awaited) -> None:
-    from rescalefs.submit import Awaited, Rejection
+def _print_plan(plan: JobSpec | Rejection | Awaited, as_json: bool) -> None:
+    from rescalefs.submit import Awaited, JobSpec
 
-    if isinstance(plan, Rejection):
-        raise _rejected(plan.problems)
-    if isinstance(plan, Awaited):
-        raise NotSubmitted(f"job.json names files that are not there: {', '.join(plan.names)}")
-    files = [{"name": parcel.name, "size": parcel.size} for parcel in plan.parcels]
-    document = {
+    if isinstance(plan, JobSpec):
+        click.echo(json.dumps(_planned(plan), indent=2, ensure_ascii=False))
+        return
+    missing = plan.names if isinstance(plan, Awaited) else ()
+    problems = () if isinstance(plan, Awaited) else tuple(map(str, plan.problems))
+    if as_json:
+        click.echo(json.dumps({"problems": problems, "missing": missing}, indent=2, ensure_ascii=False))
+    if missing:
+        raise NotSubmitted(f"job.json names files that are not there: {', '.join(missing)}")
+    raise _rejected(problems)
+
+
+def _planned(plan: JobSpec) -> dict[str, Any]:
+    return {
         "job": plan.filled([f"<id of {parcel.name}>" for parcel in plan.parcels], "<a token of its own>"),
-        "uploads": files,
+        "uploads": [{"name": parcel.name, "size": parcel.size} for parcel in plan.parcels],
         "hold": plan.hold,
         "estimate": plan.estimate,
         "warnings": plan.warnings,
     }
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def _rejected(problems: Iterable[object]) -> NotSubmitted:
@@ -105,24 +114,30 @@ def _rejected(problems: Iterable[object]) -> NotSubmitted:
 
 @contextmanager
 def _display(quiet: bool) -> Iterator[Callable[[DropReport], None]]:
-    """Yield what says each change of status: in place on a terminal, line by line elsewhere."""
+    """Yield what says on standard error how it gets on: what happened, and on a terminal where it is."""
     if quiet:
         yield lambda _: None
         return
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
-    said: list[str] = []
+    reports: list[DropReport] = []
 
     def tell(report: DropReport) -> None:
-        text = f"{report.folder}: {report.status}" + (f" (job {report.job_id})" if report.job_id else "")
+        told = len(reports[-1].log) if reports else len(report.log)  # earlier runs have told what was before
+        for line in report.log[told:]:
+            _, _, text = line.partition("\t")
+            if not text.startswith("rejected: "):  # the command ends with that
+                console.print(escape(text), soft_wrap=True)
         if spinner is not None:
-            spinner.update(escape(text))
-        elif text not in said[-1:]:
-            console.print(escape(text), soft_wrap=True)
-        said.append(text)
+            spinner.update(escape(_where(report)))
+        reports.append(report)
 
     with console.status("looking at the folder") if console.is_terminal else nullcontext() as spinner:
         yield tell
-    if said and spinner is not None:
-        console.print(escape(said[-1]), soft_wrap=True)
+    if reports:
+        console.print(escape(_where(reports[-1])), soft_wrap=True)
+
+
+def _where(report: DropReport) -> str:
+    return f"{report.folder}: {report.status}" + (f" (job {report.job_id})" if report.job_id else "")

@@ -198,10 +198,11 @@ class Ledger:
         return tuple(map(_report, pages))
 
     def report(self, drop_id: str) -> DropReport:
-        """One drop, for people."""
+        """One drop, for people, with its log."""
         with self._lock:
             page = replace(self._pages[drop_id])
-        return _report(page)
+            log = tuple(page.log)
+        return replace(_report(page), log=log)
 
     def _page(self, folder: str) -> _Page | None:
         drop_id = self._by_folder.get(folder)

@@ -85,7 +85,9 @@ def bytes_text(size: int) -> str:
 
 def nearest(word: str, words: Iterable[str]) -> list[str]:
     """The names that a person who typed ``word`` may have meant, best first."""
-    by_folded = {each.casefold(): each for each in words}
+    by_folded: dict[str, str] = {}
+    for each in words:
+        by_folded.setdefault(each.casefold(), each)  # a code, which stands before its name
     found = difflib.get_close_matches(word.casefold(), by_folded, n=3, cutoff=0.5)
     inside = [folded for folded in by_folded if word and word.casefold() in folded and folded not in found]
     return [by_folded[folded] for folded in [*found, *sorted(inside)[:3]]]

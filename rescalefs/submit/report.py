@@ -27,6 +27,7 @@ class DropReport:
     missing: tuple[str, ...] = ()  # named in job.json, and awaited
     hold: bool = False
     has_job_file: bool | None = None  # None: nobody looked
+    log: tuple[str, ...] = ()  # the lines of its `status.log`, where one drop was asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -364,7 +364,7 @@ SHORT_WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"software": None}, ['software is missing: which program runs the command; for example "miniconda"']),
     ({"coretype": None}, ['coretype is missing: the hardware to run on; for example "cheapest"']),
     ({"command": None, "cores": 2}, ['command is missing; for example "python solve.py"']),
-    ({"software": "minconda"}, ['software is "minconda": no such software: did you mean "Miniconda"?']),
+    ({"software": "minconda"}, ['software is "minconda": no such software: did you mean "miniconda"?']),
     ({"version": "9"}, ['version is "9": miniconda has 4.8.4; for example "4.8.4"']),
     ({"coretype": "granit"}, ['coretype is "granit": no such core type: did you mean "granite"?']),
     ({"coretype": "Emerald", "cores": 3}, ["cores is 3: emerald offers 1, 2, 18, 36; for example 2"]),
