@@ -28,6 +28,7 @@ from rescalefs.mirror import (
     Report,
     Selection,
     Shelf,
+    Sink,
     Transfers,
     choose,
     fetch_all,
@@ -257,7 +258,7 @@ class Download:
         if not report["fail"]:
             shutil.rmtree(parts, ignore_errors=True)
 
-    def to_sink(self, choices: Sequence[Choice], sink: Callable[[bytes], None], report: Report) -> None:
+    def to_sink(self, choices: Sequence[Choice], sink: Sink, report: Report) -> None:
         """Hand the bytes of all files to ``sink``, in order; raise what went wrong."""
         with tempfile.TemporaryDirectory(prefix="rescalefs-") as parts:
             self._transfers = self._base.transfers(Path(parts))

@@ -80,5 +80,5 @@ def download(
     return int(report["fail"] > 0)
 
 
-def _to_stdout(data: bytes) -> None:
+def _to_stdout(data: bytes | memoryview) -> None:
     sys.stdout.buffer.write(data)

@@ -15,7 +15,7 @@ from rescalefs.mirror.report import Report
 from rescalefs.mirror.selection import Selection
 from rescalefs.mirror.service import DropViews, LiveSource
 from rescalefs.mirror.shelf import Shelf
-from rescalefs.mirror.transfers import Transfers
+from rescalefs.mirror.transfers import Sink, Transfers
 
 __all__ = [
     "Choice",
@@ -28,6 +28,7 @@ __all__ = [
     "Report",
     "Selection",
     "Shelf",
+    "Sink",
     "Transfers",
     "choose",
     "fetch_all",

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 MIB = 1 << 20
 SMALLEST = 2 * MIB  # a 40 ms round trip costs a fifth of it at 40 MB/s, and 32 connections hide that
 LARGEST = 64 * MIB
+_USUAL = 4 * MIB  # while nothing is known of the line, and the least in the middle of a file
+_SHARE = 0.025  # of a request's time that may go by before its first byte
+_NEWS = 0.3  # weight of what was seen last
 
 
 class Piece:
@@ -19,6 +22,28 @@ class Piece:
         self.start = start
         self.stop = stop
         self.position = start if position is None else position
+
+
+class Pace:
+    """Says how large pieces should be, by how long answers take to begin, and how fast they come then.
+
+    Large ones far away, where each costs a round trip; small ones nearby, where the bytes from the first on
+    are there sooner, and with them the hash. Not thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._worth: float | None = None  # bytes
+
+    def note(self, wait: float, count: int, seconds: float) -> None:
+        """An answer began after ``wait`` seconds, and brought ``count`` bytes in ``seconds`` from then on."""
+        if seconds > 0:
+            worth = wait * count / seconds / _SHARE
+            self._worth = worth if self._worth is None else _NEWS * worth + (1 - _NEWS) * self._worth
+
+    @property
+    def length(self) -> int:
+        """Bytes of a piece in the middle of a file."""
+        return _USUAL if self._worth is None else min(max(int(self._worth), _USUAL), LARGEST)
 
 
 class Pieces:
@@ -49,12 +74,12 @@ class Pieces:
         self._gaps.reverse()
         self.missing = sum(stop - start for start, stop in self._gaps)  # not yet handed out
 
-    def take(self) -> Piece | None:
-        """The next piece to fetch; None when all are handed out."""
+    def take(self, most: int = LARGEST) -> Piece | None:
+        """The next piece to fetch, of ``most`` bytes and some crumbs; None when all are handed out."""
         if not self._gaps:
             return None
         start, stop = self._gaps.pop()
-        length = min(max(self.missing // (2 * self._takers), SMALLEST), LARGEST)
+        length = min(max(self.missing // self._takers // 2, SMALLEST), most)
         if stop - start > length + SMALLEST // 2:  # no crumbs
             self._gaps.append((start + length, stop))
             stop = start + length

@@ -26,7 +26,7 @@ from rescalefs.errors import (
     WrongBytes,
 )
 from rescalefs.mirror.part import Part
-from rescalefs.mirror.pieces import SMALLEST, Piece, Pieces
+from rescalefs.mirror.pieces import MIB, SMALLEST, Pace, Piece, Pieces
 from rescalefs.model import RemoteFile
 from rescalefs.reading import Source
 
@@ -36,12 +36,18 @@ _PASSING = (Unreachable, TimedOut, ServerFailed, Throttled, UnexpectedAnswer)
 _FAILURES = 5  # in a row, without a byte, before a file is given up
 _HASHERS = 2
 _SMALL = SMALLEST // 2  # bytes
+# The hash is the slower one where the server is near. Bytes that come in long before it gets to them would
+# take the processor from it, and the end would come later: 1 GiB over the loopback, docs/performance.md.
+_AHEAD = 32 * MIB  # bytes that may wait for the hash before it has the processor to itself
+_STEP = 8 * MIB  # bytes between two looks at how far the hash is
+_FILES_AHEAD = 4  # large files for each connection that wait for a hash, before no more is begun
+_UNFLUSHED = 64 * MIB  # bytes of a file: so that at its end there is little left to bring to the disk
 _WAITING = 4096  # files that wait for a connection, before who brings more has to wait
 
 Failure = RescaleFSError | OSError
 # (the complete part, or None; why not). The part is the receiver's from then on. Called on threads of ours.
 Done = Callable[[Part | None, Failure | None], None]
-Sink = Callable[[bytes], None]
+Sink = Callable[[bytes | memoryview], None]
 
 
 class Stopped(RescaleFSError):
@@ -58,7 +64,10 @@ class _Fetch:
         self.sink = sink
         self.part: Part | None = None  # once its turn has come: descriptors are few
         self.pieces: Pieces | None = None  # of a large file, once its size is known
-        self.out = 0  # pieces that are being fetched
+        self.out = 0  # who works on the part: connections, and whoever brings it to the disk
+        self.hashed = 0  # bytes, from the first on
+        self.awaited = -1  # the byte that the hash waits for
+        self.unflushed = 0  # bytes that came since the part was last brought to the disk
         self.failure: Failure | None = None
         self.again = False  # it was fetched afresh, because its bytes were wrong
 
@@ -105,10 +114,13 @@ class Transfers:
         self._lock = threading.Lock()  # guards all that follows, and every _Fetch and its pieces
         self._work_to_do = threading.Condition(self._lock)  # for connections
         self._arrived = threading.Condition(self._lock)  # for hashers
+        self._dirty = threading.Condition(self._lock)  # for who brings parts to the disk
         self._room = threading.Condition(self._lock)  # for those who bring files, or wait for the end
         self._fresh: deque[_Fetch] = deque()
         self._large: deque[_Fetch] = deque()  # some of their pieces are not handed out
         self._to_hash: deque[_Fetch] = deque()
+        self._to_flush: deque[_Fetch] = deque()
+        self._pace = Pace()
         self._pending = 0
         self._closed = False
 
@@ -119,6 +131,7 @@ class Transfers:
             self._background.start(f"transfer-{number}", self._work)
         for number in range(_HASHERS):
             self._background.start(f"transfer-hash-{number}", self._hash)
+        self._background.start("transfer-flush", self._flush)
         self._background.start("transfer-stop", self._close_on_stop)
 
     def add(self, file: RemoteFile, key: str, done: Done, sink: Sink | None = None) -> None:
@@ -148,7 +161,7 @@ class Transfers:
         with self._lock:
             self._closed = True
             waiting, self._fresh = list(self._fresh), deque()
-            for condition in (self._work_to_do, self._arrived, self._room):
+            for condition in (self._work_to_do, self._arrived, self._dirty, self._room):
                 condition.notify_all()
         for fetch in waiting:
             self._finish(fetch, Stopped("told to end"))
@@ -162,30 +175,36 @@ class Transfers:
     def _work(self, stop: threading.Event) -> None:
         while True:
             with self._lock:
-                self._work_to_do.wait_for(lambda: self._closed or self._fresh or self._large)
-                if self._closed:
-                    return
-                fetch, piece = self._next()
+                while (job := None if self._closed else self._next()) is None:
+                    if self._closed:
+                        return
+                    self._work_to_do.wait()
+                fetch, piece = job
                 self._room.notify_all()
-            if fetch is None:
-                continue
             if piece is None:
                 self._begin(fetch, stop)
             else:
                 self._carry(fetch, piece, stop)
 
-    def _next(self) -> tuple[_Fetch | None, Piece | None]:
-        """A piece of a large file that has begun, else the next file. The lock is held."""
-        while self._large:
-            fetch = self._large[0]
-            assert fetch.pieces is not None
-            piece = None if fetch.failure else fetch.pieces.take()
-            if piece is None or not fetch.pieces.missing:
-                self._large.popleft()
+    def _next(self) -> tuple[_Fetch, Piece | None] | None:
+        """A piece of a large file that has begun, else the next file, if there is any. The lock is held."""
+        for fetch in tuple(self._large):
+            pieces = fetch.pieces
+            assert pieces is not None
+            if fetch.failure:
+                self._large.remove(fetch)
+                continue
+            if pieces.prefix - fetch.hashed > _AHEAD:
+                continue
+            piece = pieces.take(self._pace.length)
+            if not pieces.missing:
+                self._large.remove(fetch)
             if piece is not None:
                 fetch.out += 1
                 return fetch, piece
-        return (self._fresh.popleft(), None) if self._fresh else (None, None)
+        if not self._fresh or len(self._to_hash) > _FILES_AHEAD * self._connections:
+            return None
+        return self._fresh.popleft(), None
 
     def _begin(self, fetch: _Fetch, stop: threading.Event) -> None:
         failure: Failure | None = None
@@ -208,7 +227,7 @@ class Transfers:
         pieces = Pieces(size, fetch.opened.there(), self._connections)
         known = size - pieces.missing
         with self._lock:
-            fetch.pieces = pieces
+            fetch.pieces, fetch.hashed = pieces, 0
             if pieces.missing:
                 self._large.append(fetch)
             self._to_hash.append(fetch)
@@ -240,9 +259,33 @@ class Transfers:
         except (RescaleFSError, OSError) as error:
             failure = error
         with self._lock:
+            fetch.unflushed += piece.position - piece.start
+            if fetch.unflushed >= _UNFLUSHED and not (failure or self._closed):
+                fetch.unflushed = 0
+                fetch.out += 1
+                self._to_flush.append(fetch)
+                self._dirty.notify()
+        self._let_go(fetch, failure)
+
+    def _let_go(self, fetch: _Fetch, failure: Failure | None) -> None:
+        with self._lock:
             fetch.out -= 1
             fetch.failure = fetch.failure or failure
             self._arrived.notify_all()
+
+    def _flush(self, _stop: threading.Event) -> None:
+        while True:
+            with self._lock:
+                self._dirty.wait_for(lambda: self._closed or self._to_flush)
+                if not self._to_flush:
+                    return
+                fetch = self._to_flush.popleft()
+            failure: Failure | None = None
+            try:
+                fetch.opened.flush()
+            except OSError as error:  # told once: what comes at the end would know nothing of it
+                failure = error
+            self._let_go(fetch, failure)
 
     def _receive(self, fetch: _Fetch, piece: Piece, stop: threading.Event, hear: Sink | None = None) -> None:
         """Fetch a piece, going on where transfers break."""
@@ -270,6 +313,9 @@ class Transfers:
 
     def _transfer(self, fetch: _Fetch, piece: Piece, noted: int, hear: Sink | None) -> int:
         file, part = fetch.file, fetch.opened
+        start, asked = piece.position, self._clock.monotonic()
+        began: float | None = None
+        first = 0  # bytes of the first chunk
         with self._source.open_range(file, piece.position, piece.stop) as body:
             if body.start != piece.position:
                 raise Unreachable(f"{file.path}: asked for byte {piece.position}, got byte {body.start}")
@@ -279,20 +325,32 @@ class Transfers:
             for chunk in body:
                 if self._closed or fetch.failure:
                     raise Stopped("told to end")
+                if began is None:
+                    began, first = self._clock.monotonic(), len(chunk)
                 data = chunk[: piece.stop - piece.position]
                 part.write(data, piece.position)
                 if hear is not None:
                     hear(data)
                 with self._lock:
+                    extends = fetch.awaited == piece.position
                     piece.position += len(data)
-                    self._arrived.notify_all()
+                    if extends:
+                        self._arrived.notify_all()
                 self._heard(len(data))
                 noted = part.note(noted, piece.position, last=False)
                 if piece.position == piece.stop:
                     break
         if piece.position < piece.stop:
             raise Unreachable(f"{file.path}: the answer ended at byte {piece.position} of {piece.stop}")
+        self._note_pace(asked, began, piece.position - start - first)
         return noted
+
+    def _note_pace(self, asked: float, began: float | None, count: int) -> None:
+        """``count`` bytes came after the first chunk."""
+        if began is not None and count >= _SMALL:
+            now = self._clock.monotonic()
+            with self._lock:
+                self._pace.note(began - asked, count, now - began)
 
     # --- verification of large files
 
@@ -303,6 +361,7 @@ class Transfers:
                 if not self._to_hash:
                     return
                 fetch = self._to_hash.popleft()
+                self._work_to_do.notify_all()
             failure: Failure | None = None
             try:
                 if not self._is_right(fetch.file, self._follow(fetch)):
@@ -320,23 +379,31 @@ class Transfers:
         """Hash behind the arriving bytes; return the digest of them all."""
         digest, position = hashlib.sha512(), 0
         size, pieces = fetch.file.size or 0, fetch.pieces
+        is_read = self._verify or fetch.sink is not None
         assert pieces is not None
         while position < size:
-            reached = self._await_more(fetch, pieces, position)
-            for chunk in fetch.opened.chunks(position, reached):
+            reached = min(self._await_more(fetch, pieces, position), position + _STEP)
+            for chunk in fetch.opened.chunks(position, reached) if is_read else ():
                 if self._verify:
                     digest.update(chunk)
                 if fetch.sink is not None:
                     fetch.sink(chunk)
             position = reached
+            with self._lock:
+                fetch.hashed = position
+                self._work_to_do.notify_all()
         with self._lock:
             self._arrived.wait_for(lambda: not fetch.out)
+            if fetch.failure is not None:
+                raise fetch.failure
         return digest.hexdigest()
 
     def _await_more(self, fetch: _Fetch, pieces: Pieces, position: int) -> int:
         """Up to where the bytes are there, once that is after ``position``."""
         with self._lock:
+            fetch.awaited = position  # whoever has the byte tells; others wake nobody
             self._arrived.wait_for(lambda: pieces.prefix > position or fetch.failure or self._closed)
+            fetch.awaited = -1
             if fetch.failure is not None:
                 raise fetch.failure
             if self._closed:

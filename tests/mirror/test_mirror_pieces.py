@@ -6,7 +6,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rescalefs.mirror.pieces import LARGEST, MIB, SMALLEST, Piece, Pieces
+from rescalefs.mirror.pieces import LARGEST, MIB, SMALLEST, Pace, Piece, Pieces
 
 SIZE = 200 * MIB
 
@@ -46,3 +46,19 @@ def test_pieces_become_smaller_towards_the_end() -> None:
     assert sizes[0] == 32 * MIB
     assert sizes[-1] <= 2 * SMALLEST
     assert len(sizes) < 200
+
+
+def test_pieces_are_large_where_each_costs_a_round_trip_and_small_where_it_costs_nothing() -> None:
+    pace = Pace()
+    unknown = pace.length
+    pace.note(wait=0.040, count=20 * MIB, seconds=1.0)
+    assert pace.length == 32 * MIB  # 1.6 s for 40 ms
+    for _ in range(20):
+        pace.note(wait=0.000_5, count=100 * MIB, seconds=1.0)
+    assert pace.length == unknown == 4 * MIB
+    pace.note(wait=30.0, count=100 * MIB, seconds=1.0)
+    assert pace.length == LARGEST
+    pieces = Pieces(1024 * MIB)
+    piece = pieces.take(pace.length // 8)
+    assert piece is not None
+    assert piece.stop == LARGEST // 8
