@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import json
 import subprocess
 import time
@@ -219,6 +220,7 @@ def _download(bench: Bench, name: str, url: str) -> Run:
         to = bench.work / "downloads"
         contenders.forget(to)
         to.mkdir(parents=True)
+        os.sync()  # whoever brings its file to the disk would wait for what others left to be written
         return measure.cost_of(
             contenders.download(tool, url, to, int(connections or 0)), contenders.environment(url, to)
         )

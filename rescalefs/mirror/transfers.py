@@ -26,7 +26,7 @@ from rescalefs.errors import (
     WrongBytes,
 )
 from rescalefs.mirror.part import Part
-from rescalefs.mirror.pieces import MIB, SMALLEST, Pace, Piece, Pieces
+from rescalefs.mirror.pieces import MIB, SMALLEST, Piece, Pieces
 from rescalefs.model import RemoteFile
 from rescalefs.reading import Source
 
@@ -37,7 +37,7 @@ _FAILURES = 5  # in a row, without a byte, before a file is given up
 _HASHERS = 2
 _SMALL = SMALLEST // 2  # bytes
 # The hash is the slower one where the server is near. Bytes that come in long before it gets to them would
-# take the processor from it, and the end would come later: 1 GiB over the loopback, docs/performance.md.
+# take the processor from it, and the end would come later: docs/decisions/0038.
 _AHEAD = 32 * MIB  # bytes that may wait for the hash before it has the processor to itself
 _STEP = 8 * MIB  # bytes between two looks at how far the hash is
 _FILES_AHEAD = 4  # large files for each connection that wait for a hash, before no more is begun
@@ -120,7 +120,6 @@ class Transfers:
         self._large: deque[_Fetch] = deque()  # some of their pieces are not handed out
         self._to_hash: deque[_Fetch] = deque()
         self._to_flush: deque[_Fetch] = deque()
-        self._pace = Pace()
         self._pending = 0
         self._closed = False
 
@@ -196,7 +195,7 @@ class Transfers:
                 continue
             if pieces.prefix - fetch.hashed > _AHEAD:
                 continue
-            piece = pieces.take(self._pace.length)
+            piece = pieces.take()
             if not pieces.missing:
                 self._large.remove(fetch)
             if piece is not None:
@@ -313,9 +312,6 @@ class Transfers:
 
     def _transfer(self, fetch: _Fetch, piece: Piece, noted: int, hear: Sink | None) -> int:
         file, part = fetch.file, fetch.opened
-        start, asked = piece.position, self._clock.monotonic()
-        began: float | None = None
-        first = 0  # bytes of the first chunk
         with self._source.open_range(file, piece.position, piece.stop) as body:
             if body.start != piece.position:
                 raise Unreachable(f"{file.path}: asked for byte {piece.position}, got byte {body.start}")
@@ -325,8 +321,6 @@ class Transfers:
             for chunk in body:
                 if self._closed or fetch.failure:
                     raise Stopped("told to end")
-                if began is None:
-                    began, first = self._clock.monotonic(), len(chunk)
                 data = chunk[: piece.stop - piece.position]
                 part.write(data, piece.position)
                 if hear is not None:
@@ -342,15 +336,7 @@ class Transfers:
                     break
         if piece.position < piece.stop:
             raise Unreachable(f"{file.path}: the answer ended at byte {piece.position} of {piece.stop}")
-        self._note_pace(asked, began, piece.position - start - first)
         return noted
-
-    def _note_pace(self, asked: float, began: float | None, count: int) -> None:
-        """``count`` bytes came after the first chunk."""
-        if began is not None and count >= _SMALL:
-            now = self._clock.monotonic()
-            with self._lock:
-                self._pace.note(began - asked, count, now - began)
 
     # --- verification of large files
 
