@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -71,7 +71,7 @@ def job_file_mark(folder: Path) -> str:
 def look(folder: Path, most_entries: int) -> Listing:
     """List ``folder``. What vanishes meanwhile is left out: whoever looks, looks again."""
     entries: list[Entry] = []
-    for entry in _walk(folder, "", folder.resolve()):
+    for entry in _walk(folder, folder.resolve()):
         entries.append(entry)
         if len(entries) > most_entries:
             raise FolderTooLarge(most_entries, tuple(entries))
@@ -126,17 +126,29 @@ def open_listed(folder: Path, entry: Entry) -> FileIO | None:
     return None
 
 
-def _walk(top: Path, below: str, real_top: Path) -> Iterator[Entry]:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(top / below) as entries:
-        for each in entries:
-            if is_ignored(each.name) or (not below and each.name in {*OUR_NAMES, JOB_FILE}):
-                continue
-            path = f"{below}/{each.name}" if below else each.name
-            with contextlib.suppress(FileNotFoundError):
-                entry = _entry(each, path, real_top)
-                yield entry
-                if entry.kind is Kind.FOLDER and entry.readable:
-                    yield from _walk(top, path, real_top)
+def _walk(top: Path, real_top: Path) -> Iterator[Entry]:
+    """Everything below ``top``. Not by recursion: folders may be nested deeper than Python calls may."""
+    folders = [""]
+    while folders:
+        below = folders.pop()
+        try:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(top / below) as found:
+                for entry in _entries(found, below, real_top):
+                    yield entry
+                    if entry.kind is Kind.FOLDER and entry.readable:
+                        folders.append(entry.path)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            yield Entry(below, Kind.TOO_DEEP)
+
+
+def _entries(found: Iterable[os.DirEntry[str]], below: str, real_top: Path) -> Iterator[Entry]:
+    for each in found:
+        if is_ignored(each.name) or (not below and each.name in {*OUR_NAMES, JOB_FILE}):
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            yield _entry(each, f"{below}/{each.name}" if below else each.name, real_top)
 
 
 def _entry(each: os.DirEntry[str], path: str, real_top: Path) -> Entry:
@@ -163,7 +175,7 @@ def _linked(link: Path, path: str, real_top: Path) -> Entry:
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop, up to Python 3.12
         loops = isinstance(error, RuntimeError) or error.errno == errno.ELOOP
         return Entry(path, Kind.LINK_LOOP if loops else Kind.BROKEN_LINK)
-    if target in (link.parent.resolve() / link.name).parents and real_top in (target, *target.parents):
+    if target in (link.parent.resolve() / link.name).parents:
         return Entry(path, Kind.LINK_LOOP)
     if real_top not in target.parents:
         return Entry(path, Kind.LINK_OUT)

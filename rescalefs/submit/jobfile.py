@@ -33,12 +33,16 @@ def parse(data: bytes) -> dict[str, Any]:
             parse_int=_short_enough,
         )
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise NotJson(f"is not JSON: {where}: {_meaning(text, error)}", _EXAMPLE) from error
+        what = shown(raw(text[error.pos :].split("\n", 1)[0].strip()), most=24)
+        where = f"line {error.lineno}, column {error.colno}" + (f", at {what}" if what else "")
+        meaning, example = _meaning(text, error)
+        raise NotJson(f"is not JSON: {where}: {meaning}", example) from error
     except RecursionError as error:
-        raise NotJson("is nested too deeply", _EXAMPLE) from error
+        raise NotJson(f"is nested more than {_DEEPEST} deep", _EXAMPLE) from error
     except _Unfit as error:
         raise (_first_unfit(text) or NotJson("holds what JSON cannot mean", _EXAMPLE)) from error
+    if _is_deeper_than(_DEEPEST, document):
+        raise NotJson(f"is nested more than {_DEEPEST} deep", _EXAMPLE)
     if not isinstance(document, dict):
         raise NotJson(f"must be one object in braces, and is {shown(document)}", _EXAMPLE)
     if _HALF.search(json.dumps(document, ensure_ascii=False)):
@@ -49,6 +53,20 @@ def parse(data: bytes) -> dict[str, Any]:
 _EXAMPLE = '{"command": "python solve.py", "software": "miniconda", "coretype": "cheapest"}'
 _HALF = re.compile("[\ud800-\udfff]")
 _LONGEST_INTEGER = 4000  # digits; Python converts no more than 4300
+
+
+_DEEPEST = 100  # lists and objects in each other; far from where Python's own recursion ends
+
+
+def _is_deeper_than(most: int, document: Any) -> bool:
+    layer = [document]
+    for _ in range(most):
+        inner = (each.values() if isinstance(each, dict) else each for each in layer)
+        layer = [value for values in inner if not isinstance(values, _PLAIN) for value in values]
+    return any(not isinstance(each, _PLAIN) for each in layer)
+
+
+_PLAIN = (str, int, float, type(None))
 
 
 class _Unfit(Exception):
@@ -147,37 +165,38 @@ def _decoded(data: bytes) -> str:
         raise NotJson(reason, _SAVE) from error
 
 
-_LIKELY = (
-    (re.compile(r"\s*(//|/\*|#)"), "JSON has no comments; remove it"),
-    (re.compile(r"\s*'"), "strings stand in double quotes"),
+_LIKELY = (  # what stands there, what it means, what would be right
+    (re.compile(r"\s*(//|/\*|#)"), "JSON has no comments; remove it", '"cores": 2'),
+    (re.compile(r"\s*'"), "strings stand in double quotes", '"granite"'),
     (
         re.compile(r"\s*[\u201c\u201d\u2018\u2019]"),
         'strings stand in plain double quotes ("), not in typographic ones',
+        '"granite"',
     ),
-    (re.compile(r"\s*(True|False|None)\b"), "JSON writes true, false and null"),
-    (re.compile(r"\s*[A-Za-z_][\w-]*\s*:"), "keys stand in double quotes"),
+    (re.compile(r"\s*(True|False|None)\b"), "JSON writes true, false and null", "true"),
+    (re.compile(r"\s*[A-Za-z_][\w-]*\s*:"), "keys stand in double quotes", '"cores": 2'),
 )
 _COMMA_TOO_MANY = re.compile(r",\s*$")
 
 
-def _meaning(text: str, error: json.JSONDecodeError) -> str:
-    """What the person probably did; else what the parser says."""
+def _meaning(text: str, error: json.JSONDecodeError) -> tuple[str, str]:
+    """What the person probably did, else what the parser says; and what would be right."""
     rest = text[error.pos :]
     before = text[: error.pos]
     if rest.lstrip()[:1] in {"}", "]"} and _COMMA_TOO_MANY.search(before):
-        return f"there is a comma before the closing {rest.lstrip()[0]}; remove it"
+        return f"there is a comma before the closing {rest.lstrip()[0]}; remove it", "[1, 2]"
     if rest[:1] == "," and rest[1:].lstrip()[:1] in {"}", "]"}:  # where Python 3.13 points to
-        return f"there is a comma before the closing {rest[1:].lstrip()[0]}; remove it"
-    for pattern, meaning in _LIKELY:
+        return f"there is a comma before the closing {rest[1:].lstrip()[0]}; remove it", "[1, 2]"
+    for pattern, meaning, example in _LIKELY:
         if pattern.match(rest):
-            return meaning
+            return meaning, example
     if not rest.strip():
-        return "it ends too early; a brace, bracket or quote is still open"
+        return "it ends too early; a brace, bracket or quote is still open", '{"inputFiles": ["mesh.msh"]}'
     return {
-        "Expecting ',' delimiter": "a comma is missing",
-        "Expecting ':' delimiter": "a colon is missing",
-        "Extra data": "there is more after the closing brace",
-        "Unterminated string starting at": "the closing quote of this string is missing",
-        "Invalid control character at": "a string must not run over a line's end",
-        "Invalid \\escape": "a backslash is written \\\\",
-    }.get(error.msg.removesuffix(": "), error.msg)
+        "Expecting ',' delimiter": ("a comma is missing", '"cores": 2, "hours": 1'),
+        "Expecting ':' delimiter": ("a colon is missing", '"cores": 2'),
+        "Extra data": ("there is more after the closing brace", "one object alone"),
+        "Unterminated string starting at": ("the closing quote of this string is missing", '"granite"'),
+        "Invalid control character at": ("a string must not run over a line's end", r'"two\nlines"'),
+        "Invalid \\escape": ("a backslash is written \\\\", r'"C:\\temp"'),
+    }.get(error.msg.removesuffix(": "), (error.msg, _EXAMPLE))

@@ -50,6 +50,7 @@ class Kind(enum.Enum):
     LINK_TO_FOLDER = "a link to a folder"
     LINK_LOOP = "a link to itself, or to a folder that it lies in"
     BROKEN_LINK = "a link to nothing"
+    TOO_DEEP = "a folder with a path that is too long to look into"
     SPECIAL = "neither a file nor a folder"
 
 

@@ -29,6 +29,10 @@ _REFUSED = {  # why, and a command that mends it
     Kind.LINK_TO_FOLDER: ("is a link to a folder; put the folder itself there", _ITSELF),
     Kind.LINK_LOOP: ("is a link in a circle: to itself, or to a folder that it lies in; remove it", "rm {}"),
     Kind.BROKEN_LINK: ("is a link to nothing; remove it, or put the file there", "rm {}"),
+    Kind.TOO_DEEP: (
+        "lies too deep: its path is too long to look into it; move it up, or pack it",
+        "tar -cf deep.tar {}",
+    ),
     Kind.SPECIAL: ("is neither a file nor a folder, but a pipe, a socket or a device; remove it", "rm {}"),
 }
 
@@ -262,7 +266,8 @@ def _path_of(wanted: Any) -> tuple[str | None, dict[str, Any]]:
 
 def why_unfit(entry: Entry) -> tuple[str, str]:
     """Why it cannot be sent, and a command that mends it, for a shell in the folder; empty where it can."""
-    quoted = shlex.quote(entry.path if not entry.path.startswith("-") else f"./{entry.path}")
+    path = entry.path.split("/")[0] if entry.kind is Kind.TOO_DEEP else entry.path
+    quoted = shlex.quote(f"./{path}" if path.startswith("-") else path)
     if entry.kind in _REFUSED:
         reason, command = _REFUSED[entry.kind]
         return reason, command.format(quoted)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _MISSING: Any = object()
+_LONG = 200  # characters of a path that are shown
 _UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})  # but not the spaces of other scripts, as in macOS' screenshots
 
 
@@ -31,7 +32,8 @@ class Problem:
         said = "" if not self.has_value else f" is {shown(self.value)}:"
         is_said = self.example.startswith('"') and self.example in self.reason  # did you mean "granite"?
         example = f"; for example {self.example}" if self.example and not is_said else ""
-        return printable(f"{self.field}{said} {self.reason}{example}")
+        where = self.field if len(self.field) <= _LONG else f"{self.field[: _LONG // 2]}…{self.field[-20:]}"
+        return printable(f"{where}{said} {self.reason}{example}")
 
 
 def shown(value: Any, most: int = 60) -> str:

@@ -59,7 +59,7 @@ def test_links_within_the_drop_are_files_and_others_are_told_apart(tmp_path: Pat
         "loop": Kind.LINK_LOOP,
         "nothing": Kind.BROKEN_LINK,
         "around": Kind.LINK_TO_FOLDER,
-        "up": Kind.LINK_OUT,
+        "up": Kind.LINK_LOOP,
         "itself": Kind.LINK_LOOP,
         "sub/parent": Kind.LINK_LOOP,
         "pipe": Kind.SPECIAL,

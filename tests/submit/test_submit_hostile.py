@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -150,6 +150,51 @@ def test_a_folder_loop_is_refused_as_one(rig: Rig) -> None:
     (folder / "sub" / "up").symlink_to("..")
     rig.turns(4)
     assert "sub/up is a link in a circle: to itself, or to a folder that it lies in" in rig.status()
+
+
+@pytest.fixture
+def nested(tmp_path: Path) -> Iterator[Callable[[str, int], Path]]:
+    """Makes a folder of folders; removes them without recursion, which pytest would not."""
+    here = Path.cwd()
+    folder = tmp_path / "submit" / "wing"
+    made: list[str] = []
+
+    def make(name: str, depth: int) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.chdir(folder)
+        for _ in range(depth):
+            os.mkdir(name)  # noqa: PTH102  (a Path would be as slow as it is long)
+            os.chdir(name)
+            made.append(name)
+        return folder
+
+    yield make
+    for name in reversed(made):
+        os.chdir("..")
+        os.rmdir(name)  # noqa: PTH106
+    os.chdir(here)
+
+
+def test_a_folder_nested_deeper_than_python_calls_may_be_is_listed(
+    nested: Callable[[str, int], Path],
+) -> None:
+    assert len(look(nested("d", 1050), 2000).entries) == 1050
+
+
+def test_a_folder_that_lies_deeper_than_paths_can_be_long_is_refused(
+    rig: Rig, nested: Callable[[str, int], Path]
+) -> None:
+    folder = nested("d" * 250, 18)
+    drop_files(folder)
+    rig.turns(4)
+    assert "lies too deep: its path is too long to look into it" in rig.status()
+    assert len(rig.status()) < 1000
+
+
+def test_a_job_json_nested_deeper_than_python_calls_may_be_is_refused(rig: Rig) -> None:
+    drop_files(rig.settings.folder / "wing", json.dumps(SHORT)[:-1] + ', "a": ' + "[" * 600 + "]" * 600 + "}")
+    rig.turns(4)
+    assert rig.status().startswith("rejected: job.json is nested more than 100 deep")
 
 
 def test_what_may_not_be_read_is_told_before_anything_is_sent(tmp_path: Path) -> None:
