@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import bisect
 import enum
+import fnmatch
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 JOB_FILE = "job.json"
@@ -114,31 +115,46 @@ class Listing:
         return self.entries[first:last]
 
     def matching(self, pattern: str) -> tuple[Entry, ...]:
-        """The files that a pattern of the shell names; `*` stays within one folder, `**` does not."""
-        regex = re.compile(_translated(pattern))
+        """The files that a pattern of the shell names; `*` stays within one folder, `**/` does not."""
+        steps = _steps(pattern)
         return tuple(
-            each for each in self.entries if each.kind is not Kind.FOLDER and regex.fullmatch(each.path)
+            each
+            for each in self.entries
+            if each.kind is not Kind.FOLDER and _fits(steps, each.path.split("/"))
         )
 
 
-_WILD = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]")
+def _steps(pattern: str) -> list[re.Pattern[str] | None]:
+    """What each folder of a path, and its name, must match; None for any number of folders."""
+    return [
+        None if step == "**" else re.compile(fnmatch.translate(step), re.DOTALL)
+        for step in pattern.split("/")
+    ]
 
 
-def _translated(pattern: str) -> str:
-    """``pattern`` as a regular expression over whole paths."""
-    parts: list[str] = []
-    end = 0
-    for wild in _WILD.finditer(pattern):
-        parts += [re.escape(pattern[end : wild.start()]), _regex_of(wild[0])]
-        end = wild.end()
-    return "".join([*parts, re.escape(pattern[end:])])
+def _fits(steps: Sequence[re.Pattern[str] | None], parts: Sequence[str]) -> bool:
+    reached = _and_past_any(steps, {0})
+    for part in parts:
+        passed = set()
+        for number in reached - {len(steps)}:
+            step = steps[number]
+            if step is None:
+                passed.add(number)
+            elif step.match(part):
+                passed.add(number + 1)
+        reached = _and_past_any(steps, passed)
+    return len(steps) in reached
 
 
-def _regex_of(wild: str) -> str:
-    if wild.startswith("["):
-        inner = wild[1:-1].replace("\\", r"\\").replace("[", r"\[")
-        return f"[^/{inner[1:]}]" if inner.startswith("!") else f"(?!/)[{inner}]"
-    return {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}[wild]
+def _and_past_any(steps: Sequence[re.Pattern[str] | None], reached: set[int]) -> set[int]:
+    """``reached``, and where it leads to without another folder."""
+    found = set(reached)
+    for number in sorted(reached):
+        end = number
+        while end < len(steps) and steps[end] is None:
+            end += 1
+            found.add(end)
+    return found
 
 
 def is_pattern(path: str) -> bool:

@@ -22,6 +22,7 @@ from rescalefs.submit.listing import JOB_FILE, OUR_NAMES, Entry, Kind, Listing, 
 from rescalefs.submit.problems import Problem, has_control_characters, listed, without_these
 
 _EXAMPLE = '"mesh.msh"'
+_LONGEST = 255  # bytes of a name, on every file system in use
 _ITSELF = 'cp -rL --remove-destination "$(readlink -f {0})" {0}'
 
 _REFUSED = {  # why, and a command that mends it
@@ -229,6 +230,8 @@ class Packer:
                     place, "a name of unfinished files, which are not sent; rename the file", path, _EXAMPLE
                 )
             )
+        elif has_control_characters(clean) or any(len(part.encode()) > _LONGEST for part in clean.split("/")):
+            self.problems.append(Problem(place, "no file can have this name and be sent", path, _EXAMPLE))
         else:
             self.missing.append(clean)
 

@@ -6,6 +6,8 @@ import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rescalefs.submit.folder import FolderTooLarge, folders, identity, job_file_mark, look
 from rescalefs.submit.listing import Entry, Kind, Listing, is_ignored
@@ -152,9 +154,20 @@ def test_the_mark_of_a_job_file_is_empty_where_there_is_none(tmp_path: Path) -> 
         ("[!a].*", ["b.txt"]),
         ("sub[/]c.msh", []),
         ("nothing*", []),
+        ("**", ["a.msh", "b.txt", "sub/c.msh", "sub/deep/d.msh"]),
+        ("**/deep/**/*.msh", ["sub/deep/d.msh"]),
+        ("[z-a]*", []),
+        ("*" * 40 + "x", []),
+        ("*a" * 40, []),
     ],
 )
 def test_patterns_name_files_as_in_the_shell(pattern: str, expected: list[str]) -> None:
     paths = ["a.msh", "b.txt", "sub/c.msh", "sub/deep/d.msh"]
     listing = Listing((Entry("sub", Kind.FOLDER), *(Entry(path, Kind.FILE) for path in paths)))
     assert [each.path for each in listing.matching(pattern)] == expected
+
+
+@given(st.text("[]!-^\\*?az/#&~|", max_size=12))
+def test_any_text_is_a_pattern_or_a_name(pattern: str) -> None:
+    listing = Listing((Entry("a.msh", Kind.FILE), Entry("sub/" + "a" * 250, Kind.FILE)))
+    assert len(listing.matching(pattern)) <= 2
