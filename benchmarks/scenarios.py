@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
