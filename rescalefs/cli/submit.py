@@ -12,6 +12,7 @@ import click
 from rich.markup import escape
 
 from rescalefs.cli.connection import profile_option
+from rescalefs.cli.listing import printable
 from rescalefs.errors import UserError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _planned(plan: JobSpec) -> dict[str, Any]:
 
 
 def _rejected(problems: Iterable[object]) -> NotSubmitted:
-    return NotSubmitted("not submitted; mend job.json: " + "; ".join(map(str, problems)))
+    return NotSubmitted("not submitted; mend this, and submit it again: " + "; ".join(map(str, problems)))
 
 
 @contextmanager
@@ -120,6 +121,8 @@ def _display(quiet: bool) -> Iterator[Callable[[DropReport], None]]:
         return
     from rich.console import Console
 
+    from rescalefs.submit.machine import State
+
     console = Console(stderr=True, highlight=False)
     reports: list[DropReport] = []
 
@@ -127,7 +130,7 @@ def _display(quiet: bool) -> Iterator[Callable[[DropReport], None]]:
         told = len(reports[-1].log) if reports else len(report.log)  # earlier runs have told what was before
         for line in report.log[told:]:
             _, _, text = line.partition("\t")
-            if not text.startswith("rejected: "):  # the command ends with that
+            if report.state is not State.REJECTED:  # the command ends with that
                 console.print(escape(text), soft_wrap=True)
         if spinner is not None:
             spinner.update(escape(_where(report)))
@@ -135,9 +138,11 @@ def _display(quiet: bool) -> Iterator[Callable[[DropReport], None]]:
 
     with console.status("looking at the folder") if console.is_terminal else nullcontext() as spinner:
         yield tell
-    if reports:
+    if reports and reports[-1].state is not State.REJECTED:
         console.print(escape(_where(reports[-1])), soft_wrap=True)
 
 
 def _where(report: DropReport) -> str:
-    return f"{report.folder}: {report.status}" + (f" (job {report.job_id})" if report.job_id else "")
+    return printable(
+        f"{report.folder}: {report.status}" + (f" (job {report.job_id})" if report.job_id else "")
+    )

@@ -25,6 +25,8 @@ def _advice(drop: DropReport) -> str:
         more = f", and {len(drop.problems) - 1} more: see status.log" if len(drop.problems) > 1 else ""
         return f"mend this{more}; it then starts by itself: {drop.problems[0]}"
     if drop.state is State.SAVED and drop.hold:
+        if drop.folder.startswith("/"):
+            return f'run `rescalefs submit` on it again, once {JOB_FILE} does not say "hold" (any more)'
         return f'remove "hold" from {JOB_FILE} to submit it'
     if drop.state is State.RUNNING:
         return f"nothing; `rescalefs stop {drop.job_id}` stops it"

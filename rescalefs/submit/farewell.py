@@ -46,7 +46,7 @@ class Farewell:
     def announce_all(self, stop: threading.Event) -> None:
         """Announce what has ended since; return early when ``stop`` is set."""
         for drop in self._ledger.unannounced():
-            if stop.is_set() or Path(drop.folder).is_absolute():  # the latter are `rescalefs submit`'s own
+            if stop.is_set() or drop.is_elsewhere:  # the latter are `rescalefs submit`'s own
                 continue
             try:
                 outcome = self._run_hook(drop, stop)

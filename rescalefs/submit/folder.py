@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from rescalefs.submit.jobfile import NotJson
+from rescalefs.submit.jobfile import NotJson, parse
 from rescalefs.submit.listing import JOB_FILE, OUR_NAMES, Entry, Kind, Listing, is_ignored
 from rescalefs.submit.parcels import why_unfit
 
@@ -106,6 +106,14 @@ def job_file_bytes(folder: Path) -> bytes:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder / JOB_FILE))
     with file:
         return file.read(_LARGEST_JOB_FILE)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether job.json says that the job is not to be submitted; one that cannot be read may say so."""
+    try:
+        return bool(parse(job_file_bytes(folder)).get("hold"))
+    except (NotJson, OSError):
+        return True
 
 
 def open_listed(folder: Path, entry: Entry) -> FileIO | None:

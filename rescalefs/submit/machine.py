@@ -77,6 +77,11 @@ class Drop:
     submitted: datetime | None = None
     announced: bool = False  # its end was
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it lies outside the drop folder, and `rescalefs submit` sees to it."""
+        return self.folder.startswith("/")
+
 
 class Event(msgspec.Struct, frozen=True, tag_field="event"):
     """Something that happened to a drop. `told` is the drop that knows it, but for its state."""

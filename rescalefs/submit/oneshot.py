@@ -14,13 +14,14 @@ from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.errors import UserError
 from rescalefs.submit import machine, spec
-from rescalefs.submit.folder import FolderTooLarge, Identity, identity, job_file_mark, look
+from rescalefs.submit.folder import FolderTooLarge, Identity, identity, is_held, job_file_mark, look
 from rescalefs.submit.journal import Journal
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.listing import JOB_FILE, Listing
 from rescalefs.submit.machine import Drop, State
 from rescalefs.submit.owner import Tenure
 from rescalefs.submit.poller import Poller
+from rescalefs.submit.problems import has_control_characters, printable
 from rescalefs.submit.report import DropReport
 from rescalefs.submit.service import JobService
 from rescalefs.submit.settings import SubmitSettings
@@ -60,8 +61,8 @@ def submit_folder(
     """Make exactly one job of the folder at ``path``, and return when it is submitted, held, or refused.
 
     With ``wait``, return when the job has ended. A folder that has its job is only reported on (a held one is
-    submitted, unless ``hold``). ``progress`` is told whenever something changed. Raises UserError where the
-    folder cannot be a drop, or another process is at it.
+    submitted, unless ``hold`` or job.json says to hold it still). ``progress`` is told whenever something
+    changed. Raises UserError where the folder cannot be a drop, or another process is at it.
     """
     folder = path.resolve()
     journal = Journal(settings.journal)
@@ -80,6 +81,9 @@ def _overrides(*, hold: bool, name: str | None) -> dict[str, Any]:
 
 
 def _looked_at(folder: Path, settings: SubmitSettings) -> Listing:
+    if has_control_characters(str(folder)):
+        where = printable(str(folder))
+        raise UserError(f"{where} has control characters or broken letters in its path; rename or move it")
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder. Name the folder that holds {JOB_FILE} and the inputs")
     try:
@@ -188,7 +192,7 @@ class _Shot:
         )
         if not drop.here or drop.folder != self._name():
             drop = self._ledger.record(drop, machine.Moved(self._name(), drop.inode, drop.born))
-        if drop.state is State.SAVED and drop.hold and not hold:
+        if drop.state is State.SAVED and drop.hold and not hold and not is_held(self._folder):
             return self._ledger.record(drop, machine.Released(job_file_mark(self._folder)))
         if (drop.state, machine.Changed) in machine.TRANSITIONS and listing.fingerprint != drop.fingerprint:
             drop = self._ledger.record(drop, machine.Changed())

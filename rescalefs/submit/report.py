@@ -66,6 +66,11 @@ def _where(drop: Drop, progress: Progress | None) -> str:
         return f"uploading {progress}"
     if drop.state is State.RUNNING or drop.state in _ENDED_BY_STATUS:
         return drop.status or "submitted"
+    if drop.state is State.SAVED and drop.hold and drop.is_elsewhere:
+        return (
+            f"held: job {drop.job_id} is saved; "
+            '`rescalefs submit` submits it, once job.json does not say "hold" (any more)'
+        )
     if drop.state is State.SAVED and not drop.hold:
         return f"job {drop.job_id} is saved"  # for a moment, before it is submitted
     return _WORDS[drop.state].format(job=drop.job_id)

@@ -16,12 +16,11 @@ from rescalefs.submit.folder import (
     Identity,
     folders,
     identity,
+    is_held,
     job_entry,
-    job_file_bytes,
     job_file_mark,
     look,
 )
-from rescalefs.submit.jobfile import NotJson, parse
 from rescalefs.submit.journal import Journal, Overtaken
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.listing import JOB_FILE, Kind, Listing
@@ -218,7 +217,7 @@ class Survey:
         mark = job_file_mark(path)
         if mark in {"", drop.job_file}:
             return
-        if drop.state is State.SAVED and drop.hold and not _holds(path):
+        if drop.state is State.SAVED and drop.hold and not is_held(path):
             self._ledger.record(drop, machine.Released(mark))
         else:
             self._ledger.record(drop, machine.Edited(mark))
@@ -227,14 +226,6 @@ class Survey:
 def _is_ours(drop: Drop) -> bool:
     """Whether it lies in the drop folder; `rescalefs submit DIR` sees to others."""
     return not Path(drop.folder).is_absolute()
-
-
-def _holds(path: Path) -> bool:
-    """Whether job.json still says so; a file that cannot be read says nothing."""
-    try:
-        return bool(parse(job_file_bytes(path)).get("hold"))
-    except (NotJson, OSError):
-        return True
 
 
 def below(folder: Path, path: Path) -> str | None:

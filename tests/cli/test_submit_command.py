@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -192,11 +193,37 @@ def test_the_outcome_as_json_says_where_it_is(wing: Path, submit: Submit) -> Non
     assert done.json == {
         "folder": str(wing),
         "state": "saved",
-        "status": f'held: job {done.json["job"]} is saved; remove "hold" from job.json to submit it',
+        "status": (
+            f"held: job {done.json['job']} is saved; "
+            '`rescalefs submit` submits it, once job.json does not say "hold" (any more)'
+        ),
         "job": done.json["job"],
         "job_status": "",
         "problems": [],
     }
+
+
+def test_a_job_that_job_json_holds_stays_held_until_the_key_is_removed(
+    tmp_path: Path, submit: Submit, client: RescaleClient
+) -> None:
+    folder = folder_with(tmp_path / "held", {**SHORT, "hold": True})
+    job_id = submit(folder).out.strip()
+    assert submit(folder).out.strip() == job_id
+    assert client.statuses(job_id) == ()
+    (folder / "job.json").write_text(json.dumps(SHORT))
+    assert submit(folder).out.strip() == job_id
+    assert client.statuses(job_id) != ()
+
+
+@pytest.mark.parametrize("name", [b"bad\xff", b"new\nline"])
+def test_a_folder_whose_path_nothing_can_hold_is_refused_in_one_line(
+    tmp_path: Path, submit: Submit, name: bytes
+) -> None:
+    folder = folder_with(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)))
+    done = submit(folder)
+    assert done.code == 1
+    (line,) = done.err.splitlines()
+    assert line.endswith("has control characters or broken letters in its path; rename or move it")
 
 
 BAD = {**SHORT, "software": "minconda", "cores": 3}
@@ -209,7 +236,8 @@ def test_what_is_wrong_is_told_at_once_and_fails(
     done = submit(folder)
     assert (done.code, done.out) == (1, "")
     last = done.err.splitlines()[-1]
-    assert last.startswith("rescalefs: not submitted; mend job.json: ")
+    assert last.startswith("rescalefs: not submitted; mend this, and submit it again: ")
+    assert len(done.err.splitlines()) == 1
     assert 'software is "minconda": no such software: did you mean "miniconda"?' in last
     assert "cores is 3: granite offers 2, 4, 8" in last
     as_json = submit(folder, "--json")
