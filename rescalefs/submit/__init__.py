@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rescalefs.submit.limits import Limits
 from rescalefs.submit.report import DropReport
 from rescalefs.submit.service import JobService
 from rescalefs.submit.settings import SubmitSettings
-from rescalefs.submit.spec import Awaited, JobSpec, Limits, Rejection
+from rescalefs.submit.spec import Awaited, JobSpec, Rejection
 
 if TYPE_CHECKING:
     from rescalefs.submit.journal import JournalDamaged

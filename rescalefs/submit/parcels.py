@@ -106,7 +106,7 @@ class Packer:
     def named(self, where: Where, wanted: Sequence[Any]) -> list[Any]:
         """The input files as the analysis names them: ids stay, paths and patterns become what is sent."""
         kept: list[Any] = []
-        chosen: list[tuple[Entry, dict[str, Any]]] = []
+        chosen: dict[str, tuple[Entry, dict[str, Any]]] = {}  # by path: a pattern may name a file again
         for position, each in enumerate(wanted):
             place = f"{dotted(where)}[{position}]"
             if isinstance(each, dict) and "id" in each:
@@ -115,8 +115,10 @@ class Packer:
             else:
                 path, options = _path_of(each)
                 self._checked_options(place, options)
-                chosen += [(entry, options) for entry in self._chosen(place, path, each)]
-        return kept + self._inputs(where, chosen, offset=len(kept))
+                for entry in self._chosen(place, path, each):
+                    if options or entry.path not in chosen:
+                        chosen[entry.path] = (entry, options)
+        return kept + self._inputs(where, list(chosen.values()), offset=len(kept))
 
     def one(self, where: Where, wanted: Any, type_id: FileType) -> dict[str, Any]:
         """A single file by its path or its id, for a place of the definition that takes one."""

@@ -60,7 +60,7 @@ def printable(text: str) -> str:
 
 def has_control_characters(text: str) -> bool:
     """Whether a name has what no name should: line ends and their like, halves of characters."""
-    return any(unicodedata.category(each) in _UNFIT for each in text)
+    return not text.isprintable() and any(unicodedata.category(each) in _UNFIT for each in text)
 
 
 def without_these(text: str) -> str:

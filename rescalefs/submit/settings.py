@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rescalefs.submit.spec import Limits
+from rescalefs.submit.limits import Limits
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import pytest
 from rescalefs.model import ComputePrice
 from rescalefs.submit import spec
 from rescalefs.submit.cost import number_text, spent
-from rescalefs.submit.spec import JobSpec, Limits, Rejection
+from rescalefs.submit.limits import Limits
+from rescalefs.submit.spec import JobSpec, Rejection
 from tests.submit.rig import CATALOGUE, Rig, drop_files
 from tests.submit.test_submit_spec import LISTING, SHORT, accepted, job
 

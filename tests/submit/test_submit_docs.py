@@ -7,6 +7,7 @@ import pytest
 
 from rescalefs.submit import spec
 from rescalefs.submit.jobfile import parse
+from rescalefs.submit.limits import Limits
 from rescalefs.submit.listing import Entry, Kind, Listing, is_ignored
 from rescalefs.submit.machine import State
 from tests.submit.rig import CATALOGUE
@@ -23,7 +24,7 @@ FOLDER = Listing(
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_of_a_job_file_is_accepted(example: str) -> None:
-    outcome = spec.read(parse(example.encode()), FOLDER, "wing", CATALOGUE, spec.Limits())
+    outcome = spec.read(parse(example.encode()), FOLDER, "wing", CATALOGUE, Limits())
     assert isinstance(outcome, spec.JobSpec), outcome
     assert outcome.warnings == ()
 

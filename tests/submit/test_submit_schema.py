@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from rescalefs.cli.main import main
 from rescalefs.submit import spec
 from rescalefs.submit.cautions import KNOWN
+from rescalefs.submit.limits import Limits
 from rescalefs.submit.schema import schema_text
 from rescalefs.submit.spec import Rejection
 from tests.submit.rig import CATALOGUE, GOOD
@@ -101,7 +102,7 @@ def test_no_excuse_is_left_over() -> None:
 @given(st.sampled_from(PLACES), json_values, st.sampled_from(["long", "short"]))
 def test_what_the_check_takes_the_schema_takes(place: str, value: Any, form: str) -> None:
     document = {**SHORT, place: value} if form == "short" and "__" not in place else job(**{place: value})
-    if not isinstance(spec.read(document, LISTING, "wing", CATALOGUE, spec.Limits()), Rejection):
+    if not isinstance(spec.read(document, LISTING, "wing", CATALOGUE, Limits()), Rejection):
         VALIDATOR.validate(document)
 
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from rescalefs.model import FileType
 from rescalefs.submit import spec
+from rescalefs.submit.limits import Limits
 from rescalefs.submit.listing import Entry, Kind, Listing
-from rescalefs.submit.spec import Awaited, JobSpec, Limits, Rejection
+from rescalefs.submit.spec import Awaited, JobSpec, Rejection
 from tests.submit.rig import CATALOGUE, GOOD
 
 
@@ -184,6 +185,14 @@ def test_paths_ids_patterns_and_options_stand_in_one_list() -> None:
         {"id": "m"},
         {"id": "s", "decompress": False},
         {"id": "t", "decompress": True},
+    ]
+
+
+def test_a_file_that_is_named_twice_is_sent_once_with_what_is_said_of_it() -> None:
+    found = accepted(job(a__inputFiles=["*.msh", "mesh.msh", {"path": "mesh.msh", "decompress": False}, "*"]))
+    assert found.filled(["m", "s"], "x")["jobanalyses"][0]["inputFiles"] == [
+        {"id": "m", "decompress": False},
+        {"id": "s"},
     ]
 
 
