@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -36,18 +39,19 @@ def demo(keep: bool, without_fuse: bool) -> None:
     checks their results, unmounts, and removes what it made. Every command is shown before it runs, and runs
     for real. Where there is no FUSE, it is real files that it shows, kept up to date by `rescalefs sync`.
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     folder = Path(tempfile.mkdtemp(prefix="rescalefs-demo-"))
     with ExitStack() as undo:
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         stage = Stage(folder)
-        simulator = stage.start_simulator()
-        undo.callback(_end, simulator)
+        simulator = stage.start_simulator(undo)
         if without_fuse or not _FUSE.exists():
             ending, following = _play_on_sync(stage, undo, without_fuse), "sync"
         else:
             stage.tell("Your account as a folder")
+            undo.callback(stage.unmount)  # first: it may be told to end while it mounts
             stage.run("rescalefs mount Rescale")
-            undo.callback(stage.unmount)
             _play(stage)
             ending, following = "rescalefs umount Rescale", "mount"
         if keep:
@@ -167,7 +171,7 @@ class Stage:
         if done.returncode not in (0, *allow):
             raise DemoFailed(f"the demo stopped: exit code {done.returncode} from: {command}")
 
-    def start_simulator(self) -> subprocess.Popen[str]:
+    def start_simulator(self, undo: ExitStack) -> subprocess.Popen[str]:
         """Start the server, and let the commands that follow know where it is and by which key."""
         self.tell(
             "So that you wait less than usual: look for news, and take what was dropped, after a second"
@@ -187,6 +191,7 @@ class Stage:
             start_new_session=True,
             text=True,
         )
+        undo.callback(_end, process)  # before anything is printed: who reads it may have gone
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         if not url:
@@ -237,6 +242,11 @@ def examples_folder() -> Path:
         if (folder / "pi" / "job.json").is_file():
             return folder
     raise DemoFailed(f"the example jobs are neither in {package} nor beside it. Install rescalefs anew")
+
+
+def _leave(number: int, _: FrameType | None) -> NoReturn:
+    """End as the signal wants it, and undo everything on the way."""
+    sys.exit(128 + number)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
