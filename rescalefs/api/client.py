@@ -25,6 +25,7 @@ from rescalefs.errors import ApiError, NotFound, UnexpectedAnswer, Unreachable
 from rescalefs.model import FileType, LiveFile, RemoteFile
 
 W = TypeVar("W")
+V = TypeVar("V")
 
 _PAGE_SIZE = 1000  # what we ask for; the length that comes is what counts
 _MOST_PAGES = 10_000  # of one list; who tells of more is mistaken
@@ -88,7 +89,8 @@ class RescaleClient:
 
     def jobs(self, state: str | None = None) -> tuple[model.Job, ...]:
         """All jobs, newest first; with ``state`` those the server counts as such, e.g. `completed`."""
-        found = map(wire.job, self._all("jobs/", wire.JobSummary, {"state": state} if state else {}))
+        params = {"state": state} if state else {}
+        found = self._each("jobs/", wire.JobSummary, wire.job, params)
         return tuple(
             sorted(found, key=lambda job: job.inserted.timestamp() if job.inserted else 0.0, reverse=True)
         )
@@ -230,27 +232,40 @@ class RescaleClient:
         return wire.statuses(self._all(path, wire.StatusEntry), f"GET {path}")
 
     def _all(self, path: str, kind: type[W], params: Mapping[str, str | int] | None = None) -> list[W]:
-        """All items of a list, each once. One that changed while its pages came in is asked for once more."""
+        """All items of a list; see `_each`."""
+        return self._each(path, kind, _as_it_is, params)
+
+    def _each(
+        self,
+        path: str,
+        kind: type[W],
+        made: Callable[[W], V],
+        params: Mapping[str, str | int] | None = None,
+    ) -> list[V]:
+        """What is ``made`` of each item of a list, once. One that changed while its pages came in is asked
+        for once more. Made page by page: a long list takes more memory as it comes than as it is kept.
+        """
         for _ in range(2):
-            count, items = self._joined(path, kind, params or {})
+            count, items = self._joined(path, kind, made, params or {})
             unique = list({_identity(item): item for item in items}.values())
             if count is None or len(unique) == count:
                 break
         return unique
 
     def _joined(
-        self, path: str, kind: type[W], params: Mapping[str, str | int]
-    ) -> tuple[int | None, list[W]]:
+        self, path: str, kind: type[W], made: Callable[[W], V], params: Mapping[str, str | int]
+    ) -> tuple[int | None, list[V]]:
         """The pages of a list, one after the other, and the number of items the server says there are."""
 
-        def page(number: int) -> wire.Page[W]:
+        def page(number: int) -> wire.Page[V]:
             asked = {**params, "page": number, "page_size": _PAGE_SIZE}
             try:
-                return self._get(path, wire.Page[kind], asked)  # type: ignore[valid-type]
+                found = self._get(path, wire.Page[kind], asked)  # type: ignore[valid-type]
             except NotFound:
                 if number == 1:
                     raise
                 return wire.Page(results=[])  # the list has become shorter
+            return wire.Page([made(each) for each in found.results], found.count, found.next)
 
         first = page(1)
         items = list(first.results)
@@ -296,6 +311,10 @@ class RescaleClient:
 
 def _stopping() -> Unreachable:
     return Unreachable("rescalefs is stopping")
+
+
+def _as_it_is(item: W) -> W:
+    return item
 
 
 def _identity(item: object) -> object:

@@ -6,10 +6,11 @@ identity may be missing or null.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -17,6 +18,7 @@ from rescalefs import model
 from rescalefs.errors import UnexpectedAnswer
 
 T = TypeVar("T")
+S = TypeVar("S", str, tuple[str, ...])
 
 
 Id = str | int  # a few ids may come as numbers (guess): their type is not documented
@@ -231,14 +233,24 @@ def job(wire: JobSummary) -> model.Job:
     return model.Job(
         id=wire.id,
         name=wire.name,
-        status=(wire.job_status and wire.job_status.content) or "",
+        status=_shared((wire.job_status and wire.job_status.content) or ""),
         inserted=parse_time(wire.date_inserted),
-        owner=wire.owner or "",
-        cluster_status=(wire.cluster_status_display and wire.cluster_status_display.content) or "",
-        project_id=None if wire.project_id is None else str(wire.project_id),
-        analyses=tuple(wire.analysis_names or ()),
-        tags=tuple(_tags(wire.tags or ())),
+        owner=_shared(wire.owner or ""),
+        cluster_status=_shared((wire.cluster_status_display and wire.cluster_status_display.content) or ""),
+        project_id=None if wire.project_id is None else _shared(str(wire.project_id)),
+        analyses=_shared(tuple(wire.analysis_names or ())),
+        tags=_shared(tuple(_tags(wire.tags or ()))),
     )
+
+
+def _shared(value: S) -> S:
+    """The same object for equal ones: thousands of jobs have few states, owners and programs between them."""
+    return cast("S", _kept(value))
+
+
+@functools.lru_cache(maxsize=4096)
+def _kept(value: object) -> object:
+    return value
 
 
 def _tags(found: Iterable[Any]) -> Iterable[str]:

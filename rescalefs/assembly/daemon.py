@@ -15,6 +15,7 @@ from rescalefs import __version__
 from rescalefs.assembly.client import account_of, client_for
 from rescalefs.assembly.facts import Facts
 from rescalefs.assembly.folder import submit_settings
+from rescalefs.assembly.memory import keep_few_arenas
 from rescalefs.assembly.ownfiles import LogTail, config_text
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
@@ -40,6 +41,7 @@ class Daemon:
     """All that serves one mount. Made, then started, stopped and closed, in this order."""
 
     def __init__(self, settings: Settings, mountpoint: Path, on_crash: Callable[[], None]) -> None:
+        keep_few_arenas()
         self._settings = settings
         self._mountpoint = mountpoint
         self._clock = SystemClock()

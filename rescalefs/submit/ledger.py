@@ -78,13 +78,16 @@ class Ledger:
         return self.record(Drop(str(uuid.uuid4())), event)
 
     def catch_up(self) -> None:
-        """Learn what was recorded since, by whomever."""
+        """Learn what was recorded since, by whomever. No news wake nobody: who is woken looks here, too."""
         with self._lock:
             known = self._seq
+        news = False
         for entry in self._journal.entries(known):
             with self._lock:
                 self._turn(entry)
-        self.ring()
+            news = True
+        if news:
+            self.ring()
 
     def _turn(self, entry: Entry) -> None:
         """Apply one entry; nothing where another thread already did. Under the lock."""

@@ -332,7 +332,7 @@ class Catalog:
             live=self._settings.poll_every,
             usable=math.inf,  # at once, also after a restart: the background keeps it fresh
             dump=lambda known: (known.listed, known.found),
-            restore=lambda _, document: JobList.of(*document.value),
+            restore=lambda _, document: JobList.restored(*document.value),
             settle=JobList.succeeded_by,
         )
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 from rescalefs.model import Job
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +27,12 @@ class JobList:
         kept = tuple(job for job in found if job.id not in by_id)
         by_id.update((job.id, job) for job in kept)
         return cls(listed, kept, by_id)
+
+    @classmethod
+    def restored(cls, listed: tuple[Job, ...], found: tuple[Job, ...]) -> JobList:
+        """The list of jobs that were read from a disk, without as many copies of the few words they share."""
+        pool: dict[object, Any] = {}
+        return cls.of(tuple(_pooled(job, pool) for job in listed), tuple(_pooled(job, pool) for job in found))
 
     def is_found(self, job_id: str) -> bool:
         """Whether the job is known by its own page alone, which does not tell its status."""
@@ -102,6 +111,21 @@ class JobList:
         if before.is_finished and not job.is_finished:
             job = dataclasses.replace(job, status=before.status)
         return before if before == job else job
+
+
+def _pooled(job: Job, pool: dict[object, Any]) -> Job:
+    def same(value: V) -> V:
+        return cast("V", pool.setdefault(value, value))
+
+    return dataclasses.replace(
+        job,
+        status=same(job.status),
+        owner=same(job.owner),
+        cluster_status=same(job.cluster_status),
+        project_id=same(job.project_id),
+        analyses=same(job.analyses),
+        tags=same(job.tags),
+    )
 
 
 def _identical(some: tuple[Job, ...], others: tuple[Job, ...]) -> bool:

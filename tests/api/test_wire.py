@@ -158,6 +158,14 @@ def detail(**fields: Any) -> Any:
     return wire.job_detail(json.dumps({"id": "j", "name": "wing", **fields}).encode(), "GET jobs/j/")
 
 
+def test_jobs_keep_one_copy_of_what_they_have_in_common() -> None:
+    content = b'{"id": "%d", "name": "a", "owner": "a@b", "analysisNames": ["CFD"], "tags": ["wing"]}'
+    one, other = (wire.job(wire.decode(content % number, wire.JobSummary, "it")) for number in (1, 2))
+    assert one.owner is other.owner
+    assert one.analyses is other.analyses
+    assert one.tags is other.tags
+
+
 def test_the_inputs_of_all_analyses_are_one_list_without_doubles() -> None:
     found = detail(
         jobanalyses=[

@@ -60,6 +60,15 @@ def test_help_lists_every_command_and_imports_none() -> None:
     }
 
 
+def test_a_daemon_keeps_nothing_in_memory_that_only_other_commands_need() -> None:
+    program = "import sys, rescalefs.assembly.daemon; print(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    imported = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not imported & {"rich", "prometheus_client", "starlette", "uvicorn", "fsspec", "jsonschema"}
+
+
 def test_an_error_we_foresaw_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["jobs"], failing(Unauthenticated("two things are wrong:\n  this\n  that\n"))) == 1
     assert capsys.readouterr() == ("", "rescalefs: two things are wrong: this; that\n")

@@ -97,6 +97,27 @@ def test_nothing_new_is_the_same_list() -> None:
     assert known.without("never seen") is known
 
 
+def test_a_list_from_the_disk_keeps_one_copy_of_what_its_jobs_have_in_common() -> None:
+    def from_disk(number: int) -> Job:
+        word = "".join
+        return Job(
+            f"j{number}",
+            "wing",
+            word(["Com", "pleted"]),
+            owner=word(["a", "@b"]),
+            analyses=(word(["C", "FD"]),),
+        )
+
+    listed, found = (from_disk(1), from_disk(2)), (from_disk(3),)
+    known = JobList.restored(listed, found)
+    assert (known.listed, known.found) == (listed, found)
+    one, *others = (*known.listed, *known.found)
+    for other in others:
+        assert other.status is one.status
+        assert other.owner is one.owner
+        assert other.analyses is one.analyses
+
+
 def test_an_unchanged_job_is_the_same_object() -> None:
     known = JobList.of(jobs(1, 2))
     later = known.succeeded_by(JobList.of(jobs(1, 2, 3)))
