@@ -20,6 +20,7 @@ KNOWN = (
 )  # fmt: skip
 """The keys of a job file, at its top."""
 
+_MOST = 8  # lines of one kind
 _ELSEWHERE = {  # keys of the API's form, whose place is not at the top
     "walltime": "hours",
     "coretype": "coretype",
@@ -68,8 +69,7 @@ def _alike(parcels: Sequence[Parcel]) -> list[str]:
         for path in [each.path for each in parcel.members] if parcel.is_archive else [parcel.name]:
             whole = parcel.members[0].path if not parcel.is_archive else path
             found.setdefault(unicodedata.normalize("NFC", path), {})[whole] = None
-    return [
-        f"the same name on the cluster, where one may overwrite the other: {listed(map(ascii, paths))}"
-        for paths in found.values()
-        if len(paths) > 1
-    ]
+    alike = [listed(map(ascii, paths)) for paths in found.values() if len(paths) > 1]
+    lines = [f"the same name on the cluster, where one may overwrite the other: {each}" for each in alike]
+    rest = len(lines) - _MOST
+    return [*lines[:_MOST], *([f"{rest} more names that are the same on the cluster"] if rest > 0 else [])]

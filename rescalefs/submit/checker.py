@@ -105,6 +105,7 @@ class Checker:
             self.note(each)
 
     def flag(self, job: Mapping[str, Any], key: str) -> bool:
+        """What stands there, false where nothing or nonsense does."""
         value = job.get(key)
         if value is None or isinstance(value, bool):
             return bool(value)

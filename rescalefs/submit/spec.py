@@ -22,6 +22,7 @@ from rescalefs.submit.shortform import expanded, is_short
 TOKEN = "RESCALEFS_DROP"  # noqa: S105  # a name, by which a job can be told to be the drop's
 """The variable in the environment of a job's first analysis that says which drop it was made for."""
 
+_MOST_PROBLEMS = 100  # that are told at once
 _OURS = ("hold", "max_cost", "$schema")  # keys for us, which the server never sees
 
 
@@ -89,7 +90,7 @@ def read(
     for each in checker.packer.problems:
         checker.note(each)
     if checker.problems:
-        return Rejection(tuple(checker.problems))
+        return Rejection(_first(checker.problems))
     if checker.packer.missing:
         return Awaited(tuple(dict.fromkeys(checker.packer.missing)))
     hourly, currency = cost.rate(checker.bills)
@@ -105,3 +106,11 @@ def read(
         hourly=hourly,
         currency=currency,
     )
+
+
+def _first(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """As many as somebody reads; each goes into the journal."""
+    rest = len(problems) - _MOST_PROBLEMS
+    if rest <= 0:
+        return tuple(problems)
+    return (*problems[:_MOST_PROBLEMS], Problem(f"{rest} more", "are like these; mend these first"))

@@ -29,6 +29,7 @@ from rescalefs.submit.journal import Overtaken
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.listing import Listing
 from rescalefs.submit.machine import Drop, Event, OutOfPlace, State
+from rescalefs.submit.problems import Problem
 from rescalefs.submit.service import JobService
 from rescalefs.submit.settings import SubmitSettings
 from rescalefs.submit.uploads import Depot
@@ -225,12 +226,15 @@ class Worker:
             if listing.fingerprint != drop.fingerprint:
                 return machine.Changed()
             if stop_is_ordered(self.folder(drop), listing):
-                return machine.Refused(
-                    (f'{CONTROL_FILE} says "{STOP}": remove that file, and it starts again',)
+                told = Problem(
+                    CONTROL_FILE, "remove that file, and it starts again", STOP, f"rm {CONTROL_FILE}"
                 )
+                return machine.Refused((str(told),))
             outcome = examine(self.folder(drop), listing, self.shelf, self._settings, self._overrides)
         except FolderTooLarge as error:
-            return machine.Refused((f"{error}; pack some of it, or drop less",))
+            reason = f"{str(error).removeprefix('the folder ')}; pack some of it, or drop less"
+            said = Problem("the folder", reason, example="tar -cf data.tar data")
+            return machine.Refused((str(said),))
         except FileNotFoundError:  # job.json went away since
             return machine.Changed()
         if isinstance(outcome, spec.Rejection):

@@ -76,7 +76,9 @@ def test_stop_written_before_there_is_a_job_keeps_the_drop_from_becoming_one(
     folder = drop_files(rig.settings.folder / "wing")
     (folder / "control").write_text("stop\n")
     rig.turns(6)
-    assert rig.status() == 'rejected: control says "stop": remove that file, and it starts again'
+    assert rig.status() == (
+        'rejected: control is "stop": remove that file, and it starts again; for example rm control'
+    )
     (folder / "control").write_text("$title\n$operating system unix\n")  # a program's own input
     rig.turns(6)
     assert "control" in rescale.inputs(only(rescale.on_server.values()).id)

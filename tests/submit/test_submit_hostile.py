@@ -7,6 +7,7 @@ import os
 import socket
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,16 @@ def test_a_job_json_nested_deeper_than_python_calls_may_be_is_refused(rig: Rig) 
     drop_files(rig.settings.folder / "wing", json.dumps(SHORT)[:-1] + ', "a": ' + "[" * 600 + "]" * 600 + "}")
     rig.turns(4)
     assert rig.status().startswith("rejected: job.json is nested more than 100 deep")
+
+
+def test_a_folder_with_more_in_it_than_is_looked_at_is_refused(rig: Rig) -> None:
+    with Rig(replace(rig.settings, most_entries=3), rig.service, rig.clock) as small:
+        drop_files(small.settings.folder / "wing", files={f"{number}": b"x" for number in range(5)})
+        small.turns(4)
+        assert small.status() == (
+            "rejected: the folder has more than 3 entries; pack some of it, or drop less; "
+            "for example tar -cf data.tar data"
+        )
 
 
 def test_what_may_not_be_read_is_told_before_anything_is_sent(tmp_path: Path) -> None:

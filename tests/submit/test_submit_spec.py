@@ -301,6 +301,17 @@ def test_names_that_are_the_same_on_the_cluster_are_warned_of() -> None:
     assert not accepted(job(a__inputFiles=["x/a.dat", "y/a.dat"]), listing).warnings
 
 
+def test_no_more_is_told_than_somebody_reads() -> None:
+    pipes = Listing(tuple(Entry(f"p{number}", Kind.SPECIAL) for number in range(5000)))
+    found = problems(job(), pipes)
+    assert len(found) == 101
+    assert found[-1] == "4900 more are like these; mend these first"
+    alike = tuple(file(f"{number}{accent}") for number in range(50) for accent in ("\u00e4", "a\u0308"))
+    warnings = accepted(job(), Listing(alike)).warnings
+    assert len(warnings) == 9
+    assert warnings[-1] == "42 more names that are the same on the cluster"
+
+
 def test_an_empty_input_is_warned_of() -> None:
     found = accepted(job(), Listing((file("empty.msh", 0),)))
     assert found.warnings == ("empty: empty.msh",)
