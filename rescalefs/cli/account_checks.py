@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +33,7 @@ def profile_file(path: Path) -> Finding:
         return fine(check, f"{path} does not exist")
     except OSError as error:
         return broken(check, f"{path}: {error.strerror}", f"make it yours: chown {path}")
-    if mode & 0o077:
+    if os.name == "posix" and mode & 0o077:
         return doubtful(
             check, f"others may read your API key: {path} has mode {mode:04o}", f"chmod 600 {path}"
         )

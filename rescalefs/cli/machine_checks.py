@@ -54,11 +54,15 @@ def libfuse(find: Callable[[str], str | None] = ctypes.util.find_library) -> Fin
     return fine(check, f"{library} loads")
 
 
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
 def fusermount(which: Callable[[str], str | None] = shutil.which, is_root: bool | None = None) -> Finding:
     """The set-user-id program through which libfuse mounts for people who aren't root."""
     check = "fusermount"
     path = which("fusermount")
-    root = os.geteuid() == 0 if is_root is None else is_root
+    root = _is_root() if is_root is None else is_root
     if path is None:
         if root:
             return fine(check, "not installed, and root can do without")
@@ -72,7 +76,7 @@ def fusermount(which: Callable[[str], str | None] = shutil.which, is_root: bool 
 def allow_other(settings: Path = Path("/etc/fuse.conf"), is_root: bool | None = None) -> Finding:
     """What ``mount --allow-other`` needs."""
     check = "allow other users"
-    if os.geteuid() == 0 if is_root is None else is_root:
+    if _is_root() if is_root is None else is_root:
         return fine(check, "root may")
     try:
         lines = [line.strip() for line in settings.read_text(encoding="utf-8", errors="replace").splitlines()]
@@ -143,7 +147,8 @@ def _size_below(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):  # another mount may just have evicted it
-            total += path.lstat().st_blocks * 512
+            look = path.lstat()
+            total += look.st_blocks * 512 if hasattr(look, "st_blocks") else look.st_size  # Windows
     return total
 
 

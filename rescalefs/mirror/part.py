@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from rescalefs.reading import BINARY, read_into, write_fully
+
 _STRIDE = 1 << 20  # bytes between two notes of what has arrived: the most that a kill costs each connection
 _AT_ONCE = 1 << 19  # bytes that are read back at once, for the hash: they fit the cache of a core
 
-# Windows has neither of these, and older macOS no preadv: there a lock keeps seeking and the rest together.
-_POSITIONED = hasattr(os, "preadv") and hasattr(os, "pwrite")
 _flush = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have the second alone
-_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_FLAGS = os.O_RDWR | os.O_CREAT | BINARY
 
 
 class Part:
@@ -29,7 +28,6 @@ class Part:
         self.path = folder / f"{name}.part"
         self._spans = folder / f"{name}.spans"
         self._resumable = resumable
-        self._lock = threading.Lock()  # guards _fd's position where that matters
         if not resumable:
             self._remove(self._spans)
         self._fd = os.open(self.path, _FLAGS if resumable else _FLAGS | os.O_TRUNC, 0o666)
@@ -47,34 +45,17 @@ class Part:
         return [span for span in found if span is not None and span[1] <= size]
 
     def write(self, data: bytes, offset: int) -> None:
-        view = memoryview(data)
-        while view:
-            if _POSITIONED:
-                count = os.pwrite(self._fd, view, offset)
-            else:
-                with self._lock:
-                    os.lseek(self._fd, offset, os.SEEK_SET)
-                    count = os.write(self._fd, view)
-            view, offset = view[count:], offset + count
+        write_fully(self._fd, data, offset)
 
     def chunks(self, start: int, stop: int) -> Iterator[memoryview]:
         """The bytes ``[start, stop)``, each chunk good until the next; `OSError` where they are not there."""
         scratch = memoryview(bytearray(min(_AT_ONCE, stop - start)))
         while start < stop:
-            count = self._read_into(scratch[: stop - start], start)
+            count = read_into(self._fd, scratch[: stop - start], start)
             if not count:
                 raise OSError(f"{self.path} was cut short by somebody else")
             start += count
             yield scratch[:count]
-
-    def _read_into(self, scratch: memoryview, offset: int) -> int:
-        if _POSITIONED:
-            return os.preadv(self._fd, [scratch], offset)
-        with self._lock:
-            os.lseek(self._fd, offset, os.SEEK_SET)
-            data = os.read(self._fd, len(scratch))
-        scratch[: len(data)] = data
-        return len(data)
 
     def flush(self) -> None:
         """Bring what is there to the disk."""

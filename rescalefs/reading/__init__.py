@@ -7,12 +7,14 @@ read fails because of the cache; no wait without an end. Knows nothing of HTTP, 
 from rescalefs.reading.blocks import CacheUsage
 from rescalefs.reading.board import Counters
 from rescalefs.reading.engine import OpenFile, ReadEngine
+from rescalefs.reading.positioned import BINARY, read_into, write_fully
 from rescalefs.reading.settings import ReadingSettings
 from rescalefs.reading.source import Body, Source
 from rescalefs.reading.upkeep import CacheInfo, CacheUpkeep, CacheVerdict
 from rescalefs.reading.verification import Verification
 
 __all__ = [
+    "BINARY",
     "Body",
     "CacheInfo",
     "CacheUpkeep",
@@ -24,4 +26,6 @@ __all__ = [
     "ReadingSettings",
     "Source",
     "Verification",
+    "read_into",
+    "write_fully",
 ]

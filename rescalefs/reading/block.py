@@ -6,7 +6,8 @@ import errno
 import os
 import threading
 
-from rescalefs.reading.blocks import BlockStore, memory_spool, write_fully
+from rescalefs.reading.blocks import BlockStore, memory_spool
+from rescalefs.reading.positioned import read_at, read_into, write_fully
 from rescalefs.reading.ranges import each_leaf, runs
 from rescalefs.reading.trailer import DIGEST, decode, digest, encode, trailer_size
 from rescalefs.reading.waiter import Waiter
@@ -98,7 +99,7 @@ class Block:
         for leaf in each_leaf(mask):
             start = leaf * self._leaf_size
             part = scratch[: min(self._leaf_size, self.length - start)]
-            if os.preadv(self.fd, [part], start) == len(part) and digest(part) == self.digest_of(leaf):
+            if read_into(self.fd, part, start) == len(part) and digest(part) == self.digest_of(leaf):
                 good |= 1 << leaf
         return good
 
@@ -115,7 +116,7 @@ class Block:
         target = 0
         for first, behind in runs(mask):
             start = first * self._leaf_size
-            data = os.pread(self.fd, min(behind * self._leaf_size, self.length) - start, start)
+            data = read_at(self.fd, min(behind * self._leaf_size, self.length) - start, start)
             write_fully(spool, memoryview(data), target)
             target += len(data)
         trailer = encode(key, self.length, self._leaf_size, mask, self.digests)
@@ -125,7 +126,7 @@ class Block:
         memory = memory_spool()
         try:
             offset = 0
-            while chunk := os.pread(self.fd, 1 << 20, offset):
+            while chunk := read_at(self.fd, 1 << 20, offset):
                 write_fully(memory, memoryview(chunk), offset)
                 offset += len(chunk)
             os.dup2(memory, self.fd, inheritable=False)  # atomic: readers have the one or the other
@@ -138,7 +139,7 @@ def unpack(key: str, length: int, leaf_size: int, fd: int) -> tuple[int, bytearr
     """A stored block's leaves and their digests, by its trailer; None if the file is not that block."""
     size = os.fstat(fd).st_size
     tail = trailer_size(-(-length // leaf_size))
-    found = decode(key, length, leaf_size, os.pread(fd, tail, max(0, size - tail)))
+    found = decode(key, length, leaf_size, read_at(fd, tail, max(0, size - tail)))
     if found is None:
         return None
     present, _ = found
@@ -155,6 +156,6 @@ def copy_unpacked(present: int, length: int, leaf_size: int, packed: int, spool:
     source = 0
     for first, behind in runs(present):
         start = first * leaf_size
-        data = os.pread(packed, min(behind * leaf_size, length) - start, source)
+        data = read_at(packed, min(behind * leaf_size, length) - start, source)
         write_fully(spool, memoryview(data), start)
         source += len(data)

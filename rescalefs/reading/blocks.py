@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import diskcache
 
 from rescalefs.clock import Clock
+from rescalefs.reading.positioned import BINARY, read_into, write_fully
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ T = TypeVar("T")
 _REST = 30.0  # seconds for which a disk that failed is left alone
 _PATIENCE = 1.0  # seconds to wait for other processes that write to the index
 _RECORDS_LIMIT = 256 << 20  # digests of verified files: 256 KiB for each GiB of them
+_COPY_AT_ONCE = 1 << 20  # bytes
+_UNNAMEABLE = (errno.EXDEV, errno.ENOENT, errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL)
 _MODE_FILE = 2  # diskcache's mode for bytes in a file of their own
 
 
@@ -66,9 +69,9 @@ class _SpoolDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache ships no ty
             # Given a directory descriptor, though an absolute path needs none, or Python would call link(),
             # which does not follow the symbolic link that /proc/self/fd/N is.
             os.link(f"/proc/self/fd/{value.fd}", path, src_dir_fd=value.fd, follow_symlinks=True)
-        except OSError as error:
-            # In memory, on a file system without O_TMPFILE, or stored before and evicted since.
-            if error.errno not in (errno.EXDEV, errno.ENOENT, errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL):
+        except (OSError, NotImplementedError) as error:
+            # In memory, on a system without O_TMPFILE or /proc, or stored before and evicted since.
+            if isinstance(error, OSError) and error.errno not in _UNNAMEABLE:
                 raise
             _copy(value.fd, path)
         return value.size, _MODE_FILE, name, None
@@ -77,7 +80,7 @@ class _SpoolDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache ships no ty
         """A descriptor; never a pickle, whatever a damaged index says."""
         if mode != _MODE_FILE or not read:
             raise OSError(errno.EIO, "the index is damaged")
-        return os.open(Path(self._directory) / filename, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(Path(self._directory) / filename, os.O_RDONLY | BINARY)
 
 
 class BlockStore:
@@ -123,8 +126,7 @@ class BlockStore:
         """A descriptor for bytes to come, and whether they lie in memory because the disk won't have them."""
         if self.keeps:
             try:
-                flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
-                return os.open(self._folder / "blocks", flags, 0o600), False
+                return _nameless(self._folder / "blocks"), False
             except OSError as error:
                 if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT):
                     self.disk_failed("spool a block", error)
@@ -327,14 +329,17 @@ class BlockStore:
 
 def memory_spool() -> int:
     """A descriptor for bytes in memory."""
-    return os.memfd_create("rescalefs-block", os.MFD_CLOEXEC)
+    if hasattr(os, "memfd_create"):  # Linux
+        return os.memfd_create("rescalefs-block")
+    return _nameless(Path(tempfile.gettempdir()))
 
 
-def write_fully(fd: int, data: memoryview, offset: int) -> None:
-    """pwrite() until all is written."""
-    while data:
-        count = os.pwrite(fd, data, offset)
-        data, offset = data[count:], offset + count
+def _nameless(folder: Path) -> int:
+    """A descriptor of a new file without a name, or of one that goes away with its descriptors."""
+    if hasattr(os, "O_TMPFILE"):  # Linux; tempfile would make one that can never get a name
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.dup(file.fileno())
 
 
 class _Index(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
@@ -377,14 +382,12 @@ def _remove_if_older(path: Path, seconds: float) -> bool:
 
 
 def _copy(source: int, path: str) -> None:
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o600)
     try:
-        size = os.fstat(source).st_size
+        buffer = memoryview(bytearray(_COPY_AT_ONCE))
         offset = 0
-        while offset < size:
-            count = os.sendfile(target, source, offset, size - offset)
-            if count == 0:
-                break  # cut short by someone: its trailer is missing, so it will count as absent
+        while count := read_into(source, buffer, offset):
+            write_fully(target, buffer[:count], offset)
             offset += count
     except OSError:
         with contextlib.suppress(OSError):

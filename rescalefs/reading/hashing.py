@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import Any
 
 from rescalefs.reading.board import Board, Hashing
+from rescalefs.reading.positioned import read_into
 from rescalefs.reading.settings import KIB
 from rescalefs.reading.trailer import DIGEST, digest
 
@@ -56,6 +56,6 @@ class Hasher:
 
 def _read(fd: int, part: memoryview, start: int) -> bool:
     try:
-        return os.preadv(fd, [part], start) == len(part)
+        return read_into(fd, part, start) == len(part)
     except OSError:
         return False

@@ -7,7 +7,6 @@ seen is kept in an unnamed temporary file, and asking again asks only for what c
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from typing import IO, NamedTuple, Protocol
 from rescalefs.clock import Clock
 from rescalefs.errors import ApiError
 from rescalefs.model import LiveFile
+from rescalefs.reading.positioned import read_into, write_fully
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ class _Growing:
         with self._lock:
             size = self._known.size
         count = min(len(buffer), max(0, size - offset))
-        return os.preadv(self._bytes.fileno(), [buffer[:count]], offset) if count else 0
+        return read_into(self._bytes.fileno(), buffer[:count], offset) if count else 0
 
     def refreshed(self, pause: float) -> Look:
         """What is known, after asking the server if the last time was more than ``pause`` seconds ago."""
@@ -217,7 +217,7 @@ class _Growing:
     def _store(self, body: TailBody) -> None:
         at = body.start
         for chunk in body:
-            os.pwrite(self._bytes.fileno(), chunk, at)
+            write_fully(self._bytes.fileno(), chunk, at)
             at += len(chunk)
         with self._lock:
             if at != self._known.size:

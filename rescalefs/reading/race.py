@@ -9,11 +9,10 @@ All functions but `twins` are called with the board's lock held.
 
 from __future__ import annotations
 
-import os
-
 from rescalefs.reading.block import Block
 from rescalefs.reading.blocks import BlockStore
 from rescalefs.reading.content import Content, Extent, Stream
+from rescalefs.reading.positioned import read_at
 from rescalefs.reading.ranges import Span, lowest, runs
 from rescalefs.reading.trailer import DIGEST
 
@@ -53,7 +52,7 @@ def twins(ready: Ready, leaf_size: int, store: BlockStore) -> dict[int, Block]:
         twin = made[number] = Block(number, block.length, leaf_size)
         for first, behind in runs(leaves):
             start, stop = first * leaf_size, min(behind * leaf_size, block.length)
-            twin.write(memoryview(os.pread(block.fd, stop - start, start)), start, store)
+            twin.write(memoryview(read_at(block.fd, stop - start, start)), start, store)
             twin.digests[first * DIGEST : behind * DIGEST] = block.digests[first * DIGEST : behind * DIGEST]
         twin.present = twin.ready = leaves
         twin.saved = block.saved & leaves

@@ -16,6 +16,7 @@ from rescalefs.clock import Clock
 from rescalefs.errors import UserError
 from rescalefs.reading.block import Block, copy_unpacked, packed_size
 from rescalefs.reading.blocks import BlockStore, memory_spool
+from rescalefs.reading.positioned import read_at
 from rescalefs.reading.trailer import open_record, search, trailer_size
 
 _STRAY_AFTER = 60.0  # seconds in which a process that lives has written into the index what it named
@@ -117,7 +118,7 @@ def _is_good(store: BlockStore, key: str) -> bool | None:
 
 def _has_its_digests(key: str, fd: int) -> bool:
     size = os.fstat(fd).st_size
-    found = search(key, os.pread(fd, size, 0))
+    found = search(key, read_at(fd, size, 0))
     if found is None:
         return False
     length, leaf_size, present, digests = found

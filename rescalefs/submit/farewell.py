@@ -118,9 +118,17 @@ class Farewell:
                 code = process.poll()
                 if code is None:
                     with contextlib.suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGKILL)
+                        _kill_all(process)
                     process.wait()
             if code is None and stop.is_set():
                 raise CutShort
             output.seek(max(0, output.seek(0, os.SEEK_END) - _TAIL))
             return code, output.read().decode("utf-8", "replace").strip()
+
+
+def _kill_all(process: subprocess.Popen[bytes]) -> None:
+    """What it started, too, where there are process groups."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:  # Windows
+        process.kill()

@@ -18,6 +18,7 @@ from rescalefs.submit.listing import JOB_FILE, OUR_NAMES, Entry, Kind, Listing, 
 from rescalefs.submit.parcels import why_unfit
 
 _LARGEST_JOB_FILE = 16 << 20  # bytes
+_DONT_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # Windows has the second alone
 
 
 class FolderTooLarge(Exception):
@@ -122,7 +123,7 @@ def open_listed(folder: Path, entry: Entry) -> FileIO | None:
     Never waits, as opening a pipe would.
     """
     try:
-        descriptor = os.open(folder / entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(folder / entry.path, os.O_RDONLY | _DONT_WAIT)
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ELOOP}:  # ENXIO: a socket
             return None
@@ -217,7 +218,7 @@ def _birth_ns(path: Path, facts: os.stat_result) -> int | None:
         return int(facts.st_birthtime * 1e9)
     try:
         statx = ctypes.CDLL(None, use_errno=True).statx
-    except (AttributeError, OSError):  # a C library without it
+    except (AttributeError, OSError, TypeError):  # a C library without it; TypeError: Windows
         return None
     answer = ctypes.create_string_buffer(256)
     if statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, answer) != 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 import uuid
@@ -16,6 +15,24 @@ from rescalefs.clock import Clock
 from rescalefs.submit.folder import folders
 from rescalefs.submit.journal import Journal
 from rescalefs.submit.settings import SubmitSettings
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        """Lock a file, or raise `BlockingIOError`."""
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError as error:
+            raise BlockingIOError(error.errno, error.strerror) from error
+else:
+
+    def _lock(descriptor: int) -> None:
+        """Lock a file or a folder, or raise `BlockingIOError`."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 
 _FACT = "journal"  # the name under which a journal knows which one it is
 
@@ -75,8 +92,10 @@ class Tenure:
                     "becomes a job"
                 )
             for descriptor in notes:
-                os.truncate(descriptor, 0)
-                os.pwrite(descriptor, msgspec.json.encode(ours) + b"\n", 0)
+                os.ftruncate(descriptor, 0)
+                os.write(
+                    descriptor, msgspec.json.encode(ours) + b"\n"
+                )  # what was opened just now: at its start
             undo.pop_all()
         self._held = [each for each in held if each >= 0]
         return ""
@@ -89,7 +108,7 @@ class Tenure:
     def _locked_folder(self, undo: contextlib.ExitStack) -> list[int]:
         """Its descriptor; -1 where folders cannot be locked (NFS); none if somebody has it."""
         try:
-            descriptor = _locked(os.O_RDONLY | os.O_DIRECTORY, self._settings.folder)
+            descriptor = _locked(os.O_RDONLY, self._settings.folder)
         except OSError:
             return [-1]
         if descriptor is None:
@@ -108,9 +127,9 @@ class Tenure:
 def _locked(flags: int, path: Path) -> int | None:
     """The file or folder, open and locked, and still the one of this name; None if another process has it."""
     while True:
-        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, flags, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         except BlockingIOError:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 from collections.abc import Iterable
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    HAS_LEASES = False
+else:
+    HAS_LEASES = hasattr(fcntl, "F_SETLEASE")  # Linux alone
 
 
 def first_written_to(folder: Path, paths: Iterable[str]) -> str | None:
     """The first of these files that somebody on this machine has open for writing.
 
     Asks the kernel for a read lease on each, which it grants only where nobody writes, and gives it back at
-    once. Files that are not ours, and file systems without leases (NFS, most of FUSE), tell nothing: None.
+    once. Files that are not ours, file systems without leases (NFS, most of FUSE) and systems without them
+    (macOS, Windows) tell nothing: None.
     """
+    if not HAS_LEASES:
+        return None
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
             if _is_written_to(folder / path):
@@ -25,7 +34,7 @@ def first_written_to(folder: Path, paths: Iterable[str]) -> str | None:
 
 def _is_written_to(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except FileNotFoundError:
         raise
     except OSError:  # a link, or not readable: others judge that

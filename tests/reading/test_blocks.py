@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from rescalefs.clock import SystemClock
-from rescalefs.reading.blocks import BlockStore, memory_spool, write_fully
+from rescalefs.reading.blocks import BlockStore, memory_spool
+from rescalefs.reading.positioned import write_fully
 from tests.fakes import FakeClock
 
 LIMIT = 64 << 20
@@ -191,7 +192,8 @@ _ENDLESS = """
 import os, sys
 from pathlib import Path
 from rescalefs.clock import SystemClock
-from rescalefs.reading.blocks import BlockStore, write_fully
+from rescalefs.reading.blocks import BlockStore
+from rescalefs.reading.positioned import write_fully
 store = BlockStore(Path(sys.argv[1]), 1 << 30, SystemClock())
 store.open()
 number = 0
