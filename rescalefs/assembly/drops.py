@@ -9,7 +9,6 @@ from pathlib import Path
 from rescalefs.assembly.client import account_of
 from rescalefs.clock import SystemClock
 from rescalefs.config import Places, load_settings
-from rescalefs.mount.mountpoint import mounts
 from rescalefs.submit import DropReport
 
 
@@ -52,6 +51,10 @@ def _looked_at(report: DropReport, drops: Path, shown: Path | None) -> DropRepor
 
 def _shown_folder(drops: Path) -> Path | None:
     """submit/ of a mount that shows this backing directory."""
+    if not Path("/proc/self/mountinfo").exists():  # only on Linux is anything mounted
+        return None
+    from rescalefs.mount.mountpoint import mounts
+
     for entry in mounts():
         if entry.is_ours and f"\ndrop folder: {drops}\n" in _text(entry.path / ".rescalefs" / "status"):
             return entry.path / "submit"

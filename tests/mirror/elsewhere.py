@@ -41,6 +41,7 @@ _POSIX_ALONE = (
     *("O_CLOEXEC", "O_NONBLOCK", "O_DIRECTORY", "O_NOFOLLOW", "statvfs", "mkfifo", "fork", "chown", "lchown"),
 )
 _MODULES = ("fcntl", "pwd", "grp", "resource", "termios")
+_FOR_POSIX = ("rescalefs.mount", "rescalefs.assembly.daemon", "rescalefs.simulator", "rescalefs.__main__")
 _KNOWN = (diskcache, filelock, fsspec, platformdirs, requests, watchdog)
 
 
@@ -64,7 +65,7 @@ def _leave_to_others(module: types.ModuleType) -> None:
     kept = types.ModuleType(module.__name__)
     vars(kept).update(vars(module))
     for user in tuple(sys.modules.values()):
-        if isinstance(user, types.ModuleType) and user not in (sys.modules[__name__], module):
+        if type(user) is types.ModuleType and user not in (sys.modules[__name__], module):
             names = [name for name, value in vars(user).items() if value is module]
             vars(user).update(dict.fromkeys(names, kept))
 
@@ -85,7 +86,7 @@ def run(job: str, downloaded: str, read: str, synced: str) -> int:
 
     assert positioned.read_into is positioned._seek_and_read
     for module in pkgutil.walk_packages(rescalefs.__path__, "rescalefs."):
-        if not module.name.startswith(("rescalefs.mount", "rescalefs.simulator", "rescalefs.__main__")):
+        if not module.name.startswith(_FOR_POSIX):
             importlib.import_module(module.name)
     code = main(["download", job, "--to", downloaded])
     with fsspec.open(f"rescale://jobs/{job}/outputs/big.bin", "rb") as file:
