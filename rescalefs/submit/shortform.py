@@ -37,6 +37,7 @@ def expanded(document: dict[str, Any], catalogue: Catalogue) -> tuple[dict[str, 
     problems: list[Problem] = []
     document = _with_project(document, catalogue, problems)
     if not is_short(document):
+        problems += _misplaced(document)
         return document, problems
     if "jobanalyses" in document:
         keys = listed(key for key in _ONLY_SHORT if key in document)
@@ -47,6 +48,16 @@ def expanded(document: dict[str, Any], catalogue: Catalogue) -> tuple[dict[str, 
     job = {key: value for key, value in document.items() if key not in moved}
     job["jobanalyses"] = [_analysis(document, catalogue, problems)]
     return job, problems
+
+
+def _misplaced(document: dict[str, Any]) -> list[Problem]:
+    """Keys of an analysis that stand beside `jobanalyses`, where the server ignores them."""
+    reason = "has no effect beside jobanalyses; put it into the analysis that it is meant for"
+    return [
+        Problem(key, reason, document[key], f'"jobanalyses": [{{{shown(key)}: …}}]')
+        for key in _OF_THE_ANALYSIS
+        if "jobanalyses" in document and document.get(key) is not None
+    ]
 
 
 def _with_project(document: dict[str, Any], catalogue: Catalogue, problems: list[Problem]) -> dict[str, Any]:

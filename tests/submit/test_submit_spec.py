@@ -125,6 +125,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (job(maxCost=5), 'maxCost is 5: not a key; write "max_cost"; for example "max_cost": 20'),
     ({**job(), "$schema": 3}, "$schema is 3: must be a text: where the schema is"),
     (job(command="x"), ": stands beside the short form (command); keep one of the two"),
+    (
+        job(inputFiles=["mesh.msh"]),
+        'inputFiles is ["mesh.msh"]: has no effect beside jobanalyses; put it into',
+    ),
+    (job(envVars={"A": "b"}), 'envVars is {"A": "b"}: has no effect beside jobanalyses'),
     (job(paramFile="sub"), 'paramFile is "sub": a folder, and one file belongs here'),
     (job(paramFile="*.*"), 'is "*.*": names 2 files (mesh.msh, solve.py), and one belongs here'),
     (job(caseFile=3), "caseFile is 3: must be a path in this folder, or an object with an id"),
@@ -426,7 +431,8 @@ PLACES = [
     "name", "jobanalyses", "projectId", "project", "hold", "paramFile", "a__analysis", "a__command",
     "a__hardware",
     "a__hardware__coreType", "a__hardware__coresPerSlot", "a__inputFiles", "a__envVars", "a__templateTasks",
-    "command", "software", "coretype", "cores", "hours", "version", "max_cost",
+    "command", "software", "coretype", "cores", "hours", "version", "max_cost", "inputFiles", "envVars",
+    "templateTasks",
 ]  # fmt: skip
 PLAIN = [key for key in PLACES if "__" not in key and key != "jobanalyses"]
 
