@@ -73,10 +73,9 @@ def download(
     if as_json:
         click.echo(json.dumps(record))
     elif target != "-":
-        click.echo(
-            f"{record['fetched']} files fetched, {record['unchanged']} were there, {record['failed']} failed",
-            err=True,
-        )
+        fetched, there, failed = record["fetched"], record["unchanged"], record["failed"]
+        files = "file" if fetched == 1 else "files"
+        click.echo(f"{fetched} {files} fetched, {there} were there, {failed} failed", err=True)
     return int(report["fail"] > 0)
 
 

@@ -111,13 +111,18 @@ def sync(
 
 
 def _tell_trouble(act: str, path: str, detail: str) -> None:
-    if act in ("keep", "fail"):
+    if act == "none":
+        click.echo(f"rescalefs: {printable(path)} {detail}", err=True)
+    elif act in ("keep", "fail"):
         word = "kept as it is" if act == "keep" else "failed"
         click.echo(f"rescalefs: {printable(path)}: {word}: {printable(detail)}", err=True)
 
 
 def _tell_all(act: str, path: str, detail: str) -> None:
-    click.echo(f"{act}\t{printable(path)}\t{printable(detail)}")
+    if act == "none":
+        _tell_trouble(act, path, detail)
+    else:
+        click.echo(f"{act}\t{printable(path)}\t{printable(detail)}")
 
 
 def _show(round_: Report, as_json: bool, *, quiet: bool, dry_run: bool) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from rescalefs.errors import NoSuchPath, RescaleFSError
+from rescalefs.errors import NoSuchPath, NotFound, RescaleFSError
 from rescalefs.mirror.part import Part
 from rescalefs.mirror.report import FAIL, FETCH, SAME, Report
 from rescalefs.mirror.selection import matches
@@ -30,14 +30,19 @@ def choose(tree: Tree, job_id: str, patterns: Sequence[str]) -> list[Choice]:
     """
     try:
         folder = tree.node(f"/jobs/{job_id}/outputs")
-    except NoSuchPath:
-        raise NoSuchPath(f"there is no job {job_id}; `rescalefs jobs` lists them") from None
-    assert isinstance(folder, Directory)
-    files = sorted(_files(folder, ""), key=lambda choice: choice.path)
+        assert isinstance(folder, Directory)
+        files = sorted(_files(folder, ""), key=lambda choice: choice.path)
+    except (NoSuchPath, NotFound):  # the latter: it has just been deleted
+        raise NoSuchPath(f"there is no job {job_id}; {_instead(tree, job_id)}") from None
     for pattern in patterns:
         if not any(matches(choice.path, (pattern,)) for choice in files):
             raise NoSuchPath(f"job {job_id} has no output that fits {pattern!r}")
     return [choice for choice in files if not patterns or matches(choice.path, patterns)]
+
+
+def _instead(tree: Tree, name: str) -> str:
+    ids = [job.id for job in tree.jobs() if job.name == name and job.id != name]
+    return f"of that name is {', '.join(ids)}" if ids else "`rescalefs jobs` lists them"
 
 
 def fetch_all(choices: Sequence[Choice], shelf: Shelf, transfers: Transfers, report: Report) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -12,8 +12,8 @@ from rescalefs.clock import Clock
 from rescalefs.errors import NotYetUploaded, RescaleFSError
 from rescalefs.mirror.live import LiveCopies
 from rescalefs.mirror.part import Part
-from rescalefs.mirror.report import COPY, FAIL, FETCH, KEEP, LINK, REMOVE, SAME, SKIP, WRITE, Report
-from rescalefs.mirror.selection import Selection
+from rescalefs.mirror.report import COPY, FAIL, FETCH, KEEP, LINK, NONE, REMOVE, SAME, SKIP, WRITE, Report
+from rescalefs.mirror.selection import Selection, matches
 from rescalefs.mirror.shelf import Shelf, Standing
 from rescalefs.mirror.transfers import Failure, Stopped, Transfers, is_hopeless
 from rescalefs.model import Job, RemoteFile
@@ -54,8 +54,10 @@ class Mirror:
         self._live = live
         self._dry_run = dry_run
         self._stopping = threading.Event()
-        self._lock = threading.Lock()  # guards _flying and _rests
+        self._lock = threading.Lock()  # guards _flying, _unmatched and _rests
         self._flying: dict[str, list[_Arrival]] = {}  # version -> who else wants it
+        self._unmatched = set(selection.include)  # patterns that have fitted no file so far
+        self._told_unmatched = False
         self._rests: dict[str, tuple[Job, float, float]] = {}  # ended job -> as it was, since, and until when
 
     def stop(self) -> None:
@@ -78,9 +80,22 @@ class Mirror:
                     raise failure
         self._transfers.drain()
         if not self._stopping.is_set():
+            self._tell_unmatched(jobs, wanted, report)
             self._views({job.id for job in wanted}, report)
         if not (self._dry_run or self._stopping.is_set() or report[FAIL]):
             self._shelf.clear_parts()
+
+    def _tell_unmatched(self, jobs: Iterable[Job], wanted: list[Job], report: Report) -> None:
+        """Say once which patterns fit nothing: a slip of the pen looks the same as an empty account."""
+        if self._told_unmatched:
+            return
+        self._told_unmatched = True
+        for pattern in self._selection.idle_jobs(jobs):
+            report.note(NONE, f"--jobs {pattern}", "fits no job")
+        with self._lock:
+            unmatched = sorted(self._unmatched) if wanted else []
+        for pattern in unmatched:
+            report.note(NONE, f"--include {pattern}", "fits no file of these jobs")
 
     # --- one job
 
@@ -132,7 +147,7 @@ class Mirror:
 
     def _file(self, path: str, node: RemoteNode, pending: _Pending, report: Report) -> None:
         file = node.file
-        if not self._selection.wants_file(_inner(path)):
+        if not self._wants(path):
             return
         if not self._selection.wants_size(file.size):
             report.note(SKIP, path, f"{file.size} bytes are more than --max-size")
@@ -147,6 +162,13 @@ class Mirror:
         else:
             pending.one_more()
             self._get(file, path, partial(self._arrived, path, node, pending, report))
+
+    def _wants(self, path: str) -> bool:
+        inner = _inner(path)
+        if self._unmatched:
+            with self._lock:
+                self._unmatched = {each for each in self._unmatched if not matches(inner, (each,))}
+        return self._selection.wants_file(inner)
 
     def _get(self, file: RemoteFile, path: str, arrival: _Arrival) -> None:
         """Wait where the file is under way, copy it where it is here already, else fetch it."""
@@ -268,7 +290,7 @@ class Mirror:
             report.note(SKIP, path, f"no symbolic link can be made here: {error}")
 
     def _live_file(self, path: str, node: LiveNode, report: Report) -> None:
-        if not self._selection.wants_file(_inner(path)):
+        if not self._wants(path):
             return
         if self._dry_run:
             report.note(FETCH, path, "live")

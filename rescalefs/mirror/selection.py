@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -23,7 +23,12 @@ class Selection:
     def wants_job(self, job: Job) -> bool:
         if self.finished and not job.is_finished:
             return False
-        return not self.jobs or any(fnmatchcase(job.id, p) or fnmatchcase(job.name, p) for p in self.jobs)
+        return not self.jobs or any(_fits(job, pattern) for pattern in self.jobs)
+
+    def idle_jobs(self, jobs: Iterable[Job]) -> list[str]:
+        """The patterns of jobs that fit none of these."""
+        known = tuple(jobs)
+        return [pattern for pattern in self.jobs if not any(_fits(job, pattern) for job in known)]
 
     def wants_file(self, path: str) -> bool:
         """``path`` is below outputs/, inputs/ or live/."""
@@ -32,6 +37,10 @@ class Selection:
     def wants_size(self, size: int | None) -> bool:
         """Sizes that nobody knows are wanted."""
         return self.max_size is None or size is None or size <= self.max_size
+
+
+def _fits(job: Job, pattern: str) -> bool:
+    return fnmatchcase(job.id, pattern) or fnmatchcase(job.name, pattern)
 
 
 def matches(path: str, patterns: Sequence[str]) -> bool:

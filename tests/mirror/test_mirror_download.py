@@ -77,10 +77,18 @@ def test_wrong_bytes_end_with_an_error_and_no_file(account: Account, tmp_path: P
 def test_what_is_not_there_is_said(account: Account, tmp_path: Path) -> None:
     job = account.add_job("wing", FILES)
     for words, said in (
-        (("download", "nOsuch", "--to", str(tmp_path / "x")), b"there is no job nOsuch"),
+        (("download", "nOsuch", "--to", str(tmp_path / "x")), b"there is no job nOsuch; `rescalefs jobs`"),
+        (
+            ("download", "wing", "--to", str(tmp_path / "x")),
+            b"there is no job wing; of that name is " + job.encode(),
+        ),
         (("download", job, "*.nc", "--to", str(tmp_path / "x")), b"no output that fits '*.nc'"),
     ):
         done = account.run(*words, check=False)
         assert done.returncode == 1
         assert said in done.stderr
     assert account.run("download", job, "--to", "-", "--json", check=False).returncode == 2
+    with account.client() as client:
+        client.delete_job(job)
+    done = account.run("download", job, "--to", str(tmp_path / "x"), check=False)
+    assert f"there is no job {job}; ".encode() in done.stderr

@@ -117,6 +117,12 @@ def test_selections_by_job_pattern_size_and_state(account: Account) -> None:
     account.sync("--jobs", other, "--include", "deep/*", "--finished")
     assert set(account.outputs(other)) == {"deep/down/b.bin"}
     assert account.run("sync", str(account.folder), "--max-size", "much", check=False).returncode == 2
+    told = account.run(
+        "sync", str(account.folder), "--once", "--jobs", "wimg", "--jobs", "nose", "--include", "*.nc"
+    )
+    assert b"--jobs wimg fits no job\n" in told.stderr
+    assert b"--include *.nc fits no file of these jobs\n" in told.stderr
+    assert b"--jobs nose" not in told.stderr
 
 
 def test_wrong_bytes_are_fetched_afresh_once_and_never_appear(account: Account) -> None:
