@@ -23,6 +23,7 @@ from rescalefs.submit.problems import Problem, has_control_characters, listed, w
 
 _EXAMPLE = '"mesh.msh"'
 _LONGEST = 255  # bytes of a name, on every file system in use
+_CHANGED = re.compile(r'["\\]')
 _ITSELF = 'cp -rL --remove-destination "$(readlink -f {0})" {0}'
 
 _REFUSED = {  # why, and a command that mends it
@@ -135,7 +136,7 @@ class Packer:
         for entry in found:
             if entry.kind is Kind.FOLDER:
                 self.problems.append(Problem(place, "a folder, and one file belongs here", wanted, _EXAMPLE))
-            elif self._fit(entry):
+            elif self._fit(entry, alone=True):
                 self._slot(where, Parcel(entry.name, (entry,), type_id=type_id))
         return {}
 
@@ -149,7 +150,7 @@ class Packer:
             if folder and (entry.kind is Kind.FOLDER or unpack):
                 taken = packed.setdefault((folder.split("/")[0], unpack), {})
                 taken.update({each.path: each for each in (entry, *self._inside(entry))})
-            elif self._fit(entry):
+            elif self._fit(entry, alone=True):
                 self._slot((*where, offset + len(answer)), Parcel(entry.name, (entry,)))
                 answer.append(dict(options))
         for (top, unpack), taken in packed.items():
@@ -237,9 +238,14 @@ class Packer:
         else:
             self.missing.append(clean)
 
-    def _fit(self, entry: Entry) -> bool:
-        """Whether it can be sent; the reason is told once."""
+    def _fit(self, entry: Entry, *, alone: bool = False) -> bool:
+        """Whether it can be sent; the reason is told once. ``alone``: not in an archive."""
         reason, example = why_unfit(entry)
+        changed = _CHANGED.search(entry.name) if alone and not reason else None
+        if changed:
+            # A form's file name has no way to say a quote (sent as %22); servers cut at a backslash.
+            reason = f"has a {changed[0]} in its name, which sending changes; rename it, or use a subfolder"
+            example = _CHANGED.sub("_", entry.name)
         if reason and entry.path not in self._faulty:
             self._faulty.add(entry.path)
             self.problems.append(Problem(entry.path, reason, example=example))

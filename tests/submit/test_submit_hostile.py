@@ -98,7 +98,7 @@ def test_an_input_that_becomes_a_pipe_blocks_nobody(rig: Rig, rescale: FakeResca
     assert not rescale.on_server
 
 
-ODD = ["-rf", "a..b", "...", "~", "$(x)", "a\\b", "fl\u00e4che", "fla\u0308che", "Bild\u202f1.png"]
+ODD = ["-rf", "a..b", "...", "~", "$(x)", "a%22b", "fl\u00e4che", "fla\u0308che", "Bild\u202f1.png"]
 REFUSED = {
     b"a\nb": "a\\nb has a name with control characters or broken letters; rename it; for example a_b",
     b"a\x1b[31m": "a\\x1b[31m has a name with control characters",

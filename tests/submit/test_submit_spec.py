@@ -267,6 +267,11 @@ def test_a_name_is_found_however_its_accents_are_spelt() -> None:
         (Entry("x", Kind.LINK_TO_FOLDER), "x is a link to a folder; put the folder itself there"),
         (Entry("x", Kind.BROKEN_LINK), "x is a link to nothing"),
         (Entry("x", Kind.LINK_LOOP), "x is a link in a circle: to itself, or to a folder that it lies in"),
+        (file('a"b'), 'a"b has a " in its name, which sending changes; rename it, or use a subfolder'),
+        (
+            file("a\\b"),
+            "has a \\ in its name, which sending changes; rename it, or use a subfolder; for example a_b",
+        ),
         (Entry("-x y", Kind.SPECIAL), "remove it; for example rm './-x y'"),
         (Entry("sub", Kind.FOLDER, readable=False), "cannot be read: permission denied; chmod u+rx it"),
         (Entry("x", Kind.SPECIAL), "x is neither a file nor a folder"),
@@ -288,7 +293,7 @@ def test_a_file_that_cannot_be_sent_is_refused_by_name(entry: Entry, message: st
 
 
 @pytest.mark.parametrize(
-    "path", ["-rf", "a..b", "...", "fl\u00e4che", "fla\u0308che", "a\u202fb", "$(x)", "a\\b", "~"]
+    "path", ["-rf", "a..b", "...", "fl\u00e4che", "fla\u0308che", "a\u202fb", "$(x)", "a%22b", "~"]
 )
 def test_a_name_that_is_only_odd_is_sent_as_it_is(path: str) -> None:
     assert [each.name for each in accepted(job(), Listing((file(path),))).parcels] == [path]
@@ -304,6 +309,11 @@ def test_names_that_are_the_same_on_the_cluster_are_warned_of() -> None:
         "the same name on the cluster, where one may overwrite the other: 'x/a.dat', 'y/a.dat'",
     )
     assert not accepted(job(a__inputFiles=["x/a.dat", "y/a.dat"]), listing).warnings
+
+
+def test_a_name_that_sending_would_change_is_fine_in_an_archive() -> None:
+    listing = Listing((Entry("s", Kind.FOLDER), file('s/a"b'), file("s/a\\b")))
+    assert [len(each.members) for each in accepted(job(), listing).parcels] == [3]
 
 
 def test_no_more_is_told_than_somebody_reads() -> None:
