@@ -21,22 +21,35 @@ def _advice(drop: DropReport) -> str:
         return "nothing; the folder is gone, and no job was made of it"
     if drop.state is State.WAITING:
         return _awaited(drop)
-    if drop.state is State.REJECTED:
-        more = f", and {len(drop.problems) - 1} more: see status.log" if len(drop.problems) > 1 else ""
-        return f"mend this{more}; it then starts by itself: {drop.problems[0]}"
-    if drop.state is State.SAVED and drop.hold:
-        if drop.folder.startswith("/"):
-            return f'run `rescalefs submit` on it again, once {JOB_FILE} does not say "hold" (any more)'
-        return f'remove "hold" from {JOB_FILE} to submit it'
-    if drop.state is State.RUNNING:
-        return f"nothing; `rescalefs stop {drop.job_id}` stops it"
-    if drop.state is State.COMPLETED:
-        return f"look at its outputs: job/outputs in the drop, or jobs/{drop.job_id}/outputs"
-    if drop.state in {State.FAILED, State.STOPPED}:
-        return f"read process_output.log in job/outputs; {_AGAIN}"
-    if drop.state is State.DELETED:
-        return _AGAIN
-    return _NOTHING
+    if drop.state is State.SAVED and not drop.hold:
+        return _NOTHING
+    others = len(drop.problems) - 1
+    words = _ELSEWHERE if drop.folder.startswith("/") else _DROPPED
+    return words.get(drop.state, _NOTHING).format(
+        job=drop.job_id,
+        problem=drop.problems[0] if drop.problems else "",
+        more=f", and {others} more: see status.log" if others > 0 else "",
+    )
+
+
+_DROPPED = {
+    State.REJECTED: "mend this{more}; it then starts by itself: {problem}",
+    State.SAVED: f'remove "hold" from {JOB_FILE} to submit it',
+    State.RUNNING: "nothing; `rescalefs stop {job}` stops it",
+    State.COMPLETED: "look at its outputs: job/outputs in the drop, or jobs/{job}/outputs",
+    State.FAILED: f"read process_output.log in job/outputs; {_AGAIN}",
+    State.STOPPED: f"read process_output.log in job/outputs; {_AGAIN}",
+    State.DELETED: _AGAIN,
+}
+_FETCH = "`rescalefs download {job} --to DIR` fetches"
+_ELSEWHERE = {  # what `rescalefs submit` saw to has no status.log and no link to the job
+    **_DROPPED,
+    State.REJECTED: "mend this, and run `rescalefs submit` on it again: {problem}",
+    State.SAVED: f'run `rescalefs submit` on it again, once {JOB_FILE} does not say "hold" (any more)',
+    State.COMPLETED: f"look at its outputs: jobs/{{job}}/outputs in a mount, or {_FETCH} them",
+    State.FAILED: f"read process_output.log, which {_FETCH}; {_AGAIN}",
+    State.STOPPED: f"read process_output.log, which {_FETCH}; {_AGAIN}",
+}
 
 
 def _awaited(drop: DropReport) -> str:

@@ -80,7 +80,7 @@ def bytes_text(size: int) -> str:
     amount = float(size)
     for unit in ("bytes", "kB", "MB", "GB"):
         if amount < 1000:
-            return f"{size} bytes" if unit == "bytes" else f"{amount:.3g} {unit}"
+            return ("1 byte" if size == 1 else f"{size} bytes") if unit == "bytes" else f"{amount:.3g} {unit}"
         amount /= 1000
     return f"{amount:.4g} TB"
 

@@ -166,7 +166,10 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
             outputs = f"{_count(event.outputs, 'output')}, {bytes_text(event.size)}"
             spent = cost.spent(before.hourly, before.currency, event.seconds)
             ran += f", about {spent}" if spent else ""
-            return [f"ended{ran}: {outputs}, in job/outputs; its console output is process_output.log there"]
+            where = f"`rescalefs download {before.job_id} --to DIR` fetches them"
+            if not before.is_elsewhere:
+                where = "in job/outputs; its console output is process_output.log there"
+            return [f"ended{ran}: {outputs}, {where}"]
         case machine.Lost():
             return [f"job {before.job_id} is not on the server any more: it was deleted there"]
     raise AssertionError(event)

@@ -326,6 +326,15 @@ def test_in_every_state_it_is_said_what_to_do(state: State) -> None:
     assert said.isprintable()
 
 
+@pytest.mark.parametrize("state", State)
+def test_what_lies_elsewhere_is_not_sent_to_files_that_only_drops_have(state: State) -> None:
+    said = what_to_do(drop("/home/jane/wing", state, "ccc", hold=True, problems=("it is wrong", "more")))
+    assert said
+    assert "status.log" not in said
+    assert "job/outputs" not in said
+    assert "by itself" not in said or state is not State.REJECTED
+
+
 def test_what_is_awaited_is_named() -> None:
     assert what_to_do(drop("w", State.WAITING, missing=("a", "b"))) == (
         "add a, b, or take it off inputFiles in job.json"

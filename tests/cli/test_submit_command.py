@@ -110,7 +110,8 @@ def test_with_wait_it_returns_when_the_job_has_ended(
     done = submit(wing, "--wait")
     assert done.code == 0
     assert client.statuses(done.out.strip())[-1].status == "Completed"
-    assert any(line.startswith("ended after ") for line in done.err.splitlines())
+    (ended,) = [line for line in done.err.splitlines() if line.startswith("ended after ")]
+    assert ended.endswith(f", `rescalefs download {done.out.strip()} --to DIR` fetches them")
 
 
 def test_with_wait_a_job_that_does_not_complete_is_a_failure(
