@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 _IDLE_CONTENTS = 64  # files that nobody has open of which we remember how far they were hashed
 _IN_MEMORY = 24  # blocks, when the disk won't have them: 96 MiB
+_ONCE_MORE = (
+    1.0  # seconds after a read that waited in vain: one more is the same one, asked again by the kernel
+)
 _CRUMB = (
     1 << 18
 )  # bytes; an unwanted transfer that has no more to come is let finish: its connection lives on
@@ -156,12 +159,12 @@ class Board:
     def await_block(self, stream: Stream, span: Span) -> Block:
         """Return a block in which all leaves of ``span`` are ready; it lies within one block.
 
-        Raises what the fetch raised, and `TimedOut` after the deadline.
+        Raises what the fetch raised, and `TimedOut` after the deadline; at once where it has just passed.
         """
         content = stream.content
         number = span.start // content.grid.block_size
         need = content.grid.mask(number, span)
-        until = self._clock.monotonic() + self._settings.deadline
+        until = self._clock.monotonic() + self._patience(stream)
         while True:
             with self._lock:
                 block, waiter = self._find(stream, number, need, span)
@@ -185,10 +188,17 @@ class Board:
             if block.ready & need == need:
                 return block  # though it may have been let go meanwhile: we hold it
             if not woken:
+                stream.lapsed = self._clock.monotonic()
                 raise TimedOut(
                     f"{content.file.path}: bytes {span.start}-{span.stop} did not come within "
                     f"{self._settings.deadline:.0f} s"
                 )
+
+    def _patience(self, stream: Stream) -> float:
+        """How long a reader waits: the kernel asks again, by the page, for what it read ahead in vain."""
+        lapsed = stream.lapsed
+        has_just_waited = lapsed is not None and self._clock.monotonic() - lapsed < _ONCE_MORE
+        return 0.0 if has_just_waited else self._settings.deadline
 
     def may_give(self, stream: Stream, span: Span, epoch: int) -> bool:
         """Whether a reader may be given bytes that it took out of blocks of this epoch.

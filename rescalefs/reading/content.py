@@ -48,7 +48,7 @@ class Extent:
 class Stream:
     """What one open file wants: now (somebody waits for it) and soon."""
 
-    __slots__ = ("closed", "content", "demands", "race", "tainted", "window")
+    __slots__ = ("closed", "content", "demands", "lapsed", "race", "tainted", "window")
 
     def __init__(self, content: Content) -> None:
         self.content = content
@@ -56,6 +56,7 @@ class Stream:
         self.window = NOWHERE
         self.tainted = False  # its reader was given bytes that turned out to be doubtful
         self.closed = False
+        self.lapsed: float | None = None  # when somebody waited in vain for the last time
         self.race: Extent | None = None  # the one rival that may run for it at a time
 
     def wants(self, span: Span) -> bool:

@@ -303,6 +303,25 @@ def test_a_read_that_gets_nothing_ends_with_its_deadline(tmp_path: Path) -> None
         gate.set()
 
 
+def test_what_was_waited_for_in_vain_is_not_waited_for_at_once_again(tmp_path: Path) -> None:
+    gate = threading.Event()
+    source = MemorySource({"f": TEXT}, [Fault(hang=gate)] * 4)
+    clock = FakeClock()
+    with running(source, tmp_path, clock=clock) as engine:
+        file = engine.open(remote(TEXT))
+        with pytest.raises(TimedOut):
+            read(file, 500, 510)
+        waited = len(clock.waits)
+        with pytest.raises(TimedOut):
+            read(file, 500, 501)
+        assert not any(clock.waits[waited:])
+        clock.advance(10)  # whoever asks later is another one
+        with pytest.raises(TimedOut):
+            read(file, 500, 510)
+        assert any(clock.waits[waited:])
+        gate.set()
+
+
 def test_a_reader_that_leaves_ends_the_fetch_of_what_only_it_wanted(tmp_path: Path) -> None:
     content = bytes(4 << 20)
     gate = threading.Event()
