@@ -36,6 +36,7 @@ History = tuple[JobStatus, ...]
 
 _ALL = "all"  # the key of the one list of jobs
 _NEWEST = 100  # jobs in the request that polls
+_NOT_AT_ONCE = 10.0  # seconds after a start that found a list on disk, before all pages are asked for
 _SHORTEST, _LONGEST = 15.0, 86_400.0  # seconds that an answer from after a job's end holds
 _DETAIL_LIVES = 30.0  # seconds; of a job's page little changes but what its owner edits
 _LISTING_LIVES = 2.0  # seconds; how soon a file that a job began is seen
@@ -189,7 +190,9 @@ class Catalog:
     def _keep_listing(self, stop: threading.Event) -> None:
         for answers in (self._lists, *self._by_job, *self._by_run, *self.offers.answers):
             answers.tidy()
-        self._lists.remembered(_ALL)  # who looks first need not wait for the disk
+        # Who looks first need not wait for the disk, nor share the processor with all the pages.
+        if self._lists.remembered(_ALL) is not None:
+            self._all_listed = self._clock.monotonic() - self._settings.list_all_every + _NOT_AT_ONCE
         while not stop.is_set():
             try:
                 self._lists.refresh(_ALL)

@@ -294,6 +294,23 @@ def test_the_background_keeps_the_list_fresh_and_survives_failures(tmp_path: Pat
     background.close()
 
 
+def test_a_restart_asks_for_the_newest_first_and_soon_for_all_pages(tmp_path: Path) -> None:
+    service, clock, background = FakeService(), HeldClock(), Background()
+    service.add("old")
+    catalog_of(service, FakeClock(), tmp_path).jobs()
+    service.add("new", at=1)
+    catalog = Catalog(service, clock, background, TreeSettings(tmp_path))
+    catalog.start()
+    assert clock.begun.acquire(timeout=30)
+    assert set(catalog.jobs().by_id) == {"new", "old"}
+    assert service.requests == {"jobs": 1, "newest_jobs": 1}
+    clock.pass_turn()
+    assert clock.begun.acquire(timeout=30)
+    assert service.requests == {"jobs": 2, "newest_jobs": 1}
+    clock.pass_turn()
+    background.close()
+
+
 def test_counters_tell_what_was_asked() -> None:
     service = FakeService()
     service.add("j")
