@@ -63,6 +63,7 @@ class Catalog:
         self._background = background
         self._settings = settings
         self._all_listed: float | None = None  # monotonic, when all pages were asked for
+        self._short_page: int | None = None  # length of the newest page that was shorter than the list
         self._ends: dict[str, datetime] = {}  # job id -> when it ended, if that is not long ago
         self.health = Health(clock)
         self._errands = Errands(background, settings.refreshers)
@@ -212,7 +213,15 @@ class Catalog:
         now = self._clock.monotonic()
         if self._all_listed is None or now - self._all_listed >= self._settings.list_all_every:
             return None
-        return known.with_newest(self._service.newest_jobs(_NEWEST))
+        page = self._service.newest_jobs(_NEWEST)
+        joined = known.with_newest(page)
+        if joined is None or len(page) >= _NEWEST or len(page) == len(joined.listed):
+            self._short_page = None
+            return joined
+        # Either there are no more jobs than these, and older ones have been deleted, or the server's pages
+        # are shorter than what was asked for. All pages tell, once for each such length.
+        told, self._short_page = self._short_page == len(page), len(page)
+        return joined if told else None
 
     def _all_jobs(self) -> JobList:
         now = self._clock.monotonic()

@@ -39,6 +39,38 @@ def test_a_list_is_renewed_by_one_request_for_the_newest() -> None:
     assert service.requests == {"jobs": 1, "newest_jobs": 2}
 
 
+def test_a_deleted_job_is_missed_at_the_next_poll_also_if_it_was_the_oldest() -> None:
+    service, clock = FakeService(), FakeClock()
+    for number in range(4):
+        service.add(f"j{number}", at=number)
+    catalog = catalog_of(service, clock)
+    catalog.jobs()
+    for gone in ("j0", "j2"):
+        del service.all[gone]
+        clock.advance(20)
+        assert set(catalog.jobs().by_id) == set(service.all)
+    service.add("new", at=9)
+    del service.all["j1"]
+    clock.advance(20)
+    assert set(catalog.jobs().by_id) == {"j3", "new"}
+    clock.advance(20)
+    catalog.jobs()
+    assert service.requests == {"jobs": 3, "newest_jobs": 4}
+
+
+def test_a_server_with_shorter_pages_is_asked_for_all_of_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    service, clock = FakeService(), FakeClock()
+    for number in range(40):
+        service.add(f"j{number}", at=number)
+    whole = service.newest_jobs
+    monkeypatch.setattr(service, "newest_jobs", lambda _: whole(10))
+    catalog = catalog_of(service, clock)
+    for _ in range(5):
+        assert len(catalog.jobs().listed) == 40
+        clock.advance(20)
+    assert service.requests == {"jobs": 2, "newest_jobs": 4}
+
+
 def test_all_pages_are_asked_for_now_and_then() -> None:
     service, clock = FakeService(), FakeClock()
     service.add("old", "wing", "Executing")
