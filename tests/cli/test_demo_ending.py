@@ -28,5 +28,7 @@ def test_whatever_ends_the_demo_it_removes_what_it_made(tmp_path: Path, ending: 
             demo.send_signal(signal.SIGTERM)
         else:
             demo.stdout.close()
-        assert demo.wait(60) == (128 + signal.SIGTERM if ending == "it is told to end" else 1)
+        expected = 128 + signal.SIGTERM if ending == "it is told to end" else 1
+        assert demo.stderr is not None
+        assert demo.wait(60) == expected, demo.stderr.read()
     assert list(tmp_path.iterdir()) == []
