@@ -12,6 +12,7 @@ import pytest
 
 from rescalefs.errors import NotFound
 from rescalefs.model import LiveFile
+from rescalefs.mount import MountSettings
 from rescalefs.reading.live import LiveFiles, OpenLiveFile
 from tests.fakes import FakeClock
 
@@ -66,6 +67,26 @@ def test_a_growing_file_is_read_as_far_as_it_goes(tmp_path: Path, knows_ranges: 
     assert read(file) == b"step 1\n"  # within the pause: what is known
     clock.advance(1)
     assert (file.look().size, read(file, 7)) == (14, b"step 2\n")
+    file.close()
+    files.close()
+
+
+def test_what_tail_sees_is_at_most_two_seconds_old_and_costs_a_request_a_second(tmp_path: Path) -> None:
+    clock, cluster = FakeClock(), Cluster(b"")
+    files = LiveFiles(cluster, clock, tmp_path)
+    file = files.open(LOG)
+    held = MountSettings().attr_timeout  # what the kernel may show is as old as this on top
+    ticks = 200  # of a twentieth of a second; a line a second
+    for tick in range(ticks):
+        clock.advance(0.05)
+        if tick % 20 == 0:
+            cluster.content += b"step %d\n" % tick
+            due = clock.monotonic() + 2.0 - held
+        seen = read(file)
+        assert cluster.content.startswith(seen)
+        if clock.monotonic() >= due - 1e-9:
+            assert seen == cluster.content
+    assert len(cluster.sent) <= ticks * 0.05 + 2
     file.close()
     files.close()
 
