@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from rescalefs.simulator.faults import Bandwidth, Corrupt, Fault
+from rescalefs.simulator.faults import Bandwidth, Corrupt, Fault, Status
 from tests.mirror.account import PATIENCE, Account
 
 MIB = 1 << 20
@@ -139,6 +139,19 @@ def test_wrong_bytes_are_fetched_afresh_once_and_never_appear(account: Account) 
     account.simulator.faults.clear()
     account.sync()
     assert account.outputs(bad)["b.bin"] == BIG
+
+
+def test_a_round_that_the_server_asks_to_wait_waits_and_is_whole(account: Account) -> None:
+    job = account.add_job("throttled", FILES)
+    account.simulator.faults.add(
+        Fault(Status(429, retry_after=0.1), f"jobs/{job}/files"),
+        Fault(Status(429, retry_after=0.1), "contents", times=2),
+    )
+    done = account.sync()
+    assert (done["fetched"], done["failed"]) == (3, 0)
+    assert account.outputs(job) == FILES
+    assert account.simulator.faults.unused() == []
+    assert account.content_requests() <= len(FILES) + 2  # one more for each refusal
 
 
 def test_a_file_of_many_jobs_is_fetched_once(account: Account) -> None:

@@ -5,20 +5,28 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import tarfile
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rescalefs.api import ApiSettings, RescaleClient
+from rescalefs.simulator import Fault, Simulator
+from rescalefs.simulator.faults import Status
 from rescalefs.submit import packing
 from rescalefs.submit.folder import look
 from rescalefs.submit.listing import Entry, Kind
 from rescalefs.submit.parcels import Parcel
 from rescalefs.submit.uploads import ContentChanged, ParcelStream
+from tests.fakes import FakeClock
+from tests.submit.rig import Rig, drop_files, make_settings
 
 
 def parcel_of(folder: Path, top: str) -> Parcel:
@@ -136,3 +144,23 @@ def test_a_large_file_is_read_in_little_memory(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_files_that_the_server_will_not_have_now_are_sent_when_it_says(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    def sent() -> int:
+        return sum(entry.path.endswith("files/contents/") for entry in simulator.traffic.entries())
+
+    clock = FakeClock()
+    simulator.faults.add(Fault(Status(429, retry_after=300), "files/contents/", "POST"))
+    client: Any = RescaleClient(ApiSettings(simulator.url, simulator.api_key), clock)
+    with closing(client), Rig(make_settings(tmp_path), client, clock) as rig:
+        drop_files(rig.settings.folder / "wing", files={"solve.py": b"print(42)\n", "mesh.msh": b"1 2 3\n"})
+        rig.turns(3)
+        assert re.fullmatch(r"uploading 0 of 2 files, .*trying again in 300 s", rig.status())
+        rig.turns(100, 2.5)
+        assert sent() == 1
+        rig.turns(30, 2.5)
+        assert sent() == 3
+        assert len(client.jobs()) == 1
