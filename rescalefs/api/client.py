@@ -108,7 +108,8 @@ class RescaleClient:
 
     def create_job(self, definition: Mapping[str, Any]) -> model.Job:
         """Save a job; it does not run yet. Never sent twice. Raises `InvalidRequest` with what is wrong."""
-        return wire.job(self._send("POST", "jobs/", wire.JobDocument, definition))
+        # Of the answer, no more is looked at than is needed: a job whose answer we reject is in doubt.
+        return wire.job(self._send("POST", "jobs/", wire.JobSummary, definition))
 
     def update_job(self, job_id: str, changes: Mapping[str, Any]) -> model.JobDetail:
         """Change a saved job. On one that has run, the server answers 200 and does nothing."""

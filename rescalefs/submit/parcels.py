@@ -13,7 +13,6 @@ import shlex
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from rescalefs.model import FileType
@@ -39,21 +38,21 @@ _REFUSED = {  # why, and a command that mends it
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Parcel:
-    """What becomes one file on the server."""
+    """What becomes one file on the server. There may be 100,000 of them, so each is kept small."""
 
     name: str
     members: tuple[Entry, ...]  # one file; or all that goes into the archive, folders included
     is_archive: bool = False
     type_id: int = FileType.INPUT
+    size: int = field(init=False, compare=False)  # bytes to send
 
-    @cached_property
-    def size(self) -> int:
-        """Bytes to send."""
-        return packing.size(self.members) if self.is_archive else self.members[0].size
+    def __post_init__(self) -> None:
+        size = packing.size(self.members) if self.is_archive else self.members[0].size
+        object.__setattr__(self, "size", size)
 
-    @cached_property
+    @property
     def mark(self) -> str:
         """Differs when the bytes to send may."""
         return packing.mark(self.members) if self.is_archive else self.members[0].mark

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import tracemalloc
 from pathlib import Path
 
+from rescalefs.submit import spec
+from rescalefs.submit.folder import look
 from tests.fakes import FakeClock
-from tests.submit.rig import GOOD, FakeRescale, Rig, drop_files, make_settings
+from tests.submit.rig import CATALOGUE, GOOD, FakeRescale, Rig, drop_files, make_settings
 
 MANY = 200
 
@@ -45,3 +49,20 @@ def test_200_drops_at_once_all_end_with_few_requests_in_a_fair_order(tmp_path: P
     assert len(set(sent[:MANY])) == MANY
     # Two uploads, create, submit, its statuses before and after, and its outputs; the catalogue is shared.
     assert len(rescale.requests) <= 8 * MANY + 20
+
+
+def test_each_of_very_many_files_takes_little_memory(tmp_path: Path) -> None:
+    """100,000 files are to fit into 200 MiB, of which the process itself takes 50."""
+    many = 3000
+    drop_files(tmp_path, GOOD, {f"case-{number:06}.dat": b"%d" % number for number in range(many)})
+    tracemalloc.start()
+    try:
+        wanted = spec.read(GOOD, look(tmp_path, 100_000), "wing", CATALOGUE, spec.Limits())
+        assert isinstance(wanted, spec.JobSpec)
+        again = look(tmp_path, 100_000)  # before the job is created
+        filled = wanted.filled([f"{number:06}" for number in range(many)], "token")
+        definition = json.dumps(filled, ensure_ascii=False)
+        assert definition.count('{"id": ') == len(again.entries) == many
+        assert tracemalloc.get_traced_memory()[1] < 1500 * many
+    finally:
+        tracemalloc.stop()
