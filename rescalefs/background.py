@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
 Body = Callable[[threading.Event], None]
+
+_NICE = 10  # beside a thread that does not yield, about a tenth of a core's time
 
 
 class Background:
@@ -32,9 +36,14 @@ class Background:
         """Whether the threads have been told to end."""
         return self._stop.is_set()
 
-    def start(self, name: str, body: Body) -> None:
-        """Run ``body(stop)`` in a thread called ``name``; after `close`, do nothing."""
-        thread = threading.Thread(target=self._run, args=(name, body), name=f"rescalefs-{name}", daemon=True)
+    def start(self, name: str, body: Body, yielding: bool = False) -> None:
+        """Run ``body(stop)`` in a thread called ``name``; after `close`, do nothing.
+
+        A ``yielding`` thread lets the others have the processors first, where a thread can (Linux).
+        """
+        thread = threading.Thread(
+            target=self._run, args=(name, body, yielding), name=f"rescalefs-{name}", daemon=True
+        )
         with self._lock:
             if self._stop.is_set():
                 return
@@ -58,8 +67,10 @@ class Background:
         if crash is not None:
             raise crash
 
-    def _run(self, name: str, body: Body) -> None:
+    def _run(self, name: str, body: Body, yielding: bool) -> None:
         try:
+            if yielding:
+                _be_nice()
             body(self._stop)
         except BaseException as error:  # whatever it is, close() raises it
             log.exception("thread %s crashed; the others are told to end", name)
@@ -70,3 +81,10 @@ class Background:
             self._stop.set()
             if first and self._on_crash is not None:
                 self._on_crash()
+
+
+def _be_nice() -> None:
+    """Raise this thread's nice value, which anyone may; Linux has one for each thread (sched(7))."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)

@@ -52,7 +52,8 @@ class ReadEngine:
         """Start the threads. Until then, whoever reads waits."""
         self._background.start("librarian", self._librarian.run)
         for number in range(self._threads):
-            self._background.start(f"connection-{number}", self._fetcher.run)
+            # What comes in waits in the sockets; who reads waits for the hash of what came in before.
+            self._background.start(f"connection-{number}", self._fetcher.run, yielding=True)
         if self._settings.verify != "off":
             for number in range(_HASHERS):
                 self._background.start(f"hasher-{number}", self._hasher.run)

@@ -7,10 +7,11 @@ from typing import Any
 
 from rescalefs.reading.board import Board, Hashing
 from rescalefs.reading.positioned import read_into
-from rescalefs.reading.settings import KIB
+from rescalefs.reading.settings import MIB
 from rescalefs.reading.trailer import DIGEST, digest
 
-_AT_ONCE = 512 * KIB  # fits the cache of a core, and hashlib frees the interpreter for as long as it takes
+# hashlib frees the interpreter for as long as it takes: the more at once, the fewer waits to get it back.
+_AT_ONCE = MIB
 
 
 class Hasher:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
+from queue import Queue
 
 import pytest
 
@@ -84,3 +87,19 @@ def test_a_body_may_close_its_own_background() -> None:
 
     background.start("closes", closes)
     assert done.wait(10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no nice value of its own")
+def test_a_thread_that_yields_lets_the_others_have_the_processors_first() -> None:
+    found: Queue[int] = Queue()
+
+    def body(_stop: threading.Event) -> None:
+        found.put(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    background = Background()
+    background.start("busy", body)
+    usual = found.get(timeout=10)
+    background.start("modest", body, yielding=True)
+    assert found.get(timeout=10) > usual
+    background.close()
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == usual

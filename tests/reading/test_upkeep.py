@@ -93,6 +93,9 @@ def test_what_a_killed_process_left_is_removed_once_nobody_can_be_about_to_index
 def test_clear_while_an_engine_reads_costs_fetches_and_nothing_else(tmp_path: Path) -> None:
     source = MemorySource({"f": TEXT})
     with running(source, tmp_path) as engine:
+        read_all(engine.open(remote(TEXT)))
+    # Another engine, which has nothing left to store: what is put in after clearing, stays.
+    with running(source, tmp_path) as engine:
         file = engine.open(remote(TEXT))
         assert read_all(file) == TEXT
         assert keeper(tmp_path).clear().blocks > 0
