@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rescalefs.submit import spec
 from rescalefs.submit.folder import look
+from rescalefs.submit.limits import Limits
 from tests.fakes import FakeClock
 from tests.submit.rig import CATALOGUE, GOOD, FakeRescale, Rig, drop_files, make_settings
 
@@ -57,7 +58,7 @@ def test_each_of_very_many_files_takes_little_memory(tmp_path: Path) -> None:
     drop_files(tmp_path, GOOD, {f"case-{number:06}.dat": b"%d" % number for number in range(many)})
     tracemalloc.start()
     try:
-        wanted = spec.read(GOOD, look(tmp_path, 100_000), "wing", CATALOGUE, spec.Limits())
+        wanted = spec.read(GOOD, look(tmp_path, 100_000), "wing", CATALOGUE, Limits())
         assert isinstance(wanted, spec.JobSpec)
         again = look(tmp_path, 100_000)  # before the job is created
         filled = wanted.filled([f"{number:06}" for number in range(many)], "token")
