@@ -355,7 +355,7 @@ FAULTS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_every_read_equals_the_same_slice_of_the_file(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -407,4 +407,4 @@ def test_threads_that_read_at_random_get_the_right_bytes(tmp_path: Path) -> None
             return good
 
         with ThreadPoolExecutor(8) as threads:
-            assert all(threads.map(some, range(16)))
+            assert all(threads.map(some, range(8)))

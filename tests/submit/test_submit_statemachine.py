@@ -429,7 +429,7 @@ def test_whatever_people_and_faults_do_each_drop_ends_in_one_job() -> None:
     run_state_machine_as_test(
         DropFolder,
         settings=settings(
-            max_examples=int(examples or 50),
+            max_examples=int(examples or 30),
             stateful_step_count=25,
             deadline=None,
             derandomize=examples is None,
