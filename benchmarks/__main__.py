@@ -163,7 +163,7 @@ def main() -> None:
     report.show(bench.results, plan.targets)
     if not args.quick:
         listing.show(listing.measured(idle=60.0))
-        print(json.dumps(mirror.measured(size // 2), indent=2))
+        print(json.dumps(mirror.measured(size), indent=2))
     if args.json:
         report.save(args.json, bench.results, plan.targets)
     if args.picture:

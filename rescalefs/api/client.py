@@ -55,6 +55,10 @@ class RescaleClient:
         if pool is not None:
             pool.shutdown(cancel_futures=True)
 
+    def connect(self) -> None:
+        """Open a connection for a request to come, while there is something else to do. Never raises."""
+        self._transport.connect()
+
     # -- the account
 
     def user(self) -> model.User:

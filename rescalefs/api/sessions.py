@@ -12,7 +12,7 @@ import requests
 import requests.adapters
 
 from rescalefs import __version__
-from rescalefs.api.sockets import OpenSockets
+from rescalefs.api.sockets import OpeningPool, OpenSockets
 
 CHUNK = 1 << 18  # bytes; iter_content at this size is as fast as reading the socket (docs/decisions/0005)
 LARGE_CHUNK = (
@@ -48,6 +48,21 @@ class Sessions:
                     self._idle.append(session)
             if not keep:
                 session.close()
+
+    def connect(self, url: str, timeout: float) -> None:
+        """Open a connection to this address for whoever is lent a session next. Raises what requests and
+        urllib3 raise. Nothing happens where a proxy is in between."""
+        session = self._new()
+        settings = session.merge_environment_settings(url, {}, True, None, None)
+        adapter = session.get_adapter(url)
+        assert isinstance(adapter, _Adapter)
+        adapter.connect(url, settings, timeout)
+        with self._lock:
+            keep = not self._closed
+            if keep:
+                self._idle.append(session)
+        if not keep:
+            session.close()
 
     def close(self) -> None:
         """Cut the connections that are in use, and close the others. A session lent later is cut off, too."""
@@ -102,6 +117,16 @@ class _Adapter(requests.adapters.HTTPAdapter):
     def __init__(self, pools: Mapping[str, type[Any]]) -> None:
         self._pools = pools
         super().__init__(pool_connections=4, pool_maxsize=1)
+
+    def connect(self, url: str, settings: Mapping[str, Any], timeout: float) -> None:
+        """Open a connection as `send` would, with what the environment says of certificates and proxies."""
+        if requests.utils.select_proxy(url, settings["proxies"]) is not None:
+            return
+        request = requests.Request("GET", url).prepare()
+        pool = self.get_connection_with_tls_context(request, settings["verify"], cert=settings["cert"])
+        self.cert_verify(pool, url, settings["verify"], settings["cert"])  # type: ignore[no-untyped-call]
+        assert isinstance(pool, OpeningPool)
+        pool.open_one(timeout)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from contextlib import suppress
 from typing import Any
@@ -10,6 +11,18 @@ from weakref import WeakSet
 
 import urllib3
 import urllib3.connection
+
+
+class OpeningPool(urllib3.HTTPConnectionPool):
+    """A pool that can open a connection before there is a request for it."""
+
+    def open_one(self, timeout: float) -> None:
+        connection = self._get_conn(timeout)
+        try:
+            connection.timeout = timeout
+            connection.connect()
+        finally:
+            self._put_conn(connection)  # one that is not connected is connected by the request
 
 
 class OpenSockets:
@@ -43,10 +56,15 @@ class OpenSockets:
                 super().connect()
                 note(self.sock)
 
-        class PlainPool(urllib3.HTTPConnectionPool):
+            @property
+            def is_connected(self) -> bool:
+                # urllib3 takes anything to be read for the end. TLS 1.3 sends tickets after the handshake.
+                return super().is_connected or _has_nothing_to_say(self.sock)
+
+        class PlainPool(OpeningPool, urllib3.HTTPConnectionPool):
             ConnectionCls = Plain
 
-        class SecurePool(urllib3.HTTPSConnectionPool):
+        class SecurePool(OpeningPool, urllib3.HTTPSConnectionPool):
             ConnectionCls = Secure
 
         return {"http": PlainPool, "https": SecurePool}
@@ -59,6 +77,24 @@ class OpenSockets:
             too_late = self._is_cut
         if too_late:
             _shut_down(connected)
+
+
+def _has_nothing_to_say(connected: Any) -> bool:
+    """Whether what has come are words of TLS itself. What was meant for us is lost: the connection is then
+    thrown away."""
+    if not isinstance(connected, ssl.SSLSocket):
+        return False
+    limit = connected.gettimeout()
+    try:
+        connected.settimeout(0)
+        connected.recv(1)
+    except ssl.SSLWantReadError:
+        return True
+    except OSError:
+        return False
+    finally:
+        connected.settimeout(limit)
+    return False
 
 
 def _shut_down(connected: socket.socket) -> None:

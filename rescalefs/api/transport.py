@@ -164,6 +164,12 @@ class Transport:
                 raise error.failure.error from error
             raise failure_of(error, str(request)).error from error
 
+    def connect(self) -> None:
+        """Open a connection to the server for a request to come. Where that fails, the request will tell."""
+        timeout = self._settings.connect_timeout
+        with suppress(*BROKEN, OSError):
+            self._sessions.connect(self._base, timeout)
+
     def close(self) -> None:
         """End every wait and every transfer; what is asked for later raises `Unreachable`."""
         self._stopping.set()

@@ -1,12 +1,10 @@
-"""All that `rescalefs sync` and `rescalefs download` need: the account as real files, without a mount."""
+"""All that `rescalefs sync` needs: the account as real files, without a mount."""
 
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,25 +13,13 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from rescalefs.assembly.client import account_of, client_for
+from rescalefs.assembly.download import UNMETERED, connections_for
+from rescalefs.assembly.memory import keep_few_arenas
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
 from rescalefs.config import Places, Settings
 from rescalefs.errors import ApiError, Unauthenticated, UserError
-from rescalefs.mirror import (
-    Choice,
-    DropNotes,
-    Ledger,
-    LiveCopies,
-    Mirror,
-    Report,
-    Selection,
-    Shelf,
-    Sink,
-    Transfers,
-    choose,
-    fetch_all,
-    write_out,
-)
+from rescalefs.mirror import DropNotes, Ledger, LiveCopies, Mirror, Report, Selection, Shelf, Transfers
 from rescalefs.model import Job, RemoteFile
 from rescalefs.tree import Tree, TreeSettings
 
@@ -42,39 +28,34 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MOST_CONNECTIONS = 32  # what `auto` means here: nobody waits for one file, so more are always of use
 _NOTES_EVERY = 0.5  # seconds between two looks at what to write into dropped folders
-# Nobody knows how many contents an hour the service gives out. A mirror of many small files would run into a
-# guess of ours long before it runs into the service's own limit, which it then honours.
-_UNMETERED = frozenset({"file-access"})
 
 Tell = Callable[[str, str, str], None]
 
 
 class _Base:
-    """What sync and download have in common."""
+    """What a sync stands on."""
 
     def __init__(self, settings: Settings, heard: Callable[[int], None]) -> None:
+        keep_few_arenas()
         self.settings = settings
         self.clock = SystemClock()
         self.account = account_of(settings)
         self.places = Places.of(self.account.name, settings.cache_dir)
-        self.client = client_for(settings, self.account, self.clock, unmetered=_UNMETERED)
+        self.client = client_for(settings, self.account, self.clock, unmetered=UNMETERED)
         self.background = Background()
         self._heard = heard
         self.undo = ExitStack()
         self.undo.callback(self.client.close)
 
     def transfers(self, parts: Path) -> Transfers:
-        settings = self.settings
-        connections = _MOST_CONNECTIONS if settings.connections == "auto" else settings.connections
         return Transfers(
             self.client,
             parts,
             self.clock,
             self.background,
-            connections,
-            verify=settings.verify != "off",
+            connections_for(self.settings),
+            verify=self.settings.verify != "off",
             heard=self._heard,
         )
 
@@ -230,49 +211,4 @@ class Sync:
     def close(self) -> None:
         """Let go of everything."""
         self._mirror.stop()
-        self._base.close()
-
-
-class Download:
-    """`rescalefs download`. Made, then `choose`, then `to_folder` or `to_sink`, then `close`."""
-
-    def __init__(self, settings: Settings, heard: Callable[[int], None]) -> None:
-        self._base = _Base(settings, heard)
-        self._tree = self._base.tree(lambda _: "no")
-        self._transfers: Transfers | None = None
-
-    def choose(self, job_id: str, patterns: Sequence[str]) -> list[Choice]:
-        """See `rescalefs.mirror.choose`."""
-        self._tree.forget(job_id)
-        return choose(self._tree, job_id, patterns)
-
-    def to_folder(self, choices: Sequence[Choice], folder: Path, report: Report) -> None:
-        """Download into a folder; what fails is in the report."""
-        folder.mkdir(parents=True, exist_ok=True)
-        parts = folder / ".rescalefs-download"
-        ledger = Ledger(None)
-        self._base.undo.callback(ledger.close)
-        self._transfers = self._base.transfers(parts)
-        self._transfers.start()
-        fetch_all(choices, Shelf(folder, ledger, parts), self._transfers, report)
-        if not report["fail"]:
-            shutil.rmtree(parts, ignore_errors=True)
-
-    def to_sink(self, choices: Sequence[Choice], sink: Sink, report: Report) -> None:
-        """Hand the bytes of all files to ``sink``, in order; raise what went wrong."""
-        with tempfile.TemporaryDirectory(prefix="rescalefs-") as parts:
-            self._transfers = self._base.transfers(Path(parts))
-            self._transfers.start()
-            write_out(choices, sink, self._transfers, report)
-
-    def stop(self) -> None:
-        """Give up. From any thread."""
-        if self._transfers is not None:
-            self._transfers.close()
-        self._base.client.close()
-
-    def close(self) -> None:
-        """Let go of everything."""
-        if self._transfers is not None:
-            self._transfers.close()
         self._base.close()

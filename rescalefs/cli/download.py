@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -39,29 +40,32 @@ def download(
     verified. What is there already is not fetched again, and an interrupted download goes on where it was.
     With `--to -`, the files go to standard output, one after the other.
     """
-    from rescalefs.assembly.mirror import Download
-    from rescalefs.mirror import Report
-
     if target == "-" and as_json:
         raise click.UsageError("--json and --to - both want standard output")
+    from rescalefs.assembly.download import Download
+
     settings = load_settings({"profile": profile, "connections": connections})
 
     def tell(act: str, path: str, detail: str) -> None:
         if act == "fail":
             click.echo(f"rescalefs: {printable(path)}: {printable(detail)}", err=True)
 
-    report = Report(tell)
+    streamed = target == "-"
     with byte_bar() as bar:
-        downloading = Download(settings, bar.advance)
+        downloading = Download(settings, job, bar.advance)
         try:
-            with ended_by_signals(downloading.stop) as asked:
+            from rescalefs.mirror import Report  # now that the server has something to do, too
+
+            report = Report(tell)
+            # A write to a reader that reads no more ends at nothing but an exception.
+            with ended_by_signals(downloading.stop, at_once=streamed) as asked:
                 try:
-                    chosen = downloading.choose(job, patterns)
-                    bar.expect(job, sum(choice.node.file.size or 0 for choice in chosen))
-                    if target == "-":
-                        downloading.to_sink(chosen, _to_stdout, report)
-                    else:
-                        downloading.to_folder(chosen, Path(target), report)
+                    chosen = downloading.choose(patterns)
+                    bar.expect(job, sum(choice.file.size or 0 for choice in chosen))
+                    if streamed:
+                        downloading.to_sink(chosen, _to_stdout)
+                        return 0
+                    downloading.to_folder(chosen, Path(target), report)
                 except RescaleFSError:
                     if not asked.is_set():
                         raise
@@ -72,12 +76,19 @@ def download(
     record = {key: report.record()[key] for key in ("fetched", "bytes", "unchanged", "failed")}
     if as_json:
         click.echo(json.dumps(record))
-    elif target != "-":
+    else:
         fetched, there, failed = record["fetched"], record["unchanged"], record["failed"]
         files = "file" if fetched == 1 else "files"
         click.echo(f"{fetched} {files} fetched, {there} were there, {failed} failed", err=True)
     return int(report["fail"] > 0)
 
 
-def _to_stdout(data: bytes | memoryview) -> None:
-    sys.stdout.buffer.write(data)
+def _to_stdout(data: bytes) -> None:
+    """Write past the buffer: what is in it when somebody ends us would still have to find a reader."""
+    out = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+    left = memoryview(data)
+    while left:
+        written = out.write(left)
+        if written is None:
+            raise BlockingIOError(errno.EAGAIN, "standard output takes nothing just now")
+        left = left[written:]

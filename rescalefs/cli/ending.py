@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import click
+
 
 @contextmanager
-def ended_by_signals(stop: Callable[[], None]) -> Iterator[threading.Event]:
+def ended_by_signals(stop: Callable[[], None], at_once: bool = False) -> Iterator[threading.Event]:
     """While the block runs, a signal calls ``stop`` on a thread of its own. The event tells that one came.
+    With ``at_once`` it also raises `click.Abort` in the main one, wherever that is.
 
     On its own thread: a handler runs between two instructions of the main one, which may hold the very lock
     that ``stop`` wants. A second SIGINT ends the process as usual.
@@ -21,6 +24,8 @@ def ended_by_signals(stop: Callable[[], None]) -> Iterator[threading.Event]:
     def on_signal(_: int, __: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         asked.set()
+        if at_once:
+            raise click.Abort
 
     def wait(_: threading.Event) -> None:
         asked.wait()

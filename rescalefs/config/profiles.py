@@ -15,12 +15,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
-
-from configupdater import ConfigUpdater
 
 from rescalefs.config.home import home_needed
 from rescalefs.errors import BadSettings
+
+if TYPE_CHECKING:
+    from configupdater import ConfigUpdater
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +109,7 @@ def write_profile(path: Path, profile: str, base_url: str, api_key: str) -> None
     if not profile.isprintable() or set(profile) & set("[]"):
         raise BadSettings(f"{profile!r} cannot be the name of a profile: leave out brackets and line ends")
     path = path.resolve()  # where it is a link, as those who keep such files in a repository have it
-    config = _read(path)
+    config = _read_to_write(path)
     if not config.has_section(profile):
         if config.sections():
             config[config.sections()[-1]].add_after.space(1)
@@ -136,12 +138,27 @@ def _profile(path: Path, profile: str) -> dict[str, str]:
         raise BadSettings(
             f"there is no profile [{profile}] in {path}; there are: {known}. Run `rescalefs login`"
         )
-    return {name: option.value or "" for name, option in config[profile].items()}
+    return {name: value or "" for name, value in config[profile].items()}
 
 
-def _read(path: Path) -> ConfigUpdater:
-    """The file, or an empty one; warns when others can read it."""
+def _read(path: Path) -> configparser.RawConfigParser:
+    """The profiles in the file; none where there is no file."""
+    config = configparser.RawConfigParser(default_section="")
+    _read_into(config, path)
+    return config
+
+
+def _read_to_write(path: Path) -> ConfigUpdater:
+    """The file with its comments, to be changed."""
+    from configupdater import ConfigUpdater  # imported here: it takes 20 ms, and most only read
+
     config = ConfigUpdater()
+    _read_into(config, path)
+    return config
+
+
+def _read_into(config: ConfigUpdater | configparser.RawConfigParser, path: Path) -> None:
+    """Read the file, if there is one; warns when others can read it."""
     try:
         with path.open(encoding="utf-8-sig") as file:  # some editors begin a file with a byte order mark
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -160,4 +177,3 @@ def _read(path: Path) -> ConfigUpdater:
         line = getattr(error, "lineno", None)
         where = f"line {line}" if line else getattr(error, "strerror", None) or type(error).__name__
         raise BadSettings(f"{path} cannot be read as profiles ({where})") from None
-    return config

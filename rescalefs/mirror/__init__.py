@@ -6,7 +6,7 @@ or changed is overwritten or removed. Knows nothing of HTTP, FUSE or submitting,
 Linux has.
 """
 
-from rescalefs.mirror.download import Choice, choose, fetch_all, write_out
+from rescalefs.mirror.download import Choice, choose, fetch_all, no_such_job
 from rescalefs.mirror.drops import DropNotes
 from rescalefs.mirror.ledger import Ledger
 from rescalefs.mirror.live import LiveCopies
@@ -15,7 +15,8 @@ from rescalefs.mirror.report import Report
 from rescalefs.mirror.selection import Selection
 from rescalefs.mirror.service import DropViews, LiveSource
 from rescalefs.mirror.shelf import Shelf
-from rescalefs.mirror.transfers import Sink, Transfers
+from rescalefs.mirror.stream import Sink, Stream
+from rescalefs.mirror.transfers import Transfers
 
 __all__ = [
     "Choice",
@@ -29,8 +30,9 @@ __all__ = [
     "Selection",
     "Shelf",
     "Sink",
+    "Stream",
     "Transfers",
     "choose",
     "fetch_all",
-    "write_out",
+    "no_such_job",
 ]

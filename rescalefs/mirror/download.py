@@ -1,18 +1,21 @@
-"""Chosen outputs of one job, into a folder or to a stream."""
+"""Chosen outputs of one job, into a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
-from rescalefs.errors import NoSuchPath, NotFound, RescaleFSError
+from rescalefs.errors import NoSuchPath, RescaleFSError
 from rescalefs.mirror.part import Part
+from rescalefs.mirror.receiving import Stopped
 from rescalefs.mirror.report import FAIL, FETCH, SAME, Report
 from rescalefs.mirror.selection import matches
 from rescalefs.mirror.shelf import Shelf, Standing
-from rescalefs.mirror.transfers import Failure, Sink, Stopped, Transfers, is_hopeless
-from rescalefs.tree import Directory, RemoteNode, Tree
+from rescalefs.mirror.transfers import Failure, Transfers, is_hopeless
+from rescalefs.model import Job, RemoteFile
+from rescalefs.tree import nanoseconds, placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,35 +23,38 @@ class Choice:
     """A file to download."""
 
     path: str  # below outputs/
-    node: RemoteNode
+    file: RemoteFile
 
 
-def choose(tree: Tree, job_id: str, patterns: Sequence[str]) -> list[Choice]:
-    """The outputs of a job that fit one of the patterns, or all; in order of path.
+class JobLister(Protocol):
+    """Tells which jobs there are."""
 
-    Raises `NoSuchPath` where there is no such job, or where a pattern fits nothing.
+    def jobs(self) -> Sequence[Job]: ...
+
+
+def choose(files: Iterable[RemoteFile], job_id: str, patterns: Sequence[str]) -> list[Choice]:
+    """Of the outputs of a job those that fit one of the patterns, or all, at the paths that a mount shows.
+
+    In order of path. Raises `NoSuchPath` where a pattern fits nothing.
     """
-    try:
-        folder = tree.node(f"/jobs/{job_id}/outputs")
-        assert isinstance(folder, Directory)
-        files = sorted(_files(folder, ""), key=lambda choice: choice.path)
-    except (NoSuchPath, NotFound):  # the latter: it has just been deleted
-        raise NoSuchPath(f"there is no job {job_id}; {_instead(tree, job_id)}") from None
+    choices = [Choice(row.path, row.file) for row in placed(files)]
     for pattern in patterns:
-        if not any(matches(choice.path, (pattern,)) for choice in files):
+        if not any(matches(choice.path, (pattern,)) for choice in choices):
             raise NoSuchPath(f"job {job_id} has no output that fits {pattern!r}")
-    return [choice for choice in files if not patterns or matches(choice.path, patterns)]
+    return [choice for choice in choices if not patterns or matches(choice.path, patterns)]
 
 
-def _instead(tree: Tree, name: str) -> str:
-    ids = [job.id for job in tree.jobs() if job.name == name and job.id != name]
-    return f"of that name is {', '.join(ids)}" if ids else "`rescalefs jobs` lists them"
+def no_such_job(service: JobLister, name: str) -> NoSuchPath:
+    """Says that there is no job of this id, and which ones are of that name."""
+    ids = [job.id for job in service.jobs() if job.name == name and job.id != name]
+    instead = f"of that name is {', '.join(ids)}" if ids else "`rescalefs jobs` lists them"
+    return NoSuchPath(f"there is no job {name}; {instead}")
 
 
 def fetch_all(choices: Sequence[Choice], shelf: Shelf, transfers: Transfers, report: Report) -> None:
     """Download into the shelf's folder what is not there; return when all is done, or given up."""
     for choice in choices:
-        standing = shelf.of_file(choice.path, choice.node.file)
+        standing = shelf.of_file(choice.path, choice.file)
         if standing is Standing.CURRENT:
             report.note(SAME, choice.path)
         elif standing is Standing.FOREIGN:
@@ -57,29 +63,8 @@ def fetch_all(choices: Sequence[Choice], shelf: Shelf, transfers: Transfers, rep
             )
         else:
             done = partial(_arrived, choice, shelf, transfers, report)
-            transfers.add(choice.node.file, f"{choice.path}\n{choice.node.file.version}", done)
+            transfers.add(choice.file, f"{choice.path}\n{choice.file.version}", done)
     transfers.drain()
-
-
-def write_out(choices: Sequence[Choice], sink: Sink, transfers: Transfers, report: Report) -> None:
-    """Hand the bytes of all files to ``sink``, in order, each as it arrives; raise what went wrong."""
-    for choice in choices:
-        failures: list[Failure] = []
-        done = partial(_written, choice, report, failures)
-        transfers.add(choice.node.file, choice.path, done, sink)
-        transfers.drain()
-        if failures:
-            raise failures[0]
-
-
-def _written(
-    choice: Choice, report: Report, failures: list[Failure], part: Part | None, failure: Failure | None
-) -> None:
-    if part is not None:
-        report.note(FETCH, choice.path, "", part.size)
-        part.discard()
-    if failure is not None:
-        failures.append(failure)
 
 
 def _arrived(
@@ -93,7 +78,7 @@ def _arrived(
     try:
         if part is not None:
             size = part.size
-            if shelf.place(choice.path, part, choice.node.file.version, choice.node.modified_ns):
+            if shelf.place(choice.path, part, choice.file.version, _date(choice.file)):
                 report.note(FETCH, choice.path, f"{size} bytes", size)
             else:
                 report.note(FAIL, choice.path, "another file of this name has just appeared there")
@@ -105,11 +90,5 @@ def _arrived(
             transfers.close()
 
 
-def _files(folder: Directory, where: str) -> list[Choice]:
-    found: list[Choice] = []
-    for name, node in folder.entries().items():
-        if isinstance(node, Directory):
-            found += _files(node, f"{where}{name}/")
-        elif isinstance(node, RemoteNode):
-            found.append(Choice(f"{where}{name}", node))
-    return found
+def _date(file: RemoteFile) -> int | None:
+    return None if file.uploaded is None else nanoseconds(file.uploaded)

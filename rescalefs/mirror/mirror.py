@@ -12,10 +12,11 @@ from rescalefs.clock import Clock
 from rescalefs.errors import NotYetUploaded, RescaleFSError
 from rescalefs.mirror.live import LiveCopies
 from rescalefs.mirror.part import Part
+from rescalefs.mirror.receiving import Stopped
 from rescalefs.mirror.report import COPY, FAIL, FETCH, KEEP, LINK, NONE, REMOVE, SAME, SKIP, WRITE, Report
 from rescalefs.mirror.selection import Selection, matches
 from rescalefs.mirror.shelf import Shelf, Standing
-from rescalefs.mirror.transfers import Failure, Stopped, Transfers, is_hopeless
+from rescalefs.mirror.transfers import Failure, Transfers, is_hopeless
 from rescalefs.model import Job, RemoteFile
 from rescalefs.tree import Directory, LinkNode, LiveNode, Node, RemoteNode, TextNode, Tree
 

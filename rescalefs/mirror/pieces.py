@@ -6,7 +6,7 @@ import bisect
 from collections.abc import Iterable
 
 MIB = 1 << 20
-SMALLEST = 2 * MIB  # a 40 ms round trip costs a fifth of it at 40 MB/s, and 32 connections hide that
+SMALLEST = 1 * MIB  # what the hash has still to do at the end is about one of them for each connection
 LARGEST = 64 * MIB
 _LEAST = 8 * MIB  # in the middle of a file
 _PARTS = 88  # of a file, each of them a piece in the middle
@@ -54,14 +54,22 @@ class Pieces:
         self._gaps.reverse()
         self.missing = sum(stop - start for start, stop in self._gaps)  # not yet handed out
 
-    def take(self) -> Piece | None:
-        """The next piece to fetch; None when all are handed out."""
+    def take(self, hash_has_time: bool = False) -> Piece | None:
+        """The next piece to fetch; None when all are handed out.
+
+        Where the hash is much faster than the line, the round trip that each piece costs is all that counts:
+        then pieces are as large as leaves the hash twice the time that it needs for them.
+        """
         if not self._gaps:
             return None
         start, stop = self._gaps.pop()
         most = self._usual // 3 if self._first > 0 else self._usual
+        if hash_has_time:
+            most = max(most, min(self.missing // (2 * self._takers), LARGEST))
         self._first -= 1
-        length = min(max(self.missing // self._takers, SMALLEST), most)
+        # Were it all of a share, each would end with the file, and the hash could not have begun with them.
+        share = self.missing * 2 // (3 * self._takers)
+        length = min(max(share, SMALLEST), most)
         if stop - start > length + SMALLEST // 2:  # no crumbs
             self._gaps.append((start + length, stop))
             stop = start + length

@@ -13,32 +13,21 @@ from pathlib import Path
 
 from rescalefs.background import Background
 from rescalefs.clock import Clock
-from rescalefs.errors import (
-    FileChanged,
-    NotYetUploaded,
-    RescaleFSError,
-    ServerFailed,
-    Throttled,
-    TimedOut,
-    Unauthenticated,
-    UnexpectedAnswer,
-    Unreachable,
-    WrongBytes,
-)
+from rescalefs.errors import NotYetUploaded, RescaleFSError, Unauthenticated, WrongBytes
 from rescalefs.mirror.part import Part
 from rescalefs.mirror.pieces import MIB, SMALLEST, Piece, Pieces
+from rescalefs.mirror.receiving import Receiver, Stopped
 from rescalefs.model import RemoteFile
 from rescalefs.reading import Source
 
 log = logging.getLogger(__name__)
 
-_PASSING = (Unreachable, TimedOut, ServerFailed, Throttled, UnexpectedAnswer)
-_FAILURES = 5  # in a row, without a byte, before a file is given up
 _HASHERS = 2
-_SMALL = SMALLEST // 2  # bytes
+_SMALL = SMALLEST  # bytes
 # The hash is the slower one where the server is near. Bytes that come in long before it gets to them would
 # take the processor from it, and the end would come later: docs/decisions/0038.
 _AHEAD = 32 * MIB  # bytes that may wait for the hash before it has the processor to itself
+_FASTER = 2  # times as fast as the line: then the hash is soon done with whatever waits
 _STEP = 8 * MIB  # bytes between two looks at how far the hash is
 _FILES_AHEAD = 4  # large files for each connection that wait for a hash, before no more is begun
 _UNFLUSHED = 64 * MIB  # bytes of a file: so that at its end there is little left to bring to the disk
@@ -47,25 +36,23 @@ _WAITING = 4096  # files that wait for a connection, before who brings more has 
 Failure = RescaleFSError | OSError
 # (the complete part, or None; why not). The part is the receiver's from then on. Called on threads of ours.
 Done = Callable[[Part | None, Failure | None], None]
-Sink = Callable[[bytes | memoryview], None]
-
-
-class Stopped(RescaleFSError):
-    """It was told to end before all was fetched."""
+Hear = Callable[[bytes], None]
 
 
 class _Fetch:
     """One file on its way."""
 
-    def __init__(self, file: RemoteFile, key: str, done: Done, sink: Sink | None) -> None:
+    def __init__(self, file: RemoteFile, key: str, done: Done) -> None:
         self.file = file
         self.key = key
         self.done = done
-        self.sink = sink
         self.part: Part | None = None  # once its turn has come: descriptors are few
         self.pieces: Pieces | None = None  # of a large file, once its size is known
         self.out = 0  # who works on the part: connections, and whoever brings it to the disk
+        self.began = 0.0  # monotonic
+        self.arrived = 0  # bytes since then
         self.hashed = 0  # bytes, from the first on
+        self.hashing = 0.0  # seconds that the hash took for them
         self.awaited = -1  # the byte that the hash waits for
         self.unflushed = 0  # bytes that came since the part was last brought to the disk
         self.failure: Failure | None = None
@@ -74,12 +61,42 @@ class _Fetch:
     @property
     def is_small(self) -> bool:
         """Whether one request does, hashed as it comes."""
-        return self.file.size is not None and self.file.size <= _SMALL and self.sink is None
+        return self.file.size is not None and self.file.size <= _SMALL
 
     @property
     def opened(self) -> Part:
         assert self.part is not None
         return self.part
+
+    def hash_has_time(self, now: float) -> bool:
+        """Whether the hash is so much faster than the line that it soon has what waits for it."""
+        elapsed = now - self.began
+        return self.hashed > 0 and self.arrived * self.hashing * _FASTER < self.hashed * elapsed
+
+
+class _Receipt:
+    """Puts the bytes of a piece into their part, and whoever waits for them on its way."""
+
+    def __init__(self, owner: Transfers, fetch: _Fetch, piece: Piece, hear: Hear | None) -> None:
+        self._owner = owner
+        self._fetch = fetch
+        self._piece = piece
+        self._hear = hear
+        self._noted = piece.position
+
+    def is_given_up(self) -> bool:
+        return self._owner.is_closed or self._fetch.failure is not None
+
+    def take(self, data: bytes) -> None:
+        self._fetch.opened.write(data, self._piece.position)
+        if self._hear is not None:
+            self._hear(data)
+        self._owner.arrived(self._fetch, self._piece, len(data))
+        self.note(last=False)
+
+    def note(self, last: bool) -> None:
+        """Remember what is there, as `Part.note` does."""
+        self._noted = self._fetch.opened.note(self._noted, self._piece.position, last)
 
 
 class Transfers:
@@ -103,14 +120,13 @@ class Transfers:
         pause: float = 0.2,
     ) -> None:
         """``heard`` is told how many bytes arrived; ``pause`` comes before the first new try."""
-        self._source = source
+        self._receiver = Receiver(source, clock, pause, heard)
         self._parts = parts
         self._clock = clock
         self._background = background
         self._connections = connections
         self._verify = verify
         self._heard = heard
-        self._pause = pause
         self._lock = threading.Lock()  # guards all that follows, and every _Fetch and its pieces
         self._work_to_do = threading.Condition(self._lock)  # for connections
         self._arrived = threading.Condition(self._lock)  # for hashers
@@ -121,7 +137,7 @@ class Transfers:
         self._to_hash: deque[_Fetch] = deque()
         self._to_flush: deque[_Fetch] = deque()
         self._pending = 0
-        self._closed = False
+        self.is_closed = False
 
     def start(self) -> None:
         """Start the threads."""
@@ -133,19 +149,16 @@ class Transfers:
         self._background.start("transfer-flush", self._flush)
         self._background.start("transfer-stop", self._close_on_stop)
 
-    def add(self, file: RemoteFile, key: str, done: Done, sink: Sink | None = None) -> None:
-        """Fetch a file; ``key`` finds what is left of an earlier attempt. ``sink`` gets its bytes, in order.
-
-        Waits while very many others wait.
-        """
+    def add(self, file: RemoteFile, key: str, done: Done) -> None:
+        """Fetch a file; ``key`` finds what is left of an earlier attempt. Waits while many others wait."""
         if not file.is_uploaded:
             done(None, NotYetUploaded(f"{file.path}: it is not on the server in full yet"))
             return
         with self._lock:
-            self._room.wait_for(lambda: len(self._fresh) < _WAITING or self._closed)
-            if not self._closed:
+            self._room.wait_for(lambda: len(self._fresh) < _WAITING or self.is_closed)
+            if not self.is_closed:
                 self._pending += 1
-                self._fresh.append(_Fetch(file, key, done, sink))
+                self._fresh.append(_Fetch(file, key, done))
                 self._work_to_do.notify()
                 return
         done(None, Stopped("told to end"))
@@ -153,17 +166,26 @@ class Transfers:
     def drain(self) -> None:
         """Return when every file that was added is done, or given up."""
         with self._lock:
-            self._room.wait_for(lambda: not self._pending or self._closed)
+            self._room.wait_for(lambda: not self._pending or self.is_closed)
 
     def close(self) -> None:
         """Make everybody give up; what has arrived is kept."""
         with self._lock:
-            self._closed = True
+            self.is_closed = True
             waiting, self._fresh = list(self._fresh), deque()
             for condition in (self._work_to_do, self._arrived, self._dirty, self._room):
                 condition.notify_all()
         for fetch in waiting:
             self._finish(fetch, Stopped("told to end"))
+
+    def arrived(self, fetch: _Fetch, piece: Piece, count: int) -> None:
+        """So many bytes of a piece are in the part."""
+        with self._lock:
+            extends = fetch.awaited == piece.position
+            piece.position += count
+            fetch.arrived += count
+            if extends:
+                self._arrived.notify_all()
 
     def _close_on_stop(self, stop: threading.Event) -> None:
         stop.wait()
@@ -174,8 +196,8 @@ class Transfers:
     def _work(self, stop: threading.Event) -> None:
         while True:
             with self._lock:
-                while (job := None if self._closed else self._next()) is None:
-                    if self._closed:
+                while (job := None if self.is_closed else self._next()) is None:
+                    if self.is_closed:
                         return
                     self._work_to_do.wait()
                 fetch, piece = job
@@ -193,9 +215,10 @@ class Transfers:
             if fetch.failure:
                 self._large.remove(fetch)
                 continue
-            if pieces.prefix - fetch.hashed > _AHEAD:
+            hash_has_time = fetch.hash_has_time(self._clock.monotonic())
+            if pieces.prefix - fetch.hashed > _AHEAD and not hash_has_time:
                 continue
-            piece = pieces.take()
+            piece = pieces.take(hash_has_time)
             if not pieces.missing:
                 self._large.remove(fetch)
             if piece is not None:
@@ -209,7 +232,7 @@ class Transfers:
         failure: Failure | None = None
         try:
             if fetch.file.size is None:
-                fetch.file = self._sized(fetch.file)
+                fetch.file = dataclasses.replace(fetch.file, size=self._receiver.size_of(fetch.file))
             confirmed = fetch.file.sha512 is not None and self._verify
             fetch.part = Part(self._parts, fetch.key, resumable=confirmed and not fetch.is_small)
             if not fetch.is_small:
@@ -226,7 +249,8 @@ class Transfers:
         pieces = Pieces(size, fetch.opened.there(), self._connections)
         known = size - pieces.missing
         with self._lock:
-            fetch.pieces, fetch.hashed = pieces, 0
+            fetch.pieces, fetch.hashed, fetch.hashing = pieces, 0, 0.0
+            fetch.began, fetch.arrived = self._clock.monotonic(), 0
             if pieces.missing:
                 self._large.append(fetch)
             self._to_hash.append(fetch)
@@ -235,13 +259,6 @@ class Transfers:
         if known:
             log.info("%s: %d of %d bytes are there from before", fetch.file.path, known, size)
             self._heard(known)
-
-    def _sized(self, file: RemoteFile) -> RemoteFile:
-        with self._source.open_range(file, 0, 1) as body:
-            total = body.total
-        if total is None:
-            raise UnexpectedAnswer(f"{file.path}: the server does not tell how large it is")
-        return dataclasses.replace(file, size=total)
 
     def _fetch_small(self, fetch: _Fetch, stop: threading.Event) -> None:
         while True:
@@ -259,7 +276,7 @@ class Transfers:
             failure = error
         with self._lock:
             fetch.unflushed += piece.position - piece.start
-            if fetch.unflushed >= _UNFLUSHED and not (failure or self._closed):
+            if fetch.unflushed >= _UNFLUSHED and not (failure or self.is_closed):
                 fetch.unflushed = 0
                 fetch.out += 1
                 self._to_flush.append(fetch)
@@ -275,7 +292,7 @@ class Transfers:
     def _flush(self, _stop: threading.Event) -> None:
         while True:
             with self._lock:
-                self._dirty.wait_for(lambda: self._closed or self._to_flush)
+                self._dirty.wait_for(lambda: self.is_closed or self._to_flush)
                 if not self._to_flush:
                     return
                 fetch = self._to_flush.popleft()
@@ -286,64 +303,19 @@ class Transfers:
                 failure = error
             self._let_go(fetch, failure)
 
-    def _receive(self, fetch: _Fetch, piece: Piece, stop: threading.Event, hear: Sink | None = None) -> None:
-        """Fetch a piece, going on where transfers break."""
-        failures, noted = 0, piece.start
-        while piece.position < piece.stop:
-            before = piece.position
-            try:
-                noted = self._transfer(fetch, piece, noted, hear)
-            except _PASSING as error:
-                failures = 1 if piece.position > before else failures + 1
-                if failures >= _FAILURES or self._closed:
-                    raise
-                wait = self._pause * 2 ** (failures - 1)
-                if isinstance(error, Throttled):
-                    wait, failures = (
-                        max(wait, error.retry_after or 0.0),
-                        1,
-                    )  # it is no failure to wait as told
-                    log.warning("%s; waiting %.0f s", error, wait)
-                log.debug("%s broke at byte %d: %s", fetch.file.path, piece.position, error)
-                if self._clock.wait(stop, wait):
-                    raise
-            finally:
-                noted = fetch.opened.note(noted, piece.position, last=True)
-
-    def _transfer(self, fetch: _Fetch, piece: Piece, noted: int, hear: Sink | None) -> int:
-        file, part = fetch.file, fetch.opened
-        with self._source.open_range(file, piece.position, piece.stop) as body:
-            if body.start != piece.position:
-                raise Unreachable(f"{file.path}: asked for byte {piece.position}, got byte {body.start}")
-            if (body.total is not None and body.total != file.size) or body.stop < piece.stop:
-                size = body.stop if body.total is None else body.total
-                raise FileChanged(f"{file.path}: the server has {size} bytes of it, not {file.size}")
-            for chunk in body:
-                if self._closed or fetch.failure:
-                    raise Stopped("told to end")
-                data = chunk[: piece.stop - piece.position]
-                part.write(data, piece.position)
-                if hear is not None:
-                    hear(data)
-                with self._lock:
-                    extends = fetch.awaited == piece.position
-                    piece.position += len(data)
-                    if extends:
-                        self._arrived.notify_all()
-                self._heard(len(data))
-                noted = part.note(noted, piece.position, last=False)
-                if piece.position == piece.stop:
-                    break
-        if piece.position < piece.stop:
-            raise Unreachable(f"{file.path}: the answer ended at byte {piece.position} of {piece.stop}")
-        return noted
+    def _receive(self, fetch: _Fetch, piece: Piece, stop: threading.Event, hear: Hear | None = None) -> None:
+        receipt = _Receipt(self, fetch, piece, hear)
+        try:
+            self._receiver.receive(fetch.file, piece, receipt, stop)
+        finally:
+            receipt.note(last=True)
 
     # --- verification of large files
 
     def _hash(self, _stop: threading.Event) -> None:
         while True:
             with self._lock:
-                self._arrived.wait_for(lambda: self._closed or self._to_hash)
+                self._arrived.wait_for(lambda: self.is_closed or self._to_hash)
                 if not self._to_hash:
                     return
                 fetch = self._to_hash.popleft()
@@ -365,18 +337,16 @@ class Transfers:
         """Hash behind the arriving bytes; return the digest of them all."""
         digest, position = hashlib.sha512(), 0
         size, pieces = fetch.file.size or 0, fetch.pieces
-        is_read = self._verify or fetch.sink is not None
         assert pieces is not None
         while position < size:
             reached = min(self._await_more(fetch, pieces, position), position + _STEP)
-            for chunk in fetch.opened.chunks(position, reached) if is_read else ():
-                if self._verify:
-                    digest.update(chunk)
-                if fetch.sink is not None:
-                    fetch.sink(chunk)
+            began = self._clock.monotonic()
+            for chunk in fetch.opened.chunks(position, reached) if self._verify else ():
+                digest.update(chunk)
             position = reached
             with self._lock:
                 fetch.hashed = position
+                fetch.hashing += self._clock.monotonic() - began
                 self._work_to_do.notify_all()
         with self._lock:
             self._arrived.wait_for(lambda: not fetch.out)
@@ -388,18 +358,16 @@ class Transfers:
         """Up to where the bytes are there, once that is after ``position``."""
         with self._lock:
             fetch.awaited = position  # whoever has the byte tells; others wake nobody
-            self._arrived.wait_for(lambda: pieces.prefix > position or fetch.failure or self._closed)
+            self._arrived.wait_for(lambda: pieces.prefix > position or fetch.failure or self.is_closed)
             fetch.awaited = -1
             if fetch.failure is not None:
                 raise fetch.failure
-            if self._closed:
+            if self.is_closed:
                 raise Stopped("told to end")
             return pieces.prefix
 
     def _fetch_afresh(self, fetch: _Fetch) -> None:
         self._start_over(fetch)
-        if fetch.sink is not None:  # wrong bytes have gone out
-            raise WrongBytes(f"{fetch.file.path}: the bytes do not match the server's SHA-512")
         self._spread(fetch)
 
     def _is_right(self, file: RemoteFile, digest: str) -> bool:

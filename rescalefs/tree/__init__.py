@@ -13,7 +13,19 @@ It knows nothing of HTTP, of reading bytes, of submitting, nor of FUSE.
 from __future__ import annotations
 
 from rescalefs.tree.layout import Tree
-from rescalefs.tree.nodes import Directory, DropFolder, LinkNode, LiveNode, Node, RemoteNode, Text, TextNode
+from rescalefs.tree.naming import is_job_id
+from rescalefs.tree.nodes import (
+    Directory,
+    DropFolder,
+    LinkNode,
+    LiveNode,
+    Node,
+    RemoteNode,
+    Text,
+    TextNode,
+    nanoseconds,
+)
+from rescalefs.tree.outputs import placed
 from rescalefs.tree.service import JobService
 from rescalefs.tree.settings import TreeSettings
 from rescalefs.tree.sorting import Sorting
@@ -31,4 +43,7 @@ __all__ = [
     "TextNode",
     "Tree",
     "TreeSettings",
+    "is_job_id",
+    "nanoseconds",
+    "placed",
 ]

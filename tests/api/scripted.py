@@ -77,6 +77,11 @@ class ScriptedServer:
         self._thread.start()
 
     @property
+    def connections(self) -> int:
+        """How many it has accepted. In order: who has an answer has had all earlier ones counted."""
+        return self._server.connections
+
+    @property
     def address(self) -> str:
         return f"127.0.0.1:{self._server.server_address[1]}"
 
@@ -121,7 +126,13 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, script: ScriptedServer) -> None:
         self.script = script
+        self.connections = 0
         super().__init__(("127.0.0.1", 0), _Handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        accepted = super().get_request()
+        self.connections += 1
+        return accepted
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that go away in the middle are what some tests are about."""

@@ -85,6 +85,19 @@ def test_cookies_are_not_kept(server: ScriptedServer, client: RescaleClient) -> 
     assert "Cookie" not in server.asked[1].headers
 
 
+def test_a_connection_made_beforehand_serves_the_next_request(
+    server: ScriptedServer, client: RescaleClient
+) -> None:
+    client.connect()
+    client.user()
+    client.user()
+    assert server.connections == 1
+
+
+def test_a_server_that_is_not_there_is_no_matter_to_who_connects_beforehand(connect: MakeClient) -> None:
+    connect(refused_url()).connect()
+
+
 def test_one_connection_serves_one_request_after_another(
     server: ScriptedServer, client: RescaleClient
 ) -> None:
@@ -637,3 +650,17 @@ def test_ids_that_are_no_ids_do_not_become_other_paths(server: ScriptedServer, c
     (asked,) = server.asked
     assert asked.target == "/api/v2/jobs/..%2Fusers%2Fme%3Fx%23y/"
     assert re.fullmatch(r"[!-~]+", asked.target)
+
+
+def test_a_connection_made_beforehand_goes_by_the_same_certificates(
+    connect: MakeClient, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.with_name("cert.pem")))
+    with scripted(tls) as server:
+        server.script(reply(USER))
+        client = connect(server.url)
+        client.connect()
+        client.user()
+        assert server.connections == 1

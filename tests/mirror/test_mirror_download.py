@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 from pathlib import Path
 
 from rescalefs.simulator.faults import Corrupt, Cut, Fault, Status
-from tests.mirror.account import Account
+from tests.mirror.account import PATIENCE, ROOT, Account
 
 MIB = 1 << 20
 BIG = random.Random(8).randbytes(7 * MIB + 321)
@@ -52,6 +53,24 @@ def test_what_is_there_is_not_fetched_again_and_not_overwritten(account: Account
 def test_to_standard_output_in_order(account: Account) -> None:
     job = account.add_job("wing", FILES)
     assert account.run("download", job, "out/*", "--to", "-").stdout == FILES["out/b.vtk"] + BIG
+
+
+def test_standard_output_ends_with_its_reader_quietly_and_with_a_signal_at_once(account: Account) -> None:
+    job = account.add_job("wing", FILES)
+    words = account.command("download", job, "out/big.bin", "--to", "-")
+    for end in ("reader", "signal"):
+        with subprocess.Popen(
+            words, env=account.environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.read(1000) == BIG[:1000]
+            if end == "reader":
+                process.stdout.close()
+            else:  # it waits for a reader who reads no more
+                process.terminate()
+            assert process.wait(PATIENCE) == (1 if end == "reader" else 130)
+            assert process.stderr.read() == b""
 
 
 def test_cut_connections_and_failing_servers_cost_time_alone(account: Account, tmp_path: Path) -> None:

@@ -52,7 +52,17 @@ def test_pieces_are_small_at_first_and_become_smaller_towards_the_end() -> None:
     assert found[16] == max(found)
     assert found[0] == found[16] // 3
     assert found[-1] <= 2 * SMALLEST
-    assert len(found) < 150
+    assert len(found) < 200
+
+
+def test_pieces_are_larger_where_the_hash_has_time_and_leave_it_twice_the_time_that_it_needs() -> None:
+    pieces = Pieces(1024 * MIB, takers=10)
+    small = [pieces.take() for _ in range(10)]
+    left = pieces.missing
+    large = pieces.take(hash_has_time=True)
+    assert small[0] is not None
+    assert large is not None
+    assert large.stop - large.start == left // 20 > 4 * (small[0].stop - small[0].start)
 
 
 def test_pieces_of_large_files_are_large() -> None:

@@ -1,0 +1,122 @@
+"""All that `rescalefs download` needs: outputs of one job, without a mount."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rescalefs.assembly.client import account_of, client_for
+from rescalefs.assembly.memory import keep_few_arenas
+from rescalefs.background import Background
+from rescalefs.clock import SystemClock
+from rescalefs.config import Settings
+from rescalefs.errors import NotFound
+from rescalefs.model import RemoteFile
+
+if TYPE_CHECKING:  # what takes its time to import is imported while the server thinks
+    from rescalefs.mirror import Choice, Report, Sink, Stream, Transfers
+
+MOST_CONNECTIONS = 32  # what `auto` means here: nobody waits for one file, so more are always of use
+# Nobody knows how many contents an hour the service gives out. Many small files would run into a guess of
+# ours long before they run into the service's own limit, which is then honoured.
+UNMETERED = frozenset({"file-access"})
+_BEFOREHAND = 8  # connections that are opened while the files are listed: enough to fill most lines
+
+
+def connections_for(settings: Settings) -> int:
+    """How many requests at once."""
+    return MOST_CONNECTIONS if settings.connections == "auto" else settings.connections
+
+
+class Download:
+    """Made, then `choose`, then `to_folder` or `to_sink`, then `close`.
+
+    The files are asked for as soon as it is made, and connections opened for them.
+    """
+
+    def __init__(self, settings: Settings, job_id: str, heard: Callable[[int], None]) -> None:
+        keep_few_arenas()
+        self._settings = settings
+        self._job_id = job_id
+        self._heard = heard
+        self._clock = SystemClock()
+        self._client = client_for(settings, account_of(settings), self._clock, unmetered=UNMETERED)
+        self._background = Background()
+        self._undo = ExitStack()
+        self._undo.callback(self._client.close)
+        self._transport: Transfers | Stream | None = None
+        self._listed: Future[tuple[RemoteFile, ...]] = Future()
+        self._background.start("download-list", self._list)
+        for number in range(min(_BEFOREHAND, connections_for(settings))):
+            self._background.start(f"download-connect-{number}", lambda _: self._client.connect())
+
+    def choose(self, patterns: Sequence[str]) -> list[Choice]:
+        """See `rescalefs.mirror.choose`. Raises `NoSuchPath` where there is no such job."""
+        from rescalefs.mirror import choose, no_such_job
+
+        try:
+            return choose(self._listed.result(), self._job_id, patterns)
+        except NotFound:
+            raise no_such_job(self._client, self._job_id) from None
+
+    def to_folder(self, choices: Sequence[Choice], folder: Path, report: Report) -> None:
+        """Download into a folder; what fails is in the report."""
+        from rescalefs.mirror import Ledger, Shelf, Transfers, fetch_all
+
+        folder.mkdir(parents=True, exist_ok=True)
+        parts = folder / ".rescalefs-download"
+        ledger = Ledger(None)
+        self._undo.callback(ledger.close)
+        transfers = self._transport = Transfers(
+            self._client,
+            parts,
+            self._clock,
+            self._background,
+            connections_for(self._settings),
+            verify=self._settings.verify != "off",
+            heard=self._heard,
+        )
+        transfers.start()
+        fetch_all(choices, Shelf(folder, ledger, parts), transfers, report)
+        if not report["fail"]:
+            shutil.rmtree(parts, ignore_errors=True)
+
+    def to_sink(self, choices: Sequence[Choice], sink: Sink) -> None:
+        """Hand the bytes of all files to ``sink``, in order; raise what went wrong."""
+        from rescalefs.mirror import Stream
+
+        stream = self._transport = Stream(
+            self._client,
+            self._clock,
+            self._background,
+            connections_for(self._settings),
+            verify=self._settings.verify != "off",
+            heard=self._heard,
+        )
+        stream.start()
+        stream.write([choice.file for choice in choices], sink)
+
+    def stop(self) -> None:
+        """Give up. From any thread."""
+        if self._transport is not None:
+            self._transport.close()
+        self._client.close()
+
+    def close(self) -> None:
+        """Let go of everything; raise the first crash of a thread, if there was one."""
+        try:
+            self.stop()
+            self._background.close()
+        finally:
+            self._undo.close()
+
+    def _list(self, _: threading.Event) -> None:
+        try:
+            self._listed.set_result(self._client.output_files(self._job_id))
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is raised to who chooses
+            self._listed.set_exception(error)
