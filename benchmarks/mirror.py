@@ -1,6 +1,6 @@
 """`sync` of 10,000 small files, again with nothing new, and `download` of one large file beside aria2c.
 
-    python -m benchmarks.mirror [--size 512] [--json FILE]
+    python -m benchmarks.mirror [--size 1024] [--json FILE]
 
 Over a relay with a round trip of 40 ms, as in benchmarks/far.py.
 """
@@ -125,7 +125,7 @@ def measured(size: int, runs: int = 3) -> dict[str, Any]:
 def main() -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--size", type=int, default=512, help="MiB of the large file")
+    parser.add_argument("--size", type=int, default=1024, help="MiB of the large file")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     args = parser.parse_args()
     text = json.dumps(measured(args.size * MIB), indent=2)

@@ -108,6 +108,7 @@ def fetched(client: RescaleClient, file: RemoteFile, start: int, stop: int) -> b
 def test_the_key_says_whose_it_is_and_a_wrong_one_is_refused(
     simulator: Simulator, client: RescaleClient
 ) -> None:
+    client.connect()
     user = client.user()
     assert "@" in user.email
     assert all((user.full_name, user.company, user.workspace))
