@@ -88,6 +88,7 @@ class Sync:
         self._base = base = _Base(settings, heard)
         self._root = root = root.absolute()
         self._dry_run = dry_run
+        self._with_live = selection.live
         self._wake = threading.Event()
         self._stopped = False
         own = root / ".rescalefs"
@@ -107,13 +108,14 @@ class Sync:
                 return verified if ledger.holders(file.version) else "no"
 
             self._tree = base.tree(verification)
+            self._live = live = LiveCopies(base.client, self._shelf, base.clock)
             self._mirror = Mirror(
                 self._tree,
                 self._shelf,
                 self._transfers,
                 selection,
                 base.clock,
-                LiveCopies(base.client, self._shelf),
+                live,
                 dry_run=dry_run,
             )
         except BaseException:
@@ -158,6 +160,8 @@ class Sync:
         self._transfers.start()
         submitter = self._start_submitter()
         notes = DropNotes(self._shelf, submitter)
+        if self._with_live:
+            self._base.background.start("live-copies", self._live.keep_up)
         first = True
         while not self._stopped:
             report = rounds()

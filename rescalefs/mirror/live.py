@@ -2,37 +2,105 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+
+from rescalefs.clock import Clock
+from rescalefs.errors import RescaleFSError
 from rescalefs.mirror.part import Part
 from rescalefs.mirror.service import LiveSource
 from rescalefs.mirror.shelf import Shelf
 from rescalefs.model import LiveFile
 
+log = logging.getLogger(__name__)
+
 _VERSION = "live"
+_EVERY = 1.5  # seconds; with the request, a copy is less than two behind
+_AT_THAT_PACE = 10  # files: about seven requests a second, a third of what the service allows in an hour
 
 
 class LiveCopies:
-    """Appends what is new to the copies of live files, in place, so that `tail -f` works on them."""
+    """Appends what is new to the copies of live files, in place, so that `tail -f` works on them.
 
-    def __init__(self, source: LiveSource, shelf: Shelf) -> None:
+    Thread-safe. What was followed once is followed by `keep_up` from then on, until it fails or is forgotten.
+    """
+
+    def __init__(self, source: LiveSource, shelf: Shelf, clock: Clock) -> None:
         self._source = source
         self._shelf = shelf
+        self._clock = clock
+        self._lock = threading.Lock()  # guards both that follow
+        self._followed: dict[str, LiveFile] = {}  # by path of the copy
+        self._busy: set[str] = set()  # paths that somebody writes to
+        self._done = threading.Condition(self._lock)
 
     def follow(self, path: str, file: LiveFile) -> int | None:
         """Bring a copy up to date; return by how many bytes it grew, or None if it is not ours to change.
 
         Raises `ApiError`, as where the run has ended, and `OSError`.
         """
+        with self._lock:
+            if path in self._busy:
+                return 0  # it is being brought up to date
+            self._busy.add(path)
+        try:
+            grown, cheaply = self._bring_up(path, file)
+        except BaseException:
+            cheaply = False
+            raise
+        finally:
+            with self._lock:
+                if cheaply:
+                    self._followed[path] = file
+                else:
+                    self._followed.pop(path, None)
+                self._busy.discard(path)
+                self._done.notify_all()
+        return grown
+
+    def forget(self, folder: str) -> None:
+        """Write no more to copies in a folder, whose name ends in a slash."""
+        with self._lock:
+            self._done.wait_for(lambda: not any(path.startswith(folder) for path in self._busy))
+            self._followed = {
+                path: file for path, file in self._followed.items() if not path.startswith(folder)
+            }
+
+    def keep_up(self, stop: threading.Event) -> None:
+        """Follow what is followed until ``stop``: each copy every 1.5 s, more rarely where there are many."""
+        while True:
+            with self._lock:
+                followed = dict(self._followed)
+            if self._clock.wait(stop, _EVERY * max(1.0, len(followed) / _AT_THAT_PACE)):
+                return
+            for path, file in followed.items():
+                if stop.is_set():
+                    return
+                self._follow_again(path, file)
+
+    def _follow_again(self, path: str, file: LiveFile) -> None:
+        with self._lock:
+            if path not in self._followed:
+                return
+        try:
+            self.follow(path, file)
+        except (RescaleFSError, OSError) as error:  # if it lasts, the next round says so
+            log.debug("%s is followed no more: %s", path, error)
+
+    def _bring_up(self, path: str, file: LiveFile) -> tuple[int | None, bool]:
+        """By how much it grew, and whether looking again soon costs little."""
         known = self._shelf.grown(path, _VERSION)
         if known is None:
-            return None
+            return None, False
         with self._source.open_tail(file, known) as body:
             if body.start == known and known and (body.total is None or body.total >= known):
-                return self._shelf.append(path, body, _VERSION)
+                return self._shelf.append(path, body, _VERSION), True
             part = Part(self._shelf.parts, f"{path}\n{_VERSION}", resumable=False)
             size = 0
             for chunk in body:
                 part.write(chunk, size)
                 size += len(chunk)
         if not self._shelf.place(path, part, _VERSION, None):
-            return None
-        return max(0, size - known) or int(size != known)
+            return None, False
+        # A server that sends the whole file, though only the end was asked for, is asked once a round.
+        return max(0, size - known) or int(size != known), body.start == known

@@ -308,6 +308,7 @@ class Mirror:
 
     def _remove_live(self, where: str, report: Report) -> None:
         """What the job wrote while it ran is in its outputs by now."""
+        self._live.forget(f"{where}/live/")
         for path in self._shelf.ours_below(f"{where}/live/"):
             if not self._dry_run and self._shelf.remove(path):
                 report.note(REMOVE, path, "the job has ended")
