@@ -71,6 +71,9 @@ class Drop:
     hourly: str = ""  # what an hour of the job costs, where that is known
     currency: str = ""
     definition: str = ""  # JSON of what to create, until it is created
+    asked: int = 0  # how often, since it was checked, creating it was asked for and not refused
+    asked_since: datetime | None = None  # when it was first
+    doubtful: bool = False  # there may be a job that was made for it and did not show up
     job_id: str | None = None
     status: str = ""  # the job's newest
     seen: tuple[tuple[str, datetime], ...] = ()  # all its statuses with their dates
@@ -127,7 +130,13 @@ class Settled(Event, frozen=True, tag=True):
 
     def told(self, drop: Drop) -> Drop:
         return replace(
-            drop, fingerprint=self.fingerprint, job_file=self.job_file, missing=(), problems=(), hold=False
+            drop,
+            fingerprint=self.fingerprint,
+            job_file=self.job_file,
+            missing=(),
+            problems=(),
+            hold=False,
+            asked=0,
         )
 
 
@@ -193,11 +202,22 @@ class Uploaded(Event, frozen=True, tag=True):
 class CreateBegun(Event, frozen=True, tag=True):
     """The request is about to be sent."""
 
+    at: datetime | None = None  # by our clock
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, asked=drop.asked + 1, asked_since=drop.asked_since if drop.asked else self.at)
+
 
 class NotCreated(Event, frozen=True, tag=True):
-    """It is certain that the request made no job."""
+    """The server has no job of this drop's: what was asked for last made none, or one that does not show."""
 
     reason: str = ""
+    certain: bool = True  # the server refused, besides
+
+    def told(self, drop: Drop) -> Drop:
+        if self.certain:
+            return replace(drop, asked=drop.asked - 1)
+        return replace(drop, doubtful=True)
 
 
 class Created(Event, frozen=True, tag=True):
@@ -211,7 +231,7 @@ class Created(Event, frozen=True, tag=True):
 
 
 class Discarded(Event, frozen=True, tag=True):
-    """A job made earlier for this drop, which the server would not take, was removed before it ever ran."""
+    """A job made earlier for this drop, which was not submitted, was removed before it ever ran."""
 
     job_id: str
 
@@ -317,6 +337,7 @@ def _table() -> dict[tuple[State, type[Event]], State]:
         (State.UPLOADING, Refused): State.REJECTED,
         (State.UPLOADING, Uploaded): State.CREATING,
         (State.CREATING, Discarded): State.CREATING,
+        (State.CREATING, Refused): State.REJECTED,
         (State.CREATING, Submitted): State.RUNNING,
         (State.CREATING, CreateBegun): State.IN_DOUBT,
         (State.IN_DOUBT, NotCreated): State.CREATING,

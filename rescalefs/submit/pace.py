@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+_LONGEST_DOUBT = 600.0
 _GROWTH = 0.1  # of the time since anything changed: the news is at most a tenth older than it could be
 
 
 def poll_interval(quiet: float, least: float, most: float) -> float:
     """Seconds to the next look at a job that was submitted, or changed its status, ``quiet`` seconds ago."""
     return max(least, min(most, _GROWTH * quiet))
+
+
+def doubt_time(asked: int, first: float) -> float:
+    """Seconds to look for a job whose creation was ``asked`` for so often (from 1), and never confirmed.
+
+    Four times as long each time: what is made too often is made because it shows up late.
+    """
+    return max(first, min(_LONGEST_DOUBT, first * 4.0 ** min(asked - 1, 10)))
 
 
 def retry_delay(failures: int, jitter: float, asked: float | None = None) -> float:

@@ -132,12 +132,13 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
         case machine.CreateBegun():
             return ["creating the job"]
         case machine.NotCreated():
-            return [f"no job was made: {event.reason}; trying again"]
+            said = "no job was made" if event.certain else "no job shows up"
+            return [f"{said}: {event.reason}; trying again"]
         case machine.Created():
             how = "found on the server: it was made before the answer was lost" if event.found else "created"
             return [f"job {event.job_id} {how}"]
         case machine.Discarded():
-            return [f"job {event.job_id} deleted: it was refused before it ran, and is made anew"]
+            return [f"job {event.job_id} deleted: it never ran, and is made anew"]
         case machine.Released():
             return (
                 [f"nothing holds job {before.job_id} any more: it is submitted as it was made"]

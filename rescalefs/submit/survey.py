@@ -148,7 +148,9 @@ class Survey:
         if known == mark:
             return
         for drop in self._present() if known is not None else ():
-            if drop.folder in present:
+            if drop.folder not in present:
+                continue
+            with contextlib.suppress(FileNotFoundError):  # renamed or removed in this moment
                 own = identity(present[drop.folder][0])
                 if (own.inode, own.born) != (drop.inode, drop.born):
                     self._ledger.record(drop, machine.Moved(drop.folder, own.inode, own.born))

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +19,40 @@ from rescalefs.errors import (
     Throttled,
     Unauthenticated,
 )
-from rescalefs.model import Job
 from rescalefs.submit import machine, spec
 from rescalefs.submit.catalogue import Catalogue
 from rescalefs.submit.control import CONTROL_FILE, STOP, stop_is_ordered
 from rescalefs.submit.desk import Desk
+from rescalefs.submit.finder import Finder
 from rescalefs.submit.folder import FolderTooLarge, job_file_bytes, look
 from rescalefs.submit.jobfile import NotJson, parse
 from rescalefs.submit.journal import Overtaken
 from rescalefs.submit.ledger import Ledger
-from rescalefs.submit.listing import Listing
+from rescalefs.submit.listing import JOB_FILE, Listing
 from rescalefs.submit.machine import Drop, Event, OutOfPlace, State
-from rescalefs.submit.problems import Problem
+from rescalefs.submit.pace import doubt_time
+from rescalefs.submit.problems import Problem, shown
 from rescalefs.submit.service import JobService
 from rescalefs.submit.settings import SubmitSettings
 from rescalefs.submit.uploads import Depot
 
 log = logging.getLogger(__name__)
 
-_NEWEST = 200  # jobs that are looked through for a token before all are
+_MOST_ASKED = 5  # times that a job is created without an answer, in half an hour, before a person has to look
 _SENT = (State.CHECKING, State.UPLOADING)  # in which it is worth knowing what a drop consists of
 _FRESH = 30.0  # seconds: a catalogue of this age is not asked for again before a drop is rejected on its word
 
 
 class StillInDoubt(Exception):
     """The job may yet show up. Caught by `serve_one`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """Creating was asked for, and what came of it is not known."""
+
+    since: float  # monotonic seconds: when this process began to look for the job
+    was_refused: bool = False  # the server said no
 
 
 class Shelf:
@@ -125,11 +135,11 @@ class Worker:
         self._depot = depot
         self._overrides = overrides  # what the command line puts over job.json
         self._desk = Desk(clock)
+        self._finder = Finder(service)
         self.shelf = Shelf(service, clock)
         self._lock = threading.Lock()  # guards all below
         self._specs: dict[str, tuple[str, spec.JobSpec]] = {}  # drop -> fingerprint, what it asks for
-        self._doubts: dict[str, float] = {}  # drop -> when this process first looked for its job
-        self._tokens: dict[str, str | None] = {}  # job -> the token it was made with
+        self._doubts: dict[str, _Doubt] = {}  # by drop
         self._acts: dict[State, Callable[[Drop], Event | None]] = {
             State.CHECKING: self._check,
             State.UPLOADING: self._upload,
@@ -282,20 +292,24 @@ class Worker:
     def _create(self, drop: Drop) -> Event | None:
         if drop.job_id is not None:
             return self._discard(drop.job_id)
-        asked = self._ledger.record(drop, machine.CreateBegun())
+        if drop.doubtful and self._sought(drop):
+            return None
+        asked = self._ledger.record(drop, machine.CreateBegun(self._clock.now()))
         try:
             job = self._service.create_job(json.loads(drop.definition))
         except InvalidRequest as error:
             self._record(asked, machine.Refused(error.problems or (str(error),)))
-        except (Unauthenticated, Forbidden, Throttled) as error:
-            self._record(asked, machine.NotCreated(str(error)))
+        except (Unauthenticated, Forbidden, Throttled):
+            # A no, and yet looked into before it is asked for again: a proxy may have said it of the answer.
+            with self._lock:
+                self._doubts[drop.id] = _Doubt(self._clock.monotonic(), was_refused=True)
             raise
         else:
             self._record(asked, machine.Created(job.id))
         return None
 
-    def _discard(self, job_id: str) -> Event:
-        """A job was made for this drop, the server would not submit it, and a person mended the folder."""
+    def _discard(self, job_id: str) -> machine.Discarded | machine.Submitted:
+        """A job was made for this drop and not submitted, and a person mended the folder."""
         try:
             if self._service.statuses(job_id):
                 return machine.Submitted(self._clock.now(), by_us=False)
@@ -305,45 +319,37 @@ class Worker:
         return machine.Discarded(job_id)
 
     def _find(self, drop: Drop) -> Event:
-        """Creating was asked for, and the answer never came: is there a job?"""
-        job_id = self._job_with(drop)
+        """Creating was asked for, and the answer never came, or was a no: is there a job?"""
+        job_id = self._finder.look(drop).job_id
         now = self._clock.monotonic()
         with self._lock:
-            since = self._doubts.setdefault(drop.id, now)
-        if job_id is None and now - since < self._settings.doubt:
+            doubt = self._doubts.setdefault(drop.id, _Doubt(now))
+        if job_id is None and now - doubt.since < doubt_time(drop.asked, self._settings.doubt):
             raise StillInDoubt
         with self._lock:
             self._doubts.pop(drop.id, None)
         if job_id is None:
-            return machine.NotCreated("the server has none with this drop's token")
+            return machine.NotCreated("the server has none with this drop's token", doubt.was_refused)
         return machine.Created(job_id, found=True)
 
-    def _job_with(self, drop: Drop) -> str | None:
-        newest = self._service.newest_jobs(_NEWEST)
-        found = self._among(newest, drop)
-        if found is None and len(newest) >= _NEWEST:
-            found = self._among(self._service.jobs(), drop)
-        return found
-
-    def _among(self, jobs: Iterable[Job], drop: Drop) -> str | None:
-        name = json.loads(drop.definition)["name"].strip()
-        for job in jobs:
-            if job.name.strip() == name and self._token(job.id) == drop.id:
-                return job.id
-        return None
-
-    def _token(self, job_id: str) -> str | None:
-        """The token of a job never changes, so it is asked for once."""
-        with self._lock:
-            if job_id in self._tokens:
-                return self._tokens[job_id]
-        try:
-            token = self._service.job(job_id).env_vars.get(spec.TOKEN)
-        except NotFound:
-            token = None
-        with self._lock:
-            self._tokens[job_id] = token
-        return token
+    def _sought(self, drop: Drop) -> bool:
+        """Do what follows if a job shows up that was asked for earlier, or may have; tell whether it did."""
+        traces = self._finder.look(drop)
+        if traces.job_id is not None:
+            # Asked for before the folder was mended, it is of what that held then: it goes, unless it runs.
+            event = None if drop.asked else self._discard(traces.job_id)
+            if isinstance(event, machine.Discarded):
+                self._record(drop, event)
+            else:
+                asked = self._ledger.record(drop, machine.CreateBegun(self._clock.now()))
+                self._record(asked, machine.Created(traces.job_id, found=True))
+        elif drop.asked and traces.namesakes:
+            self._record(drop, machine.Refused((_namesake(traces.namesakes[0]),)))
+        elif drop.asked >= _MOST_ASKED:
+            self._record(drop, machine.Refused((_in_vain(drop),)))
+        else:
+            return False
+        return True
 
     def _submit(self, drop: Drop) -> Event:
         job_id = drop.job_id or ""
@@ -356,6 +362,23 @@ class Worker:
             return machine.Refused(error.problems or (str(error),))
         except NotFound:
             return machine.Lost()
+
+
+def _namesake(job_id: str) -> str:
+    reason = (
+        "was made while the answer to creating this drop's job was lost. It has the same name, and does not "
+        "say whose it is. If it is this drop's, submit it in the web interface and move the folder out; "
+        f"if not, give it another name there. Then, or to have one made all the same, save {JOB_FILE} anew"
+    )
+    return str(Problem(f"job {job_id}", reason))
+
+
+def _in_vain(drop: Drop) -> str:
+    reason = (
+        f"was asked for {drop.asked} times, and no answer told whether it worked; none was submitted. Delete "
+        f"what saved jobs called {shown(drop.name)} there are in the web interface, and save {JOB_FILE} anew"
+    )
+    return str(Problem("creating the job", reason))
 
 
 def _basis(drop: Drop) -> tuple[object, ...]:

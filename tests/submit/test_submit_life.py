@@ -260,7 +260,7 @@ def test_a_job_that_may_not_be_submitted_is_replaced_when_the_folder_is_mended(
     job = only(rescale.on_server.values())
     assert job.id != first
     assert job.definition["name"] == "mended"
-    assert f"job {first} deleted: it was refused before it ran, and is made anew" in rig.log()
+    assert f"job {first} deleted: it never ran, and is made anew" in rig.log()
 
 
 def test_a_refused_job_that_was_submitted_elsewhere_meanwhile_stays_the_one_job(

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rescalefs.errors import ServerFailed, TimedOut, Unreachable
+from rescalefs.errors import ServerFailed, Throttled, TimedOut, Unreachable
+from rescalefs.model import JobDetail
 from rescalefs.submit import SubmitSettings
 from rescalefs.submit.machine import State
+from rescalefs.submit.spec import TOKEN
 from tests.fakes import FakeClock
-from tests.submit.rig import GOOD, FakeRescale, PowerCut, Rig, drop_files, make_settings, only
+from tests.submit.rig import (
+    GOOD,
+    FakeRescale,
+    PowerCut,
+    Rig,
+    ServerJob,
+    drop_files,
+    make_settings,
+    only,
+)
 
 FILES = {"solve.py": b"print(42)\n", "sub/a.dat": b"a", "sub/b.dat": b"b"}
 
@@ -150,3 +162,147 @@ def test_when_creating_is_in_doubt_the_drop_waits_before_it_makes_another(tmp_pa
         rig.turns(30, 2.0)
         assert rescale.requests.count("create_job") == 2
         assert len(rescale.on_server) == 1
+
+
+class Lossy:
+    """Loses the answer to every creation, or the request, with the error that is told instead."""
+
+    def __init__(self, moment: str, error: Exception) -> None:
+        self.moment = moment
+        self.error = error
+        self.is_over = False
+
+    def __call__(self, name: str) -> None:
+        if name == f"{self.moment} create_job" and not self.is_over:
+            raise self.error
+
+
+def hide_tokens(rescale: FakeRescale, keep: bool) -> None:
+    """A server that does not show the environment of its jobs; ``keep``: the entry, under another value."""
+    job = rescale.job
+
+    def shown(job_id: str) -> JobDetail:
+        return replace(job(job_id), env_vars={TOKEN: "of another"} if keep else {})
+
+    rescale.job = shown  # type: ignore[method-assign]
+
+
+def rig_with(root: Path, lossy: Lossy) -> tuple[Rig, FakeRescale]:
+    clock = FakeClock()
+    rescale = FakeRescale(clock, point=lossy)
+    drop_files(root / "submit" / "wing", files=FILES)
+    return Rig(make_settings(root), rescale, clock), rescale
+
+
+def test_creating_that_is_never_answered_is_asked_for_five_times_in_half_an_hour_and_then_by_a_person(
+    tmp_path: Path,
+) -> None:
+    lossy = Lossy("before", TimedOut("no answer within 60 s"))
+    rig, rescale = rig_with(tmp_path, lossy)
+    with rig:
+        rig.turns(400, 5.0)
+        assert rescale.requests.count("create_job") == 5
+        assert rig.status().startswith("rejected: creating the job was asked for 5 times, and no answer told")
+        assert rig.log().count("creating the job") == 5
+        asked = len(rescale.requests)
+        rig.turns(100, 60.0)
+        assert len(rescale.requests) == asked, "it waits for a person"
+        lossy.is_over = True
+        drop_files(tmp_path / "submit" / "wing", files=FILES)
+        finish(rig, rescale)
+        check(rig, rescale)
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_a_job_that_shows_up_after_a_person_mended_the_folder_goes_unless_it_runs(
+    tmp_path: Path, runs: bool
+) -> None:
+    lossy = Lossy("before", TimedOut("no answer within 60 s"))
+    rig, rescale = rig_with(tmp_path, lossy)
+    with rig:
+        rig.turns(400, 5.0)
+        assert rig.status().startswith("rejected: creating the job was asked for")
+        token = {"envVars": {TOKEN: rig.ledger.drops()[0].id}}
+        lossy.is_over = True
+        late = rescale.create_job({**GOOD, "jobanalyses": [{**GOOD["jobanalyses"][0], **token}]})
+        if runs:
+            rescale.tell(late.id, "Pending")
+        drop_files(tmp_path / "submit" / "wing", files=FILES)
+        rig.turns(8)
+        assert rig.status() == "Pending"
+        assert (only(rescale.on_server.values()).id == late.id) is runs
+
+
+def test_a_job_that_shows_up_late_is_taken_rather_than_another_made(tmp_path: Path) -> None:
+    lossy = Lossy("after", ServerFailed("502 Bad Gateway"))
+    rig, rescale = rig_with(tmp_path, lossy)
+    with rig:
+        hidden: dict[str, ServerJob] = {}
+        rig.turns(3)
+        hidden.update(rescale.on_server)
+        rescale.on_server.clear()
+        while rig.ledger.drops()[0].state is State.IN_DOUBT:
+            rig.turn()
+        lossy.is_over = True
+        for job_id in set(rescale.on_server) - set(hidden):
+            del rescale.on_server[job_id]
+        rescale.on_server.update(hidden)
+        finish(rig, rescale)
+        check(rig, rescale)
+
+
+def test_a_job_of_the_same_name_that_does_not_say_whose_it_is_stops_the_drop(tmp_path: Path) -> None:
+    rig, rescale = rig_with(tmp_path, Lossy("after", ServerFailed("502 Bad Gateway")))
+    hide_tokens(rescale, keep=False)
+    with rig:
+        rig.turns(40, 5.0)
+        assert only(rescale.on_server.values()).statuses == []
+        assert rig.status().startswith(
+            "rejected: job job3 was made while the answer to creating this drop's job"
+        )
+
+
+def test_a_job_of_the_same_name_that_is_anothers_stops_nothing(tmp_path: Path) -> None:
+    lossy = Lossy("before", ServerFailed("502 Bad Gateway"))
+    rig, rescale = rig_with(tmp_path, lossy)
+    hide_tokens(rescale, keep=True)
+    with rig:
+        rig.turns(3)
+        lossy.is_over = True
+        rescale.create_job({**GOOD, "jobanalyses": [{**GOOD["jobanalyses"][0], "envVars": {TOKEN: "x"}}]})
+        rig.turns(20, 5.0)
+        assert len(rescale.on_server) == 2
+
+
+def test_a_job_that_the_server_gave_another_name_is_found_by_its_token(tmp_path: Path) -> None:
+    lossy = Lossy("after", TimedOut("no answer within 60 s"))
+    rig, rescale = rig_with(tmp_path, lossy)
+    with rig:
+        rig.turns(1)
+        rig.survey.everything()
+        rig.work()
+        only(rescale.on_server.values()).definition["name"] = "wing (1)"
+        finish(rig, rescale)
+        check(rig, rescale)
+
+
+def test_a_job_that_was_made_and_answered_with_429_is_found(tmp_path: Path) -> None:
+    lossy = Lossy("after", Throttled("429 Too Many Requests", 30.0))
+    rig, rescale = rig_with(tmp_path, lossy)
+    with rig:
+        rig.turns(3)
+        assert "429 Too Many Requests, trying again in 30 s" in rig.log()
+        finish(rig, rescale)
+        check(rig, rescale)
+
+
+def test_a_server_that_says_429_for_hours_is_asked_again_and_again(tmp_path: Path) -> None:
+    lossy = Lossy("before", Throttled("429 Too Many Requests", 600.0))
+    rig, rescale = rig_with(tmp_path, lossy)
+    with rig:
+        rig.turns(400, 30.0)
+        assert 15 <= rescale.requests.count("create_job") <= 21, "every ten minutes, as it asks"
+        lossy.is_over = True
+        rig.turns(25, 30.0)
+        finish(rig, rescale)
+        check(rig, rescale)

@@ -190,9 +190,9 @@ class DropFolder(RuleBasedStateMachine):
         """A request that is lost, or its answer; a write of the journal, or that it is told to have been."""
 
         def fail(name: str) -> None:
-            moment, what = name.split()
-            if what.islower():  # a request; who is told 429 was not served
-                raise ERRORS["5xx" if (moment, error) == ("after", "429") else error]()
+            _, what = name.split()
+            if what.islower():  # a request
+                raise ERRORS[error]()
             raise JournalFailed("cannot write journal.db: database or disk is full")
 
         self.strikes.append((after, fail))
