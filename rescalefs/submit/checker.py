@@ -22,7 +22,7 @@ from rescalefs.submit.problems import (
     shown,
     without_these,
 )
-from rescalefs.submit.shortform import unknown
+from rescalefs.submit.shortform import unknown, with_whole
 
 _LONGEST_NAME = 255  # characters; guessed: no source tells the server's limit
 _SHORT_EXAMPLE = '"command": "python solve.py", "software": "miniconda", "coretype": "cheapest"'
@@ -59,6 +59,7 @@ class Checker:
             self._wrong("name", f"{reason}or give the job a name", folder, shown(without_these(folder)))
         job.setdefault("name", folder)
         self._project(job.get("projectId"))
+        job.update(with_whole(job, "expectedRuns"))
         self._runs = cost.runs_of(job)
         self._file(job, (), "paramFile", FileType.PARAMETER)
         self._file(job, (), "caseFile", FileType.CASE)
@@ -219,6 +220,7 @@ class Checker:
             example = '{"coreType": "granite", "coresPerSlot": 2}'
             self._wrong(at, "must be an object" if hardware else "is missing", hardware or (), example)
             return
+        hardware.update(with_whole(hardware, "coresPerSlot", "slots", "walltime"))
         if isinstance(hardware.get("coreType"), dict):  # the form that Interlink sends
             hardware["coreType"] = hardware["coreType"].get("code")
         core_type = self._core_type(hardware.get("coreType"), f"{at}.coreType", allowed)

@@ -141,7 +141,9 @@ class Settled(Event, frozen=True, tag=True):
 
 
 class Changed(Event, frozen=True, tag=True):
-    """The content is not what was looked at: from the start, please."""
+    """The content is not what was looked at, or what it is judged by is not: from the start, please."""
+
+    what: str = "the folder changed"
 
     def told(self, drop: Drop) -> Drop:
         return replace(drop, fingerprint="", definition="")

@@ -194,8 +194,12 @@ class _Shot:
             drop = self._ledger.record(drop, machine.Moved(self._name(), drop.inode, drop.born))
         if drop.state is State.SAVED and drop.hold and not hold and not is_held(self._folder):
             return self._ledger.record(drop, machine.Released(job_file_mark(self._folder)))
-        if (drop.state, machine.Changed) in machine.TRANSITIONS and listing.fingerprint != drop.fingerprint:
-            drop = self._ledger.record(drop, machine.Changed())
+        is_other = listing.fingerprint != drop.fingerprint
+        if (drop.state, machine.Changed) in machine.TRANSITIONS and (
+            is_other or drop.state is State.REJECTED
+        ):
+            what = {} if is_other else {"what": "asked for again"}  # perhaps by other settings than before
+            drop = self._ledger.record(drop, machine.Changed(**what))
         if drop.state is State.WAITING:
             drop = self._ledger.record(
                 drop, machine.Settled(listing.fingerprint, job_file_mark(self._folder))

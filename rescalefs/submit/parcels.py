@@ -73,10 +73,11 @@ class Borrowed:
     field: str
     id: str
 
-    @property
-    def problem(self) -> Problem:
-        """What is wrong when it has none such."""
+    def problem(self, forbidden: bool) -> Problem:
+        """What is wrong when it has none such, or none for us."""
         reason = "no such file on the server, or its upload has not ended"
+        if forbidden:
+            reason = "the server says 403: it is not this account's, or the API key may not use it"
         return Problem(self.field, reason, self.id, "an id from files.tsv of a job, or a path in this folder")
 
 

@@ -116,7 +116,7 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
         case machine.Settled():
             return ["complete: checking job.json"]
         case machine.Changed():
-            return ["the folder changed: looking at it again"]
+            return [f"{event.what}: looking at it again"]
         case machine.Missing():
             return [f"waiting for {listed(event.names)}, named in job.json"]
         case machine.Refused():
@@ -183,6 +183,8 @@ def _count(number: int, noun: str) -> str:
 def duration_text(seconds: float) -> str:
     """``8 min 42 s``."""
     whole = round(seconds)
+    if whole == 0 < seconds:
+        return "less than 1 s"
     hours, rest = divmod(whole, 3600)
     minutes, left = divmod(rest, 60)
     parts = [

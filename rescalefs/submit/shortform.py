@@ -35,7 +35,7 @@ def is_short(document: dict[str, Any]) -> bool:
 def expanded(document: dict[str, Any], catalogue: Catalogue) -> tuple[dict[str, Any], list[Problem]]:
     """The same job in the API's form, and what stood in the way."""
     problems: list[Problem] = []
-    document = _with_project(document, catalogue, problems)
+    document = with_whole(_with_project(document, catalogue, problems), "cores")
     if not is_short(document):
         problems += _misplaced(document)
         return document, problems
@@ -165,6 +165,19 @@ def _walltime(hours: Any, problems: list[Problem]) -> int | None:
         problems.append(Problem("hours", "must be a number above 0", hours, "1"))
         return None
     return math.ceil(hours)  # the server takes whole hours
+
+
+def with_whole(numbers: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """The same with 2 in place of 2.0 under these keys: to JSON, and to its schema, both are one number."""
+    whole = {key: numbers[key] for key in keys if key in numbers}
+    return {
+        **numbers,
+        **{
+            key: int(value)
+            for key, value in whole.items()
+            if isinstance(value, float) and value.is_integer() and abs(value) < 10**9
+        },
+    }
 
 
 def unknown(field: str, word: Any, reason: str, names: Iterable[str]) -> Problem:

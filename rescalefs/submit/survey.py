@@ -32,6 +32,7 @@ from rescalefs.submit.writers import first_written_to
 log = logging.getLogger(__name__)
 
 _FACT = "folder"  # the name under which the journal knows which drop folder it is about
+_LIMITS = "limits"  # the same for the settings that drops were last rejected by
 _UNTAKEN = (State.CHECKING, State.UPLOADING, State.CREATING, State.REJECTED)
 
 
@@ -57,11 +58,13 @@ class Survey:
         self._pace = Pace(settings.settle_time, max(settings.settle_time, settings.longest_settle))
         self._arrivals: dict[str, Arrival] = {}
         self._due: dict[str, float] = {}  # drops that settle if nothing changes, and when
+        self._limits = ""  # that the journal was last told
         self._top: Identity | None = None  # the drop folder that names were last compared with
 
     def everything(self) -> float:
         """Look at every drop; return in how many seconds to look again at those that are due."""
         self._roll_call(trusting=False)
+        self._reconsider()
         return self._look_at(self._present())
 
     def hinted(self, names: frozenset[str]) -> float:
@@ -155,6 +158,22 @@ class Survey:
                 if (own.inode, own.born) != (drop.inode, drop.born):
                     self._ledger.record(drop, machine.Moved(drop.folder, own.inode, own.born))
         self._journal.note(_FACT, mark)
+
+    def _reconsider(self) -> None:
+        """Have drops checked again that were rejected by other settings than those of now.
+
+        One is let be that the server refused to submit, or never told the job of: that is no matter of ours.
+        """
+        limits = str(self._settings.limits)
+        if self._limits == limits:
+            return
+        known = self._journal.fact(_LIMITS)
+        if known != limits:
+            for drop in self._present() if known is not None else ():
+                if drop.state is State.REJECTED and drop.job_id is None and not drop.doubtful:
+                    self._ledger.record(drop, machine.Changed("the settings changed"))
+            self._journal.note(_LIMITS, limits)
+        self._limits = limits
 
     # What is in a drop.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import cast
 
 from rescalefs.clock import Clock
-from rescalefs.errors import InvalidRequest, NotFound, RescaleFSError, Throttled, UnexpectedAnswer
+from rescalefs.errors import Forbidden, InvalidRequest, NotFound, RescaleFSError, Throttled, UnexpectedAnswer
 from rescalefs.submit import packing
 from rescalefs.submit.folder import open_listed
 from rescalefs.submit.journal import Journal, Upload
@@ -352,7 +352,7 @@ class Carrier:
             return True
         try:
             there = self._service.file(upload.file_id).is_uploaded
-        except NotFound:
+        except (NotFound, Forbidden):
             there = False
         if not there:
             self._journal.forget(upload.file_id)

@@ -31,6 +31,7 @@ from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.listing import JOB_FILE, Listing
 from rescalefs.submit.machine import Drop, Event, OutOfPlace, State
 from rescalefs.submit.pace import doubt_time
+from rescalefs.submit.parcels import Borrowed
 from rescalefs.submit.problems import Problem, shown
 from rescalefs.submit.service import JobService
 from rescalefs.submit.settings import SubmitSettings
@@ -80,12 +81,15 @@ class Shelf:
             self._kept = (self._clock.monotonic(), fresh)
         return fresh
 
-    def has_file(self, file_id: str) -> bool:
-        """Whether the account has this file, in full."""
+    def objection(self, borrowed: Borrowed) -> Problem | None:
+        """What is wrong with a file that the account is said to have."""
         try:
-            return self._service.file(file_id).is_uploaded
-        except NotFound:
-            return False
+            there = self._service.file(borrowed.id).is_uploaded
+        except (NotFound, InvalidRequest):
+            there = False
+        except Forbidden:
+            return borrowed.problem(forbidden=True)
+        return None if there else borrowed.problem(forbidden=False)
 
 
 def examine(
@@ -105,9 +109,9 @@ def examine(
     if isinstance(outcome, spec.Rejection):  # perhaps the catalogue is what is wrong
         outcome = spec.read(document, listing, folder.name, shelf.catalogue(_FRESH), settings.limits)
     if isinstance(outcome, spec.JobSpec):
-        unknown = [each for each in outcome.borrowed if not shelf.has_file(each.id)]
-        if unknown:
-            return spec.Rejection(tuple(each.problem for each in unknown))
+        wrong = [problem for each in outcome.borrowed if (problem := shelf.objection(each)) is not None]
+        if wrong:
+            return spec.Rejection(tuple(wrong))
     return outcome
 
 

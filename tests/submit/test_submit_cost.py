@@ -209,3 +209,18 @@ def test_a_drop_above_the_setting_is_rejected_before_anything_is_sent(rig: Rig) 
         drop_files(settings.folder / "wing", {**SHORT, "hours": 1, "max_cost": 0.01})
         poor.turns(4)
         assert "and max_cost is 0.01" in poor.status()
+
+
+def test_a_raised_setting_has_rejected_drops_checked_again_once(rig: Rig) -> None:
+    poor = replace(rig.settings, limits=Limits(cost=Decimal("0.1")))
+    with Rig(poor, rig.service, rig.clock) as first:
+        drop_files(poor.folder / "wing")
+        first.turns(4)
+        assert first.status().startswith("rejected: ")
+    with Rig(poor, rig.service, rig.clock) as same:
+        same.turns(4)
+        assert same.log().count("the settings changed: looking at it again") == 0
+    with Rig(replace(poor, limits=Limits(cost=Decimal(20))), rig.service, rig.clock) as rich:
+        rich.turns(5)
+        assert rich.status() == "Pending"
+        assert rich.log().count("the settings changed: looking at it again") == 1

@@ -11,6 +11,7 @@ import pytest
 
 from rescalefs.clock import Clock, SystemClock, Wake
 from rescalefs.submit.farewell import Farewell
+from rescalefs.submit.report import duration_text
 from tests.fakes import FakeClock
 from tests.submit.rig import FakeRescale, Rig, drop_files
 
@@ -109,3 +110,15 @@ def test_the_desktop_is_told_where_there_is_one(
     assert (tmp_path / "said").read_text() == f"-a|rescalefs|--|-x: Completed|Job {second} has ended|"
     assert job_id != second
     assert all(drop.announced for drop in rig.ledger.drops())
+
+
+def test_durations_are_told_in_their_larger_units_and_never_as_nothing() -> None:
+    told = {
+        0.0: "0 s",
+        0.3: "less than 1 s",
+        0.7: "1 s",
+        59.6: "1 min 0 s",
+        522: "8 min 42 s",
+        3725: "1 h 2 min",
+    }
+    assert {seconds: duration_text(seconds) for seconds in told} == told

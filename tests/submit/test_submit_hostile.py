@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rescalefs.errors import Unreachable
+from rescalefs.errors import Forbidden, Unreachable
 from rescalefs.model import RemoteFile
 from rescalefs.submit.folder import look
 from rescalefs.submit.parcels import why_unfit
@@ -255,6 +255,27 @@ def test_an_id_that_the_server_does_not_have_is_told_before_anything_is_sent(
         f'rejected: inputFiles[3].id is "half": {said}',
     ]
     assert "upload" not in rescale.requests
+
+
+def test_an_id_that_is_not_this_accounts_is_told_and_a_mended_drop_goes_on(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    folder = drop_files(rig.settings.folder / "wing", job(a__inputFiles=[{"id": "XkpTse"}]))
+
+    def forbid(point: str) -> None:
+        if point == "before file":
+            raise Forbidden("GET files/XkpTse/: 403")
+
+    rescale.point = forbid
+    rig.turns(4)
+    assert rig.status() == (
+        'rejected: jobanalyses[0].inputFiles[0].id is "XkpTse": the server says 403: it is not this '
+        "account's, or the API key may not use it; "
+        "for example an id from files.tsv of a job, or a path in this folder"
+    )
+    drop_files(folder, job(a__inputFiles=["mesh.msh"]))
+    rig.turns(5)
+    assert rig.status() == "Pending"
 
 
 def test_an_id_that_cannot_be_asked_for_now_is_asked_for_again(rig: Rig, rescale: FakeRescale) -> None:

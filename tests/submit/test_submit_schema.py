@@ -59,6 +59,7 @@ GOOD_ONES = [
     {**SHORT, "$schema": "../job.schema.json", "version": 4.8, "hold": None, "inputFiles": []},
     job(a__hardware__coreType={"code": "granite"}, a__hardware__walltime=None, paramFile={"id": "XkpTse"}),
     job(a__inputFiles=["*.msh", "**/a.dat", "sub", {"id": "XkpTse", "decompress": True}, {"path": "a..b"}]),
+    job(a__hardware__coresPerSlot=2.0, a__hardware__walltime=1.0, expectedRuns=2.0),
     job(somethingElse=[1], a__flags={"a": 1}, tags=["wing"], holdings=1, threshold=2),
     *documents("docs/submitting.md"),
     *(json.loads(path.read_text()) for path in sorted((ROOT / "examples").rglob("job.json"))),

@@ -427,6 +427,15 @@ def test_problems_of_the_short_form_name_its_own_keys(changes: dict[str, Any], e
     assert_is_complete({**SHORT, **changes})
 
 
+def test_a_whole_number_may_be_written_with_a_point_and_is_sent_without() -> None:
+    hardware = {"coreType": "granite", "coresPerSlot": 2.0, "slots": 1.0, "walltime": 3.0}
+    long = accepted(job(a__hardware=hardware, expectedRuns=4.0)).definition
+    sent = [*long["jobanalyses"][0]["hardware"].values(), long["expectedRuns"]]
+    assert list(map(str, sent)) == ["granite", "2", "1", "3", "4"]
+    short = accepted({**SHORT, "cores": 4.0}).definition["jobanalyses"][0]["hardware"]
+    assert str(short["coresPerSlot"]) == "4"
+
+
 def test_several_of_the_largest_instances_can_be_asked_for() -> None:
     accepted(job(a__hardware__coreType="emerald", a__hardware__coresPerSlot=72))
 

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from rescalefs.background import Background
 from rescalefs.clock import SystemClock
 from rescalefs.errors import UserError
 from rescalefs.submit import SubmitSettings, Submitter, submit_folder
+from rescalefs.submit.limits import Limits
 from rescalefs.submit.machine import State
 from rescalefs.submit.report import DropReport
 from rescalefs.submit.survey import below
@@ -172,6 +174,17 @@ def test_a_held_folder_is_saved_and_submitted_when_asked_again(
     report = submit_folder(folder, service, quick(tmp_path), SystemClock(), background)
     assert report.state is State.RUNNING
     assert report.job_id == held.job_id
+
+
+def test_a_rejected_folder_is_checked_again_whenever_it_is_asked_for(
+    tmp_path: Path, service: FakeRescale, background: Background
+) -> None:
+    folder = drop_files(tmp_path / "wing")
+    poor = replace(quick(tmp_path), limits=Limits(cost=Decimal("0.1")))
+    report = submit_folder(folder, service, poor, SystemClock(), background)
+    assert report.state is State.REJECTED
+    report = submit_folder(folder, service, quick(tmp_path), SystemClock(), background)
+    assert report.state is State.RUNNING
 
 
 def test_a_folder_in_the_drop_folder_is_left_to_the_daemon(
