@@ -1,7 +1,8 @@
 """How many requests an hour: one token bucket for each scope that the service counts on its own.
 
 Numbers from Interlink 4.9, which cites Rescale's documentation of November 2025. What is not known there is
-taken for the default (7,200), until a 429 says otherwise (guess).
+taken for the default (7,200), until a 429 says otherwise (guess). Uploads are held back by a 429 alone: at
+that rate a drop of 100,000 files would take most of a day.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ _SCOPES = [
     ("POST", re.compile(r"jobs/[^/]+/submit/"), "job-submission"),
     ("GET", re.compile(r"jobs/.*"), "jobs-usage"),
     ("GET", re.compile(r"files/[^/]+/(contents|lines)/"), "file-access"),
+    ("POST", re.compile(r"files/contents/"), "uploads"),
 ]
+_UNMETERED = frozenset({"uploads"})
 
 
 def scope_of(method: str, path: str) -> str:
@@ -33,8 +36,8 @@ class Limits:
     """Says how long a request of a scope has to wait. Thread-safe. Times are seconds of a monotonic clock."""
 
     def __init__(self, unmetered: frozenset[str] = frozenset()) -> None:
-        """In ``unmetered`` scopes nothing waits but for a 429."""
-        self._unmetered = unmetered
+        """In ``unmetered`` scopes, and for uploads, nothing waits but for a 429."""
+        self._unmetered = unmetered | _UNMETERED
         self._lock = threading.Lock()  # guards both tables, and the buckets in them
         self._buckets: dict[str, StateBucket] = {}
         self._closed_until: dict[str, float] = {}

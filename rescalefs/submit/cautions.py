@@ -21,6 +21,7 @@ KNOWN = (
 """The keys of a job file, at its top."""
 
 _MOST = 8  # lines of one kind
+_A_LOT = 1000  # files: as many requests, of which the service grants some thousands an hour
 _ELSEWHERE = {  # keys of the API's form, whose place is not at the top
     "walltime": "hours",
     "coretype": "coretype",
@@ -32,7 +33,7 @@ _ELSEWHERE = {  # keys of the API's form, whose place is not at the top
 
 def cautions(document: Mapping[str, Any], parcels: Sequence[Parcel]) -> tuple[str, ...]:
     """One line for each."""
-    return (*_misspelt(document), *_empty(parcels), *_alike(parcels))
+    return (*_misspelt(document), *_empty(parcels), *_alike(parcels), *_many(parcels))
 
 
 def _misspelt(document: Mapping[str, Any]) -> list[str]:
@@ -60,6 +61,13 @@ def _empty(parcels: Sequence[Parcel]) -> list[str]:
         if member.kind is Kind.FILE and member.size == 0
     ]
     return [printable(f"empty: {listed(dict.fromkeys(paths))}")] if paths else []
+
+
+def _many(parcels: Sequence[Parcel]) -> list[str]:
+    alone = sum(not each.is_archive for each in parcels)
+    if alone <= _A_LOT:
+        return []
+    return [f"{alone} files are sent one by one; those in a subfolder go as one archive, and sooner"]
 
 
 def _alike(parcels: Sequence[Parcel]) -> list[str]:

@@ -18,7 +18,7 @@ from rescalefs.api.limits import Limits, scope_of
         ("GET", "files/aBc/contents/", "file-access"),
         ("GET", "files/aBc/lines/", "file-access"),
         ("GET", "files/aBc/", "user"),
-        ("POST", "files/contents/", "user"),
+        ("POST", "files/contents/", "uploads"),
         ("GET", "users/me/", "user"),
     ],
 )
@@ -66,6 +66,13 @@ def test_a_closed_scope_opens_at_the_moment_that_was_told_and_others_stay_open()
     assert limits.take("jobs-usage", 129.0) == 1.0
     assert limits.take("file-access", 100.0) == 0
     assert limits.take("jobs-usage", 130.0) == 0
+
+
+def test_uploads_wait_for_a_429_alone() -> None:
+    limits = Limits()
+    assert all(limits.take("uploads", 0.0) == 0 for _ in range(20_000))
+    limits.close("uploads", 7.0)
+    assert limits.take("uploads", 0.0) == 7.0
 
 
 def test_in_an_unmetered_scope_only_the_server_makes_us_wait() -> None:

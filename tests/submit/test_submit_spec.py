@@ -332,6 +332,13 @@ def test_an_empty_input_is_warned_of() -> None:
     assert found.warnings == ("empty: empty.msh",)
 
 
+def test_a_thousand_files_and_more_that_go_one_by_one_are_warned_of() -> None:
+    flat = Listing(tuple(Entry(f"{number}.dat", Kind.FILE, 1) for number in range(1001)))
+    found = accepted(job(), flat)
+    warning = "1001 files are sent one by one; those in a subfolder go as one archive, and sooner"
+    assert found.warnings == (warning,)
+
+
 def test_more_than_the_limits_is_refused() -> None:
     limits = Limits(files=2, file_size=6, total_size=10)
     found = problems(job(), limits=limits)
