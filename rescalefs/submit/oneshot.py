@@ -19,7 +19,7 @@ from rescalefs.submit.journal import Journal
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.listing import JOB_FILE, Listing
 from rescalefs.submit.machine import Drop, State
-from rescalefs.submit.owner import Tenure
+from rescalefs.submit.owner import Tenure, claimed
 from rescalefs.submit.poller import Poller
 from rescalefs.submit.problems import has_control_characters, printable
 from rescalefs.submit.report import DropReport
@@ -113,7 +113,9 @@ def _the_only_one(folder: Path, settings: SubmitSettings, journal: Journal, cloc
     path = settings.journal.parent / "locks" / f"{which.inode}-{which.born}.lock"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        with FileLock(path, timeout=0):
+        with FileLock(path, timeout=0), claimed(folder, journal) as objection:
+            if objection:
+                raise UserError(f"{folder} {objection}")
             yield
     except Timeout:
         raise UserError(f"{folder} is being submitted by another `rescalefs submit`") from None

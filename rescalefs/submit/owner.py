@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import uuid
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -21,7 +22,7 @@ try:
 except ImportError:  # Windows
     import msvcrt
 
-    def _lock(descriptor: int) -> None:
+    def _lock(descriptor: int, shared: bool = False) -> None:  # noqa: ARG001  # no folder is locked here
         """Lock a file, or raise `BlockingIOError`."""
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
@@ -29,9 +30,9 @@ except ImportError:  # Windows
             raise BlockingIOError(error.errno, error.strerror) from error
 else:
 
-    def _lock(descriptor: int) -> None:
+    def _lock(descriptor: int, shared: bool = False) -> None:
         """Lock a file or a folder, or raise `BlockingIOError`."""
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 _FACT = "journal"  # the name under which a journal knows which one it is
@@ -70,11 +71,8 @@ class Tenure:
             return ""
         with contextlib.ExitStack() as undo:
             notes: list[int] = []
-            beside = self._settings.folder.resolve()
-            for file in (
-                self._settings.journal.with_suffix(".lock"),
-                beside.with_name(f".{beside.name}.lock"),
-            ):
+            beside = _lock_file(self._settings.folder.resolve())
+            for file in (self._settings.journal.with_suffix(".lock"), beside):
                 descriptor = _locked(os.O_RDWR | os.O_CREAT, file)
                 if descriptor is None:
                     return str(_owner(file) or "another process")
@@ -84,11 +82,11 @@ class Tenure:
             if len(held) == len(notes):
                 return "another process, which knows the folder by another path"
             ours = self._us()
-            before = _owner(file)
+            before = _owner(beside)
             if before is not None and before.journal != ours.journal and folders(self._settings.folder):
                 return (
                     f"nobody: the journal of {before.account} knows what became of the folders in it, and "
-                    f"this one does not. Mount that account; or move them out; or remove {file}, and each "
+                    f"this one does not. Mount that account; or move them out; or remove {beside}, and each "
                     "becomes a job"
                 )
             for descriptor in notes:
@@ -117,19 +115,62 @@ class Tenure:
         return [descriptor]
 
     def _us(self) -> Owner:
-        which = self._journal.fact(_FACT)
-        if which is None:
-            which = str(uuid.uuid4())
-            self._journal.note(_FACT, which)
-        return Owner(os.getpid(), socket.gethostname(), self._settings.account, self._clock.now(), which)
+        account, now = self._settings.account, self._clock.now()
+        return Owner(os.getpid(), socket.gethostname(), account, now, _identity(self._journal))
 
 
-def _locked(flags: int, path: Path) -> int | None:
+@contextlib.contextmanager
+def claimed(folder: Path, journal: Journal) -> Iterator[str]:
+    """Be the one process that submits a folder outside our drop folder: yields nothing, or why it may not be.
+
+    Whatever the journals and accounts: the kernel holds the folder itself for us, where it can (not on NFS),
+    and the folder around it keeps its daemon away, should it be the drop folder of another one.
+    """
+    with contextlib.ExitStack() as undo:
+        around = _lock_file(folder.parent)
+        owner = _owner(around)
+        if owner is not None and owner.journal != _identity(journal):
+            yield (
+                f"is in the drop folder of {owner.account}, so it becomes a job there. "
+                f"To submit it from here, copy it out of {folder.parent}"
+            )
+            return
+        yield (
+            _objection(undo, folder.parent, "in the drop folder of another rescalefs", shared=True)
+            or _objection(undo, folder, "being submitted by another `rescalefs submit`", shared=False)
+        )
+
+
+def _objection(undo: contextlib.ExitStack, folder: Path, words: str, shared: bool) -> str:
+    try:
+        descriptor = _locked(os.O_RDONLY, folder, shared)
+    except OSError:  # not ours to read, or no locks for folders there
+        return ""
+    if descriptor is None:
+        return f"is {words}"
+    undo.callback(os.close, descriptor)
+    return ""
+
+
+def _identity(journal: Journal) -> str:
+    """Which journal it is, wherever it lies."""
+    which = journal.fact(_FACT)
+    if which is None:
+        which = str(uuid.uuid4())
+        journal.note(_FACT, which)
+    return which
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.lock"  # the root has no name
+
+
+def _locked(flags: int, path: Path, shared: bool = False) -> int | None:
     """The file or folder, open and locked, and still the one of this name; None if another process has it."""
     while True:
         descriptor = os.open(path, flags, 0o600)
         try:
-            _lock(descriptor)
+            _lock(descriptor, shared)
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         except BlockingIOError:

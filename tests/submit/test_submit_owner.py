@@ -15,9 +15,10 @@ import pytest
 
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
-from rescalefs.submit import SubmitSettings, Submitter
+from rescalefs.errors import UserError
+from rescalefs.submit import SubmitSettings, Submitter, submit_folder
 from rescalefs.submit.journal import Journal
-from rescalefs.submit.owner import Tenure
+from rescalefs.submit.owner import Tenure, claimed
 from tests.fakes import FakeClock
 from tests.submit.rig import FakeRescale, drop_files, make_settings
 
@@ -168,3 +169,54 @@ def test_two_folders_cannot_share_a_journal_at_a_time(tmp_path: Path, held: Held
     assert first.acquire() == ""
     assert first.acquire() == ""
     assert held.tenure(other).acquire().startswith("process ")
+
+
+def submitted(folder: Path, settings: SubmitSettings) -> str:
+    """What `rescalefs submit` says where it refuses; nothing where it made a job."""
+    background = Background()
+    clock = SystemClock()
+    try:
+        submit_folder(folder, FakeRescale(clock), settings, clock, background)
+    except UserError as error:
+        return str(error)
+    finally:
+        background.close()
+    return ""
+
+
+def test_a_folder_elsewhere_is_submitted_by_one_process_whatever_its_journal_and_account(
+    tmp_path: Path, tenant: Tenant
+) -> None:
+    folder = drop_files(tmp_path / "elsewhere" / "wing")
+    ours = make_settings(tmp_path)
+    other = tenant(folder, tmp_path / "other" / "journal.sqlite")  # it holds the folder, as `submit` does
+    assert said(other) == "ours"
+    assert submitted(folder, ours) == f"{folder} is being submitted by another `rescalefs submit`"
+    other.communicate()
+    assert submitted(folder, ours) == ""
+
+
+def test_a_folder_in_the_drop_folder_of_another_account_is_left_to_that(
+    tmp_path: Path, tenant: Tenant
+) -> None:
+    theirs = tmp_path / "theirs" / "submit"
+    folder = drop_files(theirs / "wing")
+    ours = make_settings(tmp_path)
+    daemon = tenant(theirs, tmp_path / "other" / "journal.sqlite")
+    assert said(daemon) == "ours"
+    whose = f"{folder} is in the drop folder of other@host, so it becomes a job there."
+    assert submitted(folder, ours).startswith(whose)
+    daemon.communicate()
+    assert submitted(folder, ours).startswith(whose), "also while it does not run"
+    (theirs.parent / ".submit.lock").unlink()
+    assert submitted(folder, ours) == ""
+
+
+def test_folders_beside_each_other_are_submitted_at_the_same_time(tmp_path: Path) -> None:
+    folders = [drop_files(tmp_path / "elsewhere" / name) for name in ("wing", "tail")]
+    journal = Journal(tmp_path / "journal.sqlite")
+    with claimed(folders[0], journal) as first, claimed(folders[1], journal) as second:
+        assert (first, second) == ("", "")
+        with claimed(folders[0], journal) as again:
+            assert again == "is being submitted by another `rescalefs submit`"
+    journal.close()
