@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
-from rescalefs.errors import ApiError, IsADirectory, NotADirectory, ReadOnly
+from rescalefs.errors import ApiError, IsADirectory, NoSuchPath, NotADirectory, NotFound, ReadOnly
 from rescalefs.model import LiveFile, RemoteFile
 from rescalefs.mount.attributes import (
     FILE_MODE,
@@ -19,7 +19,16 @@ from rescalefs.mount.attributes import (
     described,
 )
 from rescalefs.mount.dropfolder import BackingFile, DropFolder, Entry
-from rescalefs.mount.handles import Handles, LiveBytes, OpenContent, OpenLive, OpenRemote, OpenText, OpenThing
+from rescalefs.mount.handles import (
+    Handles,
+    LiveBytes,
+    OpenByPath,
+    OpenContent,
+    OpenLive,
+    OpenRemote,
+    OpenText,
+    OpenThing,
+)
 from rescalefs.mount.pagecache import PageCache, Pages
 from rescalefs.mount.syscalls import Moment
 from rescalefs.reading.live import Look
@@ -127,13 +136,20 @@ class FileSystem:
         self._cached = cached
         self._files: Handles[OpenThing] = Handles()
         self._folders: Handles[OpenFolder] = Handles()
+        self._open_live_files = OpenByPath()
 
     # --- what is there
 
     def attributes(self, path: str) -> Attributes:
         if path.startswith(_DROPS) and (below := below_drops(path)) is not None:
             return self._drops.attributes(below)
-        return self._described(self._tree.node(path))
+        try:
+            return self._described(self._tree.node(path))
+        except (NoSuchPath, NotFound):
+            handle = self._open_live_files.find(path)
+            if handle is None:
+                raise
+            return self.handle_attributes(handle)
 
     def handle_attributes(self, handle: int) -> Attributes:
         return self._files[handle].attributes()
@@ -209,7 +225,7 @@ class FileSystem:
         if isinstance(node, nodes.RemoteNode):
             return self._open_remote(path, node)
         if isinstance(node, nodes.LiveNode):
-            return self._open_live(node)
+            return self._open_live(path, node)
         raise IsADirectory(path)
 
     def create(self, path: str, flags: int, mode: int, caller: Owner | None = None) -> Opened:
@@ -235,6 +251,7 @@ class FileSystem:
         self._files[handle].sync(only_data)
 
     def close(self, handle: int) -> None:
+        self._open_live_files.closed(handle)
         self._files.take(handle).close()
 
     # --- names and attributes, in the drop folder alone
@@ -313,10 +330,12 @@ class FileSystem:
             direct_io=lease.pages is Pages.BYPASS,
         )
 
-    def _open_live(self, node: nodes.LiveNode) -> Opened:
+    def _open_live(self, path: str, node: nodes.LiveNode) -> Opened:
         opened = self._live.open(node.file)
         thing = OpenLive(opened, lambda: self._looked_at(node, opened.look()))
-        return Opened(self._files.put(thing), direct_io=True)
+        handle = self._files.put(thing)
+        self._open_live_files.opened(path, handle)
+        return Opened(handle, direct_io=True)
 
     def _looked_at(self, node: nodes.LiveNode, look: Look) -> Attributes:
         return described(_FILE, node.inode, self._owner, look.size, nodes.nanoseconds(look.changed))

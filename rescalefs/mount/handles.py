@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import threading
 from collections.abc import Callable, Mapping
 from typing import Generic, Protocol, TypeVar
 
@@ -250,3 +251,35 @@ class Handles(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._things)
+
+
+class OpenByPath:
+    """Which handles are open by a path. Thread-safe.
+
+    `fstat` comes to us with the path alone (the kernel sends the handle for other calls only), and has to
+    find a file that is open also when its path is gone.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards both
+        self._handles: dict[str, list[int]] = {}
+        self._paths: dict[int, str] = {}
+
+    def opened(self, path: str, handle: int) -> None:
+        with self._lock:
+            self._handles.setdefault(path, []).append(handle)
+            self._paths[handle] = path
+
+    def closed(self, handle: int) -> None:
+        """No matter if it was none of these."""
+        with self._lock:
+            path = self._paths.pop(handle, None)
+            if path is not None:
+                self._handles[path].remove(handle)
+                if not self._handles[path]:
+                    del self._handles[path]
+
+    def find(self, path: str) -> int | None:
+        """One that is open; None where none is."""
+        with self._lock:
+            return next(iter(self._handles.get(path, ())), None)

@@ -243,6 +243,19 @@ def test_a_live_file_grows_under_whoever_has_it_open(mount: Mount) -> None:
     mount.fs.close(opened.handle)
 
 
+def test_a_live_file_that_is_open_is_found_by_its_path_until_it_is_closed(mount: Mount) -> None:
+    path = "/jobs/aBc/residuals.log"
+    opened = [mount.fs.open(path, os.O_RDONLY).handle for _ in range(2)]
+    mount.tree.take_away(path)
+    for handle in opened:
+        assert mount.fs.attributes(path).size == 7
+        with pytest.raises(NoSuchPath):
+            mount.fs.open(path, os.O_RDONLY)
+        mount.fs.close(handle)
+    with pytest.raises(NoSuchPath):
+        mount.fs.attributes(path)
+
+
 def test_a_live_file_is_not_written_to(mount: Mount) -> None:
     with pytest.raises(ReadOnly):
         mount.fs.open("/jobs/aBc/residuals.log", os.O_WRONLY)

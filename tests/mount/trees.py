@@ -35,7 +35,15 @@ class FixedTree:
         drops = nodes.DropFolder(nodes.inode_of("submit"), WHEN)
         self._root = nodes.FixedDirectory(nodes.ROOT_INODE, WHEN, {**entries, "submit": drops})
 
+        self._gone: set[str] = set()
+
+    def take_away(self, path: str) -> None:
+        """There is no such path any more."""
+        self._gone.add(path)
+
     def node(self, path: str) -> nodes.Node:
+        if path in self._gone:
+            raise NoSuchPath(path)
         node: nodes.Node = self._root
         for name in path.strip("/").split("/") if path != "/" else ():
             if not isinstance(node, nodes.Directory):

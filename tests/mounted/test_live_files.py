@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def test_tail_f_follows_a_running_job_and_outputs_take_over(account: MountedAcco
             (go / "3").touch()
             account.wait_for_status(drop, "Completed")
             account.wait_for(lambda: not (drop / "job" / "live").exists())
+            assert os.fstat(still_open.fileno()).st_size == len("step 1\nstep 2\nstep 3\n")
             assert still_open.read() == "step 1\nstep 2\nstep 3\n"
         tail.terminate()
     account.wait_for(lambda: account.text(drop / "job" / "outputs" / "residuals.log").endswith("step 3\n"))
