@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -48,7 +49,8 @@ class JobSpec:
 
     def filled(self, ids: Sequence[str], token: str) -> dict[str, Any]:
         """What to create, once ``ids[n]`` is parcel n's file on the server."""
-        job = copy.deepcopy(dict(self.definition))
+        # Not by deepcopy, which takes four times the memory of what it copies: it remembers each object.
+        job: dict[str, Any] = json.loads(json.dumps(dict(self.definition)))
         for slot in self.slots:
             place: Any = job
             for part in slot.where:

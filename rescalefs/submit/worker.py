@@ -267,8 +267,8 @@ class Worker:
         if batch.refused:
             return machine.Refused(batch.refused)
         wanted = self._wanted(drop)
-        listing = look(self.folder(drop), self._settings.most_entries)
-        if batch.changed or wanted is None or listing.fingerprint != drop.fingerprint:
+        fingerprint = look(self.folder(drop), self._settings.most_entries).fingerprint
+        if batch.changed or wanted is None or fingerprint != drop.fingerprint:
             return machine.Changed()
         with self._lock:
             self._specs.pop(drop.id, None)
