@@ -110,7 +110,10 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
         case machine.Found():
             return ["found"]
         case machine.Moved():
-            return [f"is called {event.folder} now"] if event.folder != before.folder else []
+            if event.folder != before.folder:
+                return [f"is called {event.folder} now"]
+            is_copy = before.here and (event.inode, event.born) != (before.inode, before.born)
+            return ["was put back from a copy: it is the same drop"] if is_copy else []
         case machine.Vanished():
             return ["the folder is gone; its job, if there is one, goes on"]
         case machine.Settled():

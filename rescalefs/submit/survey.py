@@ -145,19 +145,26 @@ class Survey:
         return None
 
     def _recognise(self, top: Identity, present: dict[str, tuple[Path, int]]) -> None:
-        """In a drop folder that was restored, or moved to another disk, all is new: there names decide."""
+        """In a drop folder that was restored, or moved to another disk, all is new: there names decide.
+
+        So they do where all drops in it were put back while we did not look, each with its job file of then.
+        """
         mark = f"{top.inode}:{top.born}"
         known = self._journal.fact(_FACT)
-        if known == mark:
-            return
+        replaced = []
         for drop in self._present() if known is not None else ():
-            if drop.folder not in present:
-                continue
-            with contextlib.suppress(FileNotFoundError):  # renamed or removed in this moment
-                own = identity(present[drop.folder][0])
+            with contextlib.suppress(KeyError, FileNotFoundError):  # removed, perhaps in this moment
+                path, _ = present[drop.folder]
+                own = identity(path)
                 if (own.inode, own.born) != (drop.inode, drop.born):
-                    self._ledger.record(drop, machine.Moved(drop.folder, own.inode, own.born))
-        self._journal.note(_FACT, mark)
+                    replaced.append((drop, path, own))
+                elif known == mark:
+                    return
+        for drop, path, own in replaced:
+            if known != mark or _is_same_job_file(job_file_mark(path), drop.job_file):
+                self._ledger.record(drop, machine.Moved(drop.folder, own.inode, own.born))
+        if known != mark:
+            self._journal.note(_FACT, mark)
 
     def _reconsider(self) -> None:
         """Have drops checked again that were rejected by other settings than those of now.
@@ -242,6 +249,11 @@ class Survey:
             self._ledger.record(drop, machine.Released(mark))
         else:
             self._ledger.record(drop, machine.Edited(mark))
+
+
+def _is_same_job_file(mark: str, known: str) -> bool:
+    """Whether they tell of one file, or of a copy of it with its time."""
+    return known != "" and mark.partition("-")[2] == known.partition("-")[2]
 
 
 def _is_ours(drop: Drop) -> bool:

@@ -357,6 +357,26 @@ def test_a_drop_folder_restored_from_a_backup_submits_nothing_again(
     assert len(rescale.on_server) == 1
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_drops_put_back_one_by_one_while_no_daemon_ran_are_themselves_unless_some_stayed(
+    tmp_path: Path, rescale: FakeRescale, clock: FakeClock, kept: bool
+) -> None:
+    settings = make_settings(tmp_path)
+    with Rig(settings, rescale, clock) as rig:
+        for name in ("wing", "tail"):
+            drop_files(settings.folder / name, {**GOOD, "name": name})
+        rig.turns(4)
+    for name in ("wing",) if kept else ("wing", "tail"):
+        shutil.copytree(settings.folder / name, tmp_path / name)
+        shutil.rmtree(settings.folder / name)
+        shutil.copytree(tmp_path / name, settings.folder / name)
+    drop_files(settings.folder / "new")
+    with Rig(settings, rescale, clock) as rig:
+        rig.turns(5)
+        assert len(rescale.on_server) == (4 if kept else 3)
+        assert ("was put back from a copy: it is the same drop" in rig.log()) is not kept
+
+
 def test_without_times_of_birth_a_reused_inode_is_told_apart_by_the_job_file(
     rig: Rig, rescale: FakeRescale
 ) -> None:
