@@ -47,9 +47,12 @@ class Desk:
             tray.taken, tray.served = True, self._takings
             return drop
 
-    def give_back(self, drop_id: str) -> None:
-        """It got on."""
+    def give_back(self, drop_id: str, for_good: bool = False) -> None:
+        """It got on; ``for_good``: and there is nothing more to do at it, or it is as good as new then."""
         with self._lock:
+            if for_good:
+                del self._trays[drop_id]
+                return
             tray = self._trays[drop_id]
             tray.taken, tray.failures, tray.due = False, 0, 0.0
 

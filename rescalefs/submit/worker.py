@@ -186,7 +186,7 @@ class Worker:
             delay = self._desk.put_off(drop.id, asked)
             self._ledger.say(drop.id, f"{error}, trying again in {delay:.0f} s", logged=True)
         else:
-            self._desk.give_back(drop.id)
+            self._desk.give_back(drop.id, for_good=self._ledger.drop(drop.id).state not in self._acts)
         return True
 
     def advance(self, drop: Drop) -> None:

@@ -42,6 +42,7 @@ def test_200_drops_at_once_all_end_with_few_requests_in_a_fair_order(tmp_path: P
         assert sorted(order) == sorted(set(order))
         assert len(order) == len(rescale.on_server) == MANY
         assert {drop.status for drop in rig.ledger.drops()} == {"Completed"}
+        assert not rig.worker._desk._trays, "nothing is kept of those that are done"
     for job_id, job in rescale.on_server.items():
         name = job.definition["name"]
         assert rescale.inputs(job_id) == {"a.dat": name.encode(), "b.dat": f"{name} b".encode()}
