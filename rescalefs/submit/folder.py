@@ -123,7 +123,7 @@ def open_listed(folder: Path, entry: Entry) -> FileIO | None:
     Never waits, as opening a pipe would.
     """
     try:
-        descriptor = os.open(folder / entry.path, os.O_RDONLY | _DONT_WAIT)
+        descriptor = os.open(f"{folder}/{entry.path}", os.O_RDONLY | _DONT_WAIT)
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ELOOP}:  # ENXIO: a socket
             return None
@@ -163,10 +163,11 @@ def _entries(found: Iterable[os.DirEntry[str]], below: str, real_top: Path) -> I
 def _entry(each: os.DirEntry[str], path: str, real_top: Path) -> Entry:
     if each.is_symlink():
         return _linked(Path(each.path), path, real_top)
-    return _plain_entry(path, Path(each.path), each.stat(follow_symlinks=False))
+    # Not as a Path: it keeps the parts of each for good, in a table of the interpreter's.
+    return _plain_entry(path, each.path, each.stat(follow_symlinks=False))
 
 
-def _plain_entry(path: str, real: Path, facts: os.stat_result) -> Entry:
+def _plain_entry(path: str, real: str | Path, facts: os.stat_result) -> Entry:
     """What is not a link."""
     if stat.S_ISREG(facts.st_mode):
         return _file_entry(path, real, facts)
@@ -193,7 +194,7 @@ def _linked(link: Path, path: str, real_top: Path) -> Entry:
     return _file_entry(path, target, facts) if stat.S_ISREG(facts.st_mode) else Entry(path, Kind.SPECIAL)
 
 
-def _file_entry(path: str, real: Path, facts: os.stat_result) -> Entry:
+def _file_entry(path: str, real: str | Path, facts: os.stat_result) -> Entry:
     return Entry(
         path=path,
         kind=Kind.FILE,

@@ -27,12 +27,12 @@ def first_written_to(folder: Path, paths: Iterable[str]) -> str | None:
         return None
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
-            if _is_written_to(folder / path):
+            if _is_written_to(f"{folder}/{path}"):
                 return path
     return None
 
 
-def _is_written_to(path: Path) -> bool:
+def _is_written_to(path: str) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except FileNotFoundError:
