@@ -7,6 +7,7 @@ identity may be missing or null.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -18,6 +19,7 @@ from rescalefs import model
 from rescalefs.errors import UnexpectedAnswer
 
 T = TypeVar("T")
+_HEX = re.compile("[0-9a-f]+")
 S = TypeVar("S", str, tuple[str, ...])
 
 
@@ -226,7 +228,7 @@ def _sha512(checksums: Iterable[Checksum]) -> str | None:
 
 
 def _is_hex(text: str, length: int) -> bool:
-    return len(text) == length and not set(text) - set("0123456789abcdef")
+    return len(text) == length and _HEX.fullmatch(text) is not None
 
 
 def job(wire: JobSummary) -> model.Job:

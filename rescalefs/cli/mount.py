@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from collections.abc import Callable
@@ -81,6 +82,9 @@ def _serve(mountpoint: Path, settings: Settings) -> None:
     daemon = Daemon(settings, mountpoint.absolute(), on_crash=ending.ask)
     try:
         daemon.check_key()
+        # What is there now stays. Looked through for cycles again and again, it takes half the time in which
+        # 10,000 files are listed for the first time.
+        gc.freeze()
         mount_foreground(
             mountpoint,
             daemon.filesystem,

@@ -28,6 +28,8 @@ _SUFFIX_LIMIT = 32  # bytes; what is longer is no suffix that means anything
 # direction around (a name that shows as another one), lone surrogates (no UTF-8), and both slashes.
 _ILLEGAL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff/\\\\]")
 _SEPARATORS = re.compile(r"[/\\]+")
+# Most paths: nothing in them is to be changed, and one look tells. No part of them begins with a dot.
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_. -]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9_. -]{0,99}){0,20}")
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _MARK = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _SUFFIX = re.compile(r"(?<=[^.])(\.tar)?\.[^. ]+$")
@@ -67,6 +69,8 @@ def legal_path(raw: str, name: str) -> tuple[str, ...]:
     `..` becomes `__`. Where nothing remains, or the path is too long or too deep to be of use, ``name`` is
     all there is.
     """
+    if _PLAIN.fullmatch(raw):
+        return tuple(raw.split("/"))
     parts = tuple(legal_name(part) for part in _SEPARATORS.split(raw) if part not in ("", "."))
     too_long = len(parts) > _DEPTH_LIMIT or sum(map(_bytes, parts)) + len(parts) > PATH_LIMIT
     if not parts or too_long:

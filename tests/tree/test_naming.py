@@ -55,6 +55,12 @@ def claims_of(wanted: list[tuple[str, int | None]]) -> dict[int, Claim]:
     }
 
 
+@given(st.text(st.sampled_from("ab.-_ ~/"), max_size=12))
+def test_a_path_that_needs_no_change_is_known_at_one_look(raw: str) -> None:
+    parts = [legal_name(part) for part in raw.split("/") if part not in ("", ".")]
+    assert legal_path(raw, "name") == (tuple(parts) or ("name",))
+
+
 @given(NASTY)
 def test_every_name_becomes_legal(raw: str) -> None:
     assert is_legal(legal_name(raw))
