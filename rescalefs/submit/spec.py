@@ -66,6 +66,7 @@ class Rejection:
     """Everything that is wrong."""
 
     problems: tuple[Problem, ...]
+    borrowed: tuple[Borrowed, ...] = ()  # of which only the server can tell whether they are wrong as well
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,9 @@ def read(
         checker.costs(ceiling)
     for each in checker.packer.problems:
         checker.note(each)
+    borrowed = tuple(replace(each, field=checker.called(each.field)) for each in checker.packer.borrowed)
     if checker.problems:
-        return Rejection(_first(checker.problems))
+        return Rejection(_first(checker.problems), borrowed)
     if checker.packer.missing:
         return Awaited(tuple(dict.fromkeys(checker.packer.missing)))
     hourly, currency = cost.rate(checker.bills)
@@ -101,7 +103,7 @@ def read(
         definition=job,
         parcels=tuple(checker.packer.parcels),
         slots=tuple(checker.packer.slots),
-        borrowed=tuple(replace(each, field=checker.called(each.field)) for each in checker.packer.borrowed),
+        borrowed=borrowed,
         hold=hold,
         warnings=cautions(document, checker.packer.parcels),
         estimate=cost.estimate(checker.bills),

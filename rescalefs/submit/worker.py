@@ -108,11 +108,12 @@ def examine(
     outcome = spec.read(document, listing, folder.name, shelf.catalogue(oldest), settings.limits)
     if isinstance(outcome, spec.Rejection):  # perhaps the catalogue is what is wrong
         outcome = spec.read(document, listing, folder.name, shelf.catalogue(_FRESH), settings.limits)
-    if isinstance(outcome, spec.JobSpec):
-        wrong = [problem for each in outcome.borrowed if (problem := shelf.objection(each)) is not None]
-        if wrong:
-            return spec.Rejection(tuple(wrong))
-    return outcome
+    if isinstance(outcome, spec.Awaited):
+        return outcome
+    wrong = tuple(problem for each in outcome.borrowed if (problem := shelf.objection(each)) is not None)
+    if isinstance(outcome, spec.Rejection):
+        return spec.Rejection((*outcome.problems, *wrong))
+    return spec.Rejection(wrong) if wrong else outcome
 
 
 class Worker:

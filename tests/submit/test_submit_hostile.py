@@ -257,6 +257,13 @@ def test_an_id_that_the_server_does_not_have_is_told_before_anything_is_sent(
     assert "upload" not in rescale.requests
 
 
+def test_an_id_that_the_server_does_not_have_is_told_with_all_else_that_is_wrong(rig: Rig) -> None:
+    drop_files(rig.settings.folder / "wing", {**SHORT, "hours": -1, "inputFiles": [{"id": "nope"}]})
+    rig.turns(4)
+    rejected = [line.split(":")[1] for line in rig.log() if line.startswith("rejected: ")]
+    assert rejected == [" hours is -1", ' inputFiles[0].id is "nope"']
+
+
 def test_an_id_that_is_not_this_accounts_is_told_and_a_mended_drop_goes_on(
     rig: Rig, rescale: FakeRescale
 ) -> None:
