@@ -17,7 +17,7 @@ from rescalefs.reading.content import Stream
 from rescalefs.reading.fetcher import Fetcher
 from rescalefs.reading.hashing import Hasher
 from rescalefs.reading.librarian import Librarian
-from rescalefs.reading.positioned import read_into
+from rescalefs.reading.positioned import read_at_once
 from rescalefs.reading.ranges import Span
 from rescalefs.reading.readahead import Readahead
 from rescalefs.reading.settings import ReadingSettings
@@ -165,7 +165,7 @@ class OpenFile:
             if block is None or content.grid.mask(number, part) & ~block.ready:
                 block = self._board.await_block(self._stream, part)
             block.used = self._board.used()
-            if read_into(block.fd, target, offset) == len(part):
+            if read_at_once(block.fd, target, offset) == len(part):
                 return
             # Somebody cut the cache's file short under us.
             self._board.discard(content, block)

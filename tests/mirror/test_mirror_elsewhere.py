@@ -63,10 +63,11 @@ def test_download_sync_drops_and_fsspec_need_nothing_that_linux_alone_has(
     ("read_into", "read_at", "write_at"),
     [
         (positioned._preadv, os.pread, os.pwrite),
+        (positioned.read_at_once, os.pread, os.pwrite),
         (positioned._seek_and_read, positioned._seek_and_get, positioned._seek_and_write),
     ],
 )
-def test_both_ways_to_read_and_write_at_an_offset_agree(
+def test_all_ways_to_read_and_write_at_an_offset_agree(
     tmp_path: Path, read_into: object, read_at: object, write_at: object
 ) -> None:
     assert callable(read_into)
@@ -80,3 +81,6 @@ def test_both_ways_to_read_and_write_at_an_offset_agree(
         assert read_into(file.fileno(), buffer, 7) == 3
         assert bytes(buffer[:3]) == b"xyz"
         assert read_into(file.fileno(), buffer, 10) == 0
+        assert read_into(file.fileno(), buffer[:0], 0) == 0
+        assert read_into(file.fileno(), buffer, 6) == 4
+        assert bytes(buffer) == b"wxyz"
