@@ -11,7 +11,7 @@ from rescalefs.clock import SystemClock
 from rescalefs.config import Places, load_settings
 from rescalefs.model import RemoteFile
 from rescalefs.reading import OpenFile, ReadEngine, ReadingSettings
-from rescalefs.tree import Tree, TreeSettings
+from rescalefs.tree import Sorting, Tree, TreeSettings
 
 
 class Library:
@@ -33,7 +33,11 @@ class Library:
             deadline=settings.deadline,
         )
         self._engine = ReadEngine(self._client, reading, clock, self._background)
-        listings = TreeSettings(directory=places.listings, poll_every=settings.poll_every)
+        listings = TreeSettings(
+            directory=places.listings,
+            poll_every=settings.poll_every,
+            sorting=Sorting(settings.split_types, settings.hide_types),
+        )
         self.tree = Tree(self._client, clock, self._background, listings, self._engine.verification, {})
         places.make()
         self._engine.start()

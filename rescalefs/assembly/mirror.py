@@ -21,7 +21,7 @@ from rescalefs.config import Places, Settings
 from rescalefs.errors import ApiError, Unauthenticated, UserError
 from rescalefs.mirror import DropNotes, Ledger, LiveCopies, Mirror, Report, Selection, Shelf, Transfers
 from rescalefs.model import Job, RemoteFile
-from rescalefs.tree import Tree, TreeSettings
+from rescalefs.tree import Sorting, Tree, TreeSettings
 
 if TYPE_CHECKING:
     from rescalefs.submit import Submitter
@@ -60,7 +60,11 @@ class _Base:
         )
 
     def tree(self, verification: Callable[[RemoteFile], str]) -> Tree:
-        listings = TreeSettings(directory=self.places.listings, poll_every=self.settings.poll_every)
+        listings = TreeSettings(
+            directory=self.places.listings,
+            poll_every=self.settings.poll_every,
+            sorting=Sorting(self.settings.split_types, self.settings.hide_types),
+        )
         self.places.make()
         return Tree(self.client, self.clock, self.background, listings, verification, {})
 

@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from rescalefs.model import FileType
+from rescalefs.simulator import SeedFile
 from rescalefs.simulator.faults import Bandwidth, Corrupt, Fault, Status
 from tests.mirror.account import PATIENCE, Account
 
@@ -237,6 +239,21 @@ def test_another_account_or_another_sync_does_not_mix_in(account: Account) -> No
     other = account.run("sync", str(account.folder), "--once", check=False)
     assert other.returncode == 1
     assert b"Choose another folder" in other.stderr
+
+
+def test_kinds_of_files_are_split_and_hidden_as_in_a_mount(account: Account) -> None:
+    seeds = [
+        SeedFile("fields/u", b"u", type_id=FileType.SNAPSHOT),
+        SeedFile("scratch", b"s", type_id=FileType.TEMPORARY),
+        SeedFile("log", b"l"),
+    ]
+    job = account.simulator.world.add_finished_job("wing", seeds).id
+    account.environment |= {"RESCALEFS_SPLIT_TYPES": "snapshot", "RESCALEFS_HIDE_TYPES": "temporary"}
+    assert account.sync("--include", "fields/*", "--include", "log")["fetched"] == 2
+    here = account.folder / "jobs" / job
+    assert account.outputs(job) == {"log": b"l"}
+    assert (here / "snapshots" / "fields" / "u").read_bytes() == b"u"
+    subprocess.run(["sha512sum", "--quiet", "-c", "../SHA512SUMS"], cwd=here / "outputs", check=True)
 
 
 def test_it_stays_and_follows_and_submits_what_is_dropped(account: Account) -> None:
