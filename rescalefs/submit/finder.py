@@ -55,20 +55,19 @@ class Finder:
         return next((job.id for job in jobs if self._token(job.id) == drop.id), None)
 
     def _token(self, job_id: str) -> str | None:
-        """It never changes, so it is asked for once."""
+        """It never changes, so it is asked for once. None where the job tells of none, or not legibly."""
         with self._lock:
             if job_id in self._tokens:
                 return self._tokens[job_id]
         token: str | None
         try:
             token = self._service.job(job_id).env_vars.get(spec.TOKEN)
-        except (
-            NotFound,
-            Forbidden,
-            InvalidRequest,
-            UnexpectedAnswer,
-        ):  # one of them must not hide the others
+        except NotFound:
             token = _UNTOLD
+        except (Forbidden, InvalidRequest):  # one of them must not hide the others
+            return _UNTOLD
+        except UnexpectedAnswer:
+            return None
         with self._lock:
             self._tokens[job_id] = token
         return token

@@ -545,6 +545,24 @@ def test_a_remembered_file_that_left_the_server_is_sent_again(
         assert len(rescale.inputs(second)) == 2
 
 
+def test_a_remembered_file_that_may_not_be_asked_for_is_sent_again(
+    tmp_path: Path, rescale: FakeRescale, clock: FakeClock
+) -> None:
+    def forbid(point: str) -> None:
+        if point == "before file":
+            raise Forbidden("GET files/file1/: 403")
+
+    with Rig(make_settings(tmp_path, trust_upload=60.0), rescale, clock) as rig:
+        drop_files(rig.settings.folder / "wing")
+        rig.turns(4)
+        clock.advance(100.0)
+        rescale.point = forbid
+        drop_files(rig.settings.folder / "wing-2")
+        rig.turns(4)
+        assert rescale.requests.count("upload") == 4
+        assert len(rescale.inputs(list(rescale.on_server)[-1])) == 2
+
+
 def test_no_dropped_byte_is_changed(rig: Rig, rescale: FakeRescale) -> None:
     folder = drop_files(rig.settings.folder / "wing", files={"a": b"1", "sub/b": b"2", "status": b"mine"})
     before = {path: (path.read_bytes(), path.stat()) for path in folder.rglob("*") if path.is_file()}

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rescalefs.errors import ServerFailed, Throttled, TimedOut, Unreachable
+from rescalefs.errors import (
+    Forbidden,
+    NotFound,
+    ServerFailed,
+    Throttled,
+    TimedOut,
+    UnexpectedAnswer,
+    Unreachable,
+)
 from rescalefs.model import JobDetail
 from rescalefs.submit import SubmitSettings
 from rescalefs.submit.machine import State
@@ -177,12 +185,14 @@ class Lossy:
             raise self.error
 
 
-def hide_tokens(rescale: FakeRescale, keep: bool) -> None:
-    """A server that does not show the environment of its jobs; ``keep``: the entry, under another value."""
+def hide_tokens(rescale: FakeRescale, token: str | Exception | None) -> None:
+    """A server that shows every job with this token in it, with none, or fails to show it."""
     job = rescale.job
 
     def shown(job_id: str) -> JobDetail:
-        return replace(job(job_id), env_vars={TOKEN: "of another"} if keep else {})
+        if isinstance(token, Exception):
+            raise token
+        return replace(job(job_id), env_vars={} if token is None else {TOKEN: token})
 
     rescale.job = shown  # type: ignore[method-assign]
 
@@ -251,9 +261,12 @@ def test_a_job_that_shows_up_late_is_taken_rather_than_another_made(tmp_path: Pa
         check(rig, rescale)
 
 
-def test_a_job_of_the_same_name_that_does_not_say_whose_it_is_stops_the_drop(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shown", [None, UnexpectedAnswer("jobs/job3/: no JSON")], ids=["none", "nonsense"])
+def test_a_job_of_the_same_name_that_does_not_say_whose_it_is_stops_the_drop(
+    tmp_path: Path, shown: Exception | None
+) -> None:
     rig, rescale = rig_with(tmp_path, Lossy("after", ServerFailed("502 Bad Gateway")))
-    hide_tokens(rescale, keep=False)
+    hide_tokens(rescale, shown)
     with rig:
         rig.turns(40, 5.0)
         assert only(rescale.on_server.values()).statuses == []
@@ -262,10 +275,15 @@ def test_a_job_of_the_same_name_that_does_not_say_whose_it_is_stops_the_drop(tmp
         )
 
 
-def test_a_job_of_the_same_name_that_is_anothers_stops_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "shown", ["of another", Forbidden("403"), NotFound("404")], ids=["token", "403", "404"]
+)
+def test_a_job_of_the_same_name_that_is_anothers_stops_nothing(
+    tmp_path: Path, shown: str | Exception
+) -> None:
     lossy = Lossy("before", ServerFailed("502 Bad Gateway"))
     rig, rescale = rig_with(tmp_path, lossy)
-    hide_tokens(rescale, keep=True)
+    hide_tokens(rescale, shown)
     with rig:
         rig.turns(3)
         lossy.is_over = True
