@@ -59,13 +59,13 @@ def test_a_copy_is_at_most_two_seconds_behind_between_two_rounds(tmp_path: Path)
     stop, clock = threading.Event(), FakeClock()
     copies(Tail(stop), tmp_path, clock).keep_up(stop)
     assert (tmp_path / "jobs/a/live/log0").read_text().splitlines() == [f"line {n}" for n in range(ENOUGH)]
-    assert clock.waits == [1.5] * (ENOUGH - 1)
+    assert clock.waits == [1.0] * (ENOUGH - 1)
 
 
 def test_many_copies_are_looked_after_more_rarely(tmp_path: Path) -> None:
     stop, clock = threading.Event(), FakeClock()
     copies(Tail(stop), tmp_path, clock, count=40).keep_up(stop)
-    assert set(clock.waits) == {6.0}
+    assert set(clock.waits) == {4.0}
 
 
 def test_what_has_ended_is_left_to_the_rounds(tmp_path: Path) -> None:
