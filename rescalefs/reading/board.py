@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _IDLE_CONTENTS = 64  # files that nobody has open of which we remember how far they were hashed
 _IN_MEMORY = 24  # blocks, when the disk won't have them: 96 MiB
+_STORING_FROM_MEMORY = _IN_MEMORY // 4  # of them that wait to be tried on the disk once more
 _ONCE_MORE = (
     1.0  # seconds after a read that waited in vain: one more is the same one, asked again by the kernel
 )
@@ -878,9 +879,8 @@ class Board:
                 self._keep(content, block)
 
     def _keep(self, content: Content, block: Block) -> None:
-        if (
-            len(self._chores) >= self._backlog
-        ):  # a disk this slow is no help, and each of them holds a descriptor
+        # A disk this slow is no help, and each of them holds a descriptor, or memory.
+        if len(self._chores) >= (_STORING_FROM_MEMORY if block.in_memory else self._backlog):
             block.saved |= block.present
             return
         block.keeping = True

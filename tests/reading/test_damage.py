@@ -114,7 +114,8 @@ def test_blocks_in_memory_are_few(tmp_path: Path) -> None:
         file = engine.open(remote(content))
         for start in range(0, len(content), BLOCK):
             assert read(file, start, start + BLOCK) == content[start : start + BLOCK]
-            assert _in_memory(engine) <= 24 + 8  # and what four connections bring
+            # and a readahead that was under way, and those that are tried on the disk once more
+            assert _in_memory(engine) <= 24 + 12 + 6
 
 
 def _in_memory(engine: ReadEngine) -> int:
