@@ -25,6 +25,11 @@ class ApiSettings:
     def __post_init__(self) -> None:
         if "@" in self.base_url:
             raise BadSettings("the API address holds a user name or a password. Use the API key alone")
+        if not _has_port(self.base_url):
+            raise BadSettings(
+                f"the API address {self.base_url!r} names an impossible port: it is a number up to 65535, "
+                "as in http://127.0.0.1:8765, or left out"
+            )
         if not is_safe_url(self.base_url) or set(self.base_url) & {"?", "#"}:
             raise BadSettings(
                 f"the API address {self.base_url!r} is not safe: a key may only travel over https. "
@@ -50,6 +55,18 @@ def is_safe_url(url: str) -> bool:
     if not host or "@" in parts.netloc:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+
+
+def _has_port(url: str) -> bool:
+    """Whether what stands for a port can be one; true as well where the address cannot be taken apart."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return True
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

@@ -68,6 +68,12 @@ def test_anything_else_is_refused_with_an_example_of_what_is_right(url: str) -> 
     assert KEY not in str(refusal.value)
 
 
+@pytest.mark.parametrize("port", ["99999", "0", "http", "-1"])
+def test_a_port_that_cannot_be_is_named_as_what_is_wrong(port: str) -> None:
+    with pytest.raises(BadSettings, match="a number up to 65535"):
+        ApiSettings(f"http://127.0.0.1:{port}", KEY)
+
+
 @given(st.text())
 def test_no_address_is_too_odd_to_be_judged(url: str) -> None:
     assert is_safe_url(url) in (True, False)
