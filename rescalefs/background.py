@@ -1,9 +1,10 @@
-"""Owns every thread we start."""
+"""Owns every thread we start, and carries the wish to end to them."""
 
 from __future__ import annotations
 
 import logging
 import os
+import queue
 import sys
 import threading
 from collections.abc import Callable
@@ -81,6 +82,26 @@ class Background:
             self._stop.set()
             if first and self._on_crash is not None:
                 self._on_crash()
+
+
+class Ending:
+    """The wish to end something. `ask` may be called from any thread, and from a signal's handler.
+
+    Unlike `threading.Event`: two signals may come one upon the other, and its `set` would wait for itself.
+    """
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()  # its put() is re-entrant, as documented
+
+    def ask(self) -> None:
+        self.is_asked = True
+        self._asked.put(None)
+
+    def wait(self) -> None:
+        """Return once it has been asked for, whoever else waits."""
+        self._asked.get()
+        self._asked.put(None)
 
 
 def _be_nice() -> None:

@@ -21,6 +21,6 @@ def simulator(tmp_path: Path) -> Iterator[Simulator]:
 def pytest_xdist_auto_num_workers() -> int:
     """Half again the processors for ``-n auto``: the tests wait at times, for a mount or a process.
 
-    Each worker compiles all tests anew, some 8 seconds of a processor: twice the processors took longer.
+    Each worker compiles all tests anew, which takes some 8 seconds of a processor.
     """
     return max(1, (os.cpu_count() or 1) * 3 // 2)

@@ -20,6 +20,7 @@ import click
 import rescalefs
 from rescalefs.errors import RescaleFSError
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 50.0  # seconds that any one command may take
 _FUSE = Path("/dev/fuse")
 _TIMED_OUT = 124  # what timeout(1) says when it ended the command, as it is meant to with `tail -f`
@@ -39,7 +40,7 @@ def demo(keep: bool, without_fuse: bool) -> None:
     checks their results, unmounts, and removes what it made. Every command is shown before it runs, and runs
     for real. Where there is no FUSE, it is real files that it shows, kept up to date by `rescalefs sync`.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         signal.signal(number, _leave)
     folder = Path(tempfile.mkdtemp(prefix="rescalefs-demo-"))
     with ExitStack() as undo:
@@ -73,9 +74,7 @@ def _play_on_sync(stage: Stage, undo: ExitStack, was_asked_for: bool) -> str:
     _drop(stage)
     stage.run(_until("Rescale/submit/heat/status", "Executing"))
     stage.tell("Follow the solver while it runs")
-    log = "Rescale/submit/heat/job/live/residuals.log"
-    stage.run(f"until [ -s {log} ]; do sleep 0.2; done; ls Rescale/submit/heat/job/live/")
-    stage.run(f"timeout 3 tail -n 3 -f {log}", allow=(_TIMED_OUT,))
+    _follow(stage)
     stage.tell("Read what the small one found")
     stage.run(_until("Rescale/submit/pi/status", "Completed"))
     stage.run(_there("pi"))
@@ -101,8 +100,7 @@ def _play(stage: Stage) -> None:
     _drop(stage)
     stage.run(_until("Rescale/submit/heat/status", "Executing"))
     stage.tell("Follow the solver while it runs")
-    stage.run("ls Rescale/submit/heat/job/live/")
-    stage.run("timeout 3 tail -n 3 -f Rescale/submit/heat/job/live/residuals.log", allow=(_TIMED_OUT,))
+    _follow(stage)
     stage.tell("Read what the small one found")
     stage.run(_until("Rescale/submit/pi/status", "Completed"))
     _read_results(stage)
@@ -119,6 +117,13 @@ def _drop(stage: Stage) -> None:
     stage.run("sed -i -e 's/^seconds *=.*/seconds = 7/' -e 's/^steps *=.*/steps = 70/' heat/heat.inp")
     stage.run("cp -r heat pi Rescale/submit/")
     stage.tell("See what becomes of them")
+
+
+def _follow(stage: Stage) -> None:
+    """The job is executing before its solver has written a line."""
+    log = "Rescale/submit/heat/job/live/residuals.log"
+    stage.run(f"until [ -s {log} ]; do sleep 0.2; done; ls Rescale/submit/heat/job/live/")
+    stage.run(f"timeout 3 tail -n 3 -f {log}", allow=(_TIMED_OUT,))
 
 
 def _read_results(stage: Stage) -> None:
@@ -156,20 +161,28 @@ class Stage:
         click.secho(f"$ {command}", fg="green")
         sys.stdout.flush()
         try:
-            done = subprocess.run(
-                ["bash", "-o", "pipefail", "-c", command],
-                cwd=self._folder,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                timeout=_PATIENCE,
-                check=False,
-            )
+            code = self._wait_for(command)
         except subprocess.TimeoutExpired:
             raise DemoFailed(
                 f"the demo stopped: this took longer than {_PATIENCE:.0f} s: {command}"
             ) from None
-        if done.returncode not in (0, *allow):
-            raise DemoFailed(f"the demo stopped: exit code {done.returncode} from: {command}")
+        if code not in (0, *allow):
+            raise DemoFailed(f"the demo stopped: exit code {code} from: {command}")
+
+    def _wait_for(self, command: str) -> int:
+        """Its exit code. What ends us meanwhile ends all of its processes, too."""
+        with subprocess.Popen(
+            ["bash", "-o", "pipefail", "-c", command],
+            cwd=self._folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process:
+            try:
+                return process.wait(_PATIENCE)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
 
     def start_simulator(self, undo: ExitStack) -> subprocess.Popen[str]:
         """Start the server, and let the commands that follow know where it is and by which key."""
@@ -245,15 +258,23 @@ def examples_folder() -> Path:
 
 
 def _leave(number: int, _: FrameType | None) -> NoReturn:
-    """End as the signal wants it, and undo everything on the way."""
+    """End as the signal wants it, and undo everything on the way, which no second signal may break off."""
+    for each in _ENDING:
+        signal.signal(each, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
     process.terminate()
-    process.wait(_PATIENCE)
-    if process.stdout is not None:
-        process.stdout.close()
+    try:
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise DemoFailed(f"{shlex.join(map(str, process.args))} had to be killed") from None  # type: ignore[arg-type]
+    finally:
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def _say_how_to_end(folder: Path, simulator: int, ending: str) -> None:

@@ -58,7 +58,7 @@ def download(
 
             report = Report(tell)
             # A write to a reader that reads no more ends at nothing but an exception.
-            with ended_by_signals(downloading.stop, at_once=streamed) as asked:
+            with ended_by_signals(downloading.stop, at_once=streamed) as ending:
                 try:
                     chosen = downloading.choose(patterns)
                     bar.expect(job, sum(choice.file.size or 0 for choice in chosen))
@@ -67,9 +67,9 @@ def download(
                         return 0
                     downloading.to_folder(chosen, Path(target), report)
                 except RescaleFSError:
-                    if not asked.is_set():
+                    if not ending.is_asked:
                         raise
-                if asked.is_set():
+                if ending.is_asked:
                     raise click.Abort
         finally:
             downloading.close()

@@ -74,7 +74,8 @@ def _flag(name: str, value: str) -> str:
 
 def _serve(mountpoint: Path, settings: Settings) -> None:
     from rescalefs.assembly.daemon import Daemon
-    from rescalefs.mount import Ending, MountSettings, check_fuse, mount_foreground
+    from rescalefs.background import Ending
+    from rescalefs.mount import MountSettings, check_fuse, mount_foreground
 
     logging.getLogger("rescalefs").setLevel(min(logging.INFO, logging.getLogger().level))
     check_fuse(settings.allow_other)

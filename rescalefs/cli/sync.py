@@ -90,17 +90,17 @@ def sync(
     with byte_bar(once and not dry_run and not as_json) as bar:
         syncing = Sync(settings, folder, selection, dry_run=dry_run, heard=bar.advance)
         try:
-            with ended_by_signals(syncing.stop) as asked:
+            with ended_by_signals(syncing.stop) as ending:
                 if once:
                     bar.expect("fetched", None)
                     only = report()
                     try:
                         syncing.once(only)
                     except RescaleFSError:
-                        if not asked.is_set():
+                        if not ending.is_asked:
                             raise
                     done(only)
-                    if asked.is_set():
+                    if ending.is_asked:
                         raise click.Abort
                 else:
                     click.echo(f"syncing {folder}; Ctrl-C ends it", err=True)

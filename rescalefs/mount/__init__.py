@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rescalefs.mount.errnos import errno_for
 from rescalefs.mount.mountpoint import check_fuse, clear_stale, is_mounted
 from rescalefs.mount.notify import Notifier
-from rescalefs.mount.session import Ending, MountSettings, mount_background, mount_foreground, umount
+from rescalefs.mount.session import MountSettings, mount_background, mount_foreground, umount
 
 if TYPE_CHECKING:
     from rescalefs.mount.dropfolder import DropFolder
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DropFolder",
     "DropViews",
-    "Ending",
     "FileSystem",
     "MountSettings",
     "Notifier",

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Asked(Protocol):
-    """Whether the end of the mount has been asked for; `session.Ending` knows."""
+    """Whether the end of the mount has been asked for; `background.Ending` knows."""
 
     is_asked: bool
 

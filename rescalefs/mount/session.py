@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import queue
 import signal
 import socket
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from rescalefs.background import Background
+from rescalefs.background import Background, Ending
 from rescalefs.clock import Clock, SystemClock, never
 from rescalefs.errors import CannotMount
 from rescalefs.mount import claims
@@ -78,23 +77,6 @@ class MountSettings:
             "negative_timeout": 0,  # the overlays rely on it: an absent name is asked for again
             "max_background": self.max_background,
         }
-
-
-class Ending:
-    """The wish to end a mount. `ask` may be called from any thread and from a signal handler."""
-
-    def __init__(self) -> None:
-        self.is_asked = False
-        # Its put() is re-entrant, as Python documents; Event.set() in a handler could wait for itself.
-        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def ask(self) -> None:
-        self.is_asked = True
-        self._asked.put(None)
-
-    def wait(self) -> None:
-        """Return once it has been asked for."""
-        self._asked.get()
 
 
 def nothing() -> None:

@@ -21,7 +21,7 @@ import uvicorn
 from filelock import FileLock, Timeout
 from starlette.types import Scope
 
-from rescalefs.background import Background
+from rescalefs.background import Background, Ending
 from rescalefs.clock import Clock, SystemClock
 from rescalefs.simulator.faults import FaultScript, read_script
 from rescalefs.simulator.paging import PageSizes
@@ -53,7 +53,7 @@ class Simulator:
         self._clock = clock or SystemClock()
         self._held = ExitStack()  # closed from the last to the first
         self._server: _Server | None = None
-        self._ended = threading.Event()
+        self._ending = Ending()
         self.world: World
         self.scheduler: Scheduler
         self.url: str
@@ -81,11 +81,11 @@ class Simulator:
 
     def wait(self) -> None:
         """Return when `end` was called, or something crashed; `close` then raises what it was."""
-        self._ended.wait()
+        self._ending.wait()
 
     def end(self) -> None:
         """Let `wait` return. May be called in a signal handler."""
-        self._ended.set()
+        self._ending.ask()
 
     def _start(self, held: ExitStack) -> None:
         settings = self.settings
@@ -134,7 +134,7 @@ class Simulator:
         self.scheduler.halt()
         if self._server is not None:
             self._server.end()
-        self._ended.set()
+        self._ending.ask()
 
     def _sever(self, scope: Scope, at_once: bool) -> None:
         if self._server is not None:

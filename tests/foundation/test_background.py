@@ -10,7 +10,7 @@ from queue import Queue
 
 import pytest
 
-from rescalefs.background import Background
+from rescalefs.background import Background, Ending
 
 
 def test_close_ends_every_body_and_waits_for_it() -> None:
@@ -103,3 +103,13 @@ def test_a_thread_that_yields_lets_the_others_have_the_processors_first() -> Non
     assert found.get(timeout=10) > usual
     background.close()
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == usual
+
+
+def test_the_end_may_be_asked_for_before_anyone_waits() -> None:
+    ending = Ending()
+    assert not ending.is_asked
+    ending.ask()
+    ending.ask()
+    ending.wait()
+    ending.wait()
+    assert ending.is_asked

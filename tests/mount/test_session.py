@@ -9,7 +9,7 @@ import pytest
 
 from rescalefs.clock import Clock, SystemClock
 from rescalefs.errors import CannotMount
-from rescalefs.mount import Ending, MountSettings, mount_background, umount
+from rescalefs.mount import MountSettings, mount_background, umount
 
 READY = """
 import os, sys
@@ -85,15 +85,6 @@ def test_what_is_not_ours_is_not_unmounted(tmp_path: Path) -> None:
         umount(Path("/proc"))
     with pytest.raises(CannotMount, match="nothing is mounted on"):
         umount(tmp_path)
-
-
-def test_the_end_may_be_asked_for_before_anyone_waits() -> None:
-    ending = Ending()
-    assert not ending.is_asked
-    ending.ask()
-    ending.ask()
-    ending.wait()
-    assert ending.is_asked
 
 
 def test_the_kernel_checks_modes_only_where_other_users_may_come_in() -> None:
