@@ -20,7 +20,8 @@ import click
 import rescalefs
 from rescalefs.errors import RescaleFSError
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
+# Windows has no SIGHUP.
+_ENDING = (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
 _PATIENCE = 50.0  # seconds that any one command may take
 _FUSE = Path("/dev/fuse")
 _TIMED_OUT = 124  # what timeout(1) says when it ended the command, as it is meant to with `tail -f`
