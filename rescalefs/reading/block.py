@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 
@@ -11,8 +10,6 @@ from rescalefs.reading.positioned import read_at, read_into, write_fully
 from rescalefs.reading.ranges import each_leaf, runs
 from rescalefs.reading.trailer import DIGEST, decode, digest, encode, trailer_size
 from rescalefs.reading.waiter import Waiter
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
 
 
 class Block:
@@ -41,6 +38,7 @@ class Block:
         "present",
         "ready",
         "saved",
+        "touched",
         "used",
         "waiters",
     )
@@ -61,6 +59,7 @@ class Block:
         self.digests = bytearray(DIGEST * leaves)
         self.looked_up = False  # whether the store has been asked for it
         self.used = 0  # a count that grows with every use of any block
+        self.touched = 0  # the same, as far as the store knows of its use
         self.waiters: list[Waiter] = []
         self._moving = threading.Lock()  # guards which file `fd` is, for those who write; readers need none
 
@@ -87,7 +86,7 @@ class Block:
             try:
                 write_fully(self.fd, data, offset)
             except OSError as error:
-                if self.in_memory or error.errno not in _NO_ROOM:
+                if self.in_memory:
                     raise
                 store.disk_failed("write a block", error)
                 self._move_to_memory()

@@ -97,9 +97,14 @@ class Board:
         self._pace = Pace(settings.connections)
         self._active = 0
         self._held = 0  # blocks with a descriptor
-        self._trim_above = settings.open_blocks
+        # No more than the cache may hold, or one for each connection: what was evicted takes its place on the
+        # disk for as long as it is open.
+        self._most_held = min(
+            settings.open_blocks, max(self._pace.threads, settings.cache_size // settings.block_size)
+        )
+        self._trim_above = self._most_held
         # Chores that wait for the librarian; above it, nothing more is put into the store.
-        self._backlog = settings.open_blocks // 2
+        self._backlog = self._most_held // 2
         self._in_memory = 0
         self._counts = dict.fromkeys(("bytes", "requests", "found", "missed", "races"), 0)
         self._rivals: deque[Extent] = deque()  # that wait for a connection
@@ -115,7 +120,7 @@ class Board:
             content = self._contents.get(_key(file, size))
             if content is None:
                 content = self._contents[_key(file, size)] = self._new_content(file, size)
-            stream = Stream(content)
+            stream = Stream(content, self.used())
             content.streams.append(stream)
             self._streams.append(stream)
             return stream
@@ -129,6 +134,7 @@ class Board:
             content = stream.content
             content.streams.remove(stream)
             self._streams.remove(stream)
+            self._touch_used(stream)
             self._cancel_unwanted(content)
             if not content.streams:
                 self._stop_full_read(content)
@@ -149,7 +155,7 @@ class Board:
     @property
     def reach(self) -> int:
         """How far ahead of a reader to fetch: no further than its share of the descriptors lasts."""
-        blocks = _IN_MEMORY if self._in_memory else self._settings.open_blocks
+        blocks = _IN_MEMORY if self._in_memory else self._most_held
         room = blocks * self._settings.block_size // 2
         return min(reach(self._pace.limit), room // max(1, len(self._streams)))
 
@@ -249,8 +255,10 @@ class Board:
         if waiter.error is not None:
             raise waiter.error
 
-    def discard(self, content: Content, block: Block) -> None:
-        """A block's file is not what it should be: fetch it again."""
+    def discard(self, content: Content, block: Block, error: OSError | None = None) -> None:
+        """A block's file is not what it should be, or cannot be read or written: fetch it again."""
+        if error is not None:
+            self._store.disk_failed("use a block", error)
         with self._lock:
             self._discard(content, block)
 
@@ -400,6 +408,7 @@ class Board:
                 content.agrees(block, found.checked)
                 self._make_ready(content, block, found.checked)
             block.looked_up = True
+            block.touched = self.used()
             self._wake(block)
             self._offer_hashing(content)
             self._work.notify()
@@ -410,6 +419,7 @@ class Board:
         with self._lock:
             block.keeping = False
             block.saved |= mask
+            block.touched = self.used()
 
     # -- for hashers
 
@@ -569,7 +579,7 @@ class Board:
             extent = self._choose_demand(others=self._active >= self._pace.urgent_limit)
             if extent is not None:
                 return extent
-        full = self._held > self._settings.open_blocks or self._in_memory >= _IN_MEMORY
+        full = self._held > self._most_held or self._in_memory >= _IN_MEMORY
         if self._active >= self._pace.limit or full:
             return None
         for _ in range(len(self._streams)):
@@ -725,7 +735,11 @@ class Board:
 
     def _check(self, content: Content, block: Block, mask: int) -> None:
         """Check leaves from the disk. Called without the lock: it reads."""
-        good = block.check(mask, memoryview(bytearray(self._settings.leaf_size)))
+        try:
+            good = block.check(mask, memoryview(bytearray(self._settings.leaf_size)))
+        except OSError as error:
+            self._store.disk_failed("read a block", error)
+            good = 0
         with self._lock:
             if content.blocks.get(block.number) is not block:
                 return
@@ -741,6 +755,8 @@ class Board:
         if content.blocks.get(block.number) is block:
             self._remove(content, block)
             self._add_chore(Drop(content.key(block.number)))
+            # The store is not asked again: its answer would be what was found bad, until the chore is done.
+            self._add_block(content, block.number).looked_up = True
         waiting, block.waiters = block.waiters, []
         for waiter in waiting:
             waiter.wake()
@@ -759,7 +775,7 @@ class Board:
         if block.in_memory and not block.counted_in_memory:
             block.counted_in_memory = True
             self._in_memory += 1
-        limit = self._settings.open_blocks
+        limit = self._most_held
         if self._held > self._trim_above:
             self._trim(self._held - limit + limit // 8)
             # If they are all in use, look again when there are some more, not with every one.
@@ -865,9 +881,22 @@ class Board:
             if block.present & ~block.saved:
                 self._keep(content, block)
                 continue
-            if block.saved and len(self._chores) < self._backlog:
-                self._add_chore(Touch(content.key(block.number)))
+            self._touch(content, block)
             self._remove(content, block)
+
+    def _touch(self, content: Content, block: Block) -> None:
+        if block.saved and len(self._chores) < self._backlog:
+            self._add_chore(Touch(content.key(block.number)))
+            block.touched = self.used()
+
+    def _touch_used(self, stream: Stream) -> None:
+        """Tell the store of blocks that a reader had from an open descriptor: it can't know.
+
+        Not of those that came to be stored, or were looked up, since it opened the file: it knows of them.
+        """
+        for block in stream.content.blocks.values():
+            if block.touched < stream.opened < block.used:
+                self._touch(stream.content, block)
 
     def _is_idle(self, block: Block) -> bool:
         return block.looked_up and not block.pending and not block.waiters and not block.keeping

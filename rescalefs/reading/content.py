@@ -48,10 +48,11 @@ class Extent:
 class Stream:
     """What one open file wants: now (somebody waits for it) and soon."""
 
-    __slots__ = ("closed", "content", "demands", "lapsed", "race", "tainted", "window")
+    __slots__ = ("closed", "content", "demands", "lapsed", "opened", "race", "tainted", "window")
 
-    def __init__(self, content: Content) -> None:
+    def __init__(self, content: Content, opened: int = 0) -> None:
         self.content = content
+        self.opened = opened  # by the count of which `Block.used` is
         self.demands: dict[Waiter, Span] = {}
         self.window = NOWHERE
         self.tainted = False  # its reader was given bytes that turned out to be doubtful

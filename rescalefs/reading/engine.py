@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import threading
 
 from rescalefs.background import Background
@@ -160,12 +161,22 @@ class OpenFile:
         """Copy bytes that lie in one block."""
         content = self._content
         number, offset = divmod(part.start, self._block_size)
+        has_failed = False
         while True:
             block: Block | None = content.blocks.get(number)
             if block is None or content.grid.mask(number, part) & ~block.ready:
                 block = self._board.await_block(self._stream, part)
             block.used = self._board.used()
-            if read_at_once(block.fd, target, offset) == len(part):
-                return
-            # Somebody cut the cache's file short under us.
-            self._board.discard(content, block)
+            error: OSError | None = None
+            try:
+                if read_at_once(block.fd, target, offset) == len(part):
+                    return
+            except OSError as failure:
+                error = failure
+            if error is None and has_failed:
+                error = OSError(errno.EIO, "somebody cuts the cache's files short")
+            if error is not None and block.in_memory:
+                raise error
+            # Fetched again; after a second time, or an error of the disk's, into memory: so that ends.
+            has_failed = True
+            self._board.discard(content, block, error)

@@ -19,6 +19,7 @@ from rescalefs.errors import (
     Unreachable,
     WrongBytes,
 )
+from rescalefs.reading.block import Block
 from rescalefs.reading.blocks import BlockStore
 from rescalefs.reading.board import Board
 from rescalefs.reading.content import Extent
@@ -33,6 +34,15 @@ _PASSING = (Unreachable, TimedOut, ServerFailed, Throttled, UnexpectedAnswer)
 
 class _WrongLeaf(RescaleFSError):
     """What came in is not what SHA-512 confirmed before."""
+
+
+class _LostBlock(Exception):
+    """The disk neither takes a block's bytes nor gives back those that it has."""
+
+    def __init__(self, block: Block, error: OSError) -> None:
+        super().__init__(str(error))
+        self.block = block
+        self.error = error
 
 
 class Fetcher:
@@ -70,6 +80,9 @@ class Fetcher:
             before = extent.position
             try:
                 self._transfer(extent, writing)
+            except _LostBlock as lost:
+                self._board.discard(extent.content, lost.block, lost.error)
+                return  # whoever wants it asks again; then it goes into memory
             except (*_PASSING, _WrongLeaf) as error:
                 failures = 1 if extent.position > before else failures + 1
                 wrong = isinstance(error, _WrongLeaf)
@@ -139,7 +152,12 @@ class _Writing:
             number, offset = divmod(extent.position, self._grid.block_size)
             block = extent.blocks[number]
             part = data[: block.length - offset]
-            block.write(part, offset, self._store)
+            try:
+                block.write(part, offset, self._store)
+            except OSError as error:
+                if block.fd < 0 or block.in_memory:
+                    raise
+                raise _LostBlock(block, error) from error
             mask = 0
             for leaf, digest in self._digests(part, offset, block.length):
                 block.digests[leaf * DIGEST : (leaf + 1) * DIGEST] = digest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import random
 from pathlib import Path
 
@@ -34,8 +35,11 @@ def test_who_was_given_a_wrong_byte_gets_an_error_and_the_next_reader_the_right_
 ) -> None:
     job = planted(account, SeedFile("noise.bin", NOISE))
     account.simulator.faults.add(Fault(Corrupt(5_000_000), path="contents"))
-    with pytest.raises(OSError, match="Input/output error"):
-        (job / "outputs" / "noise.bin").read_bytes()
+    with (job / "outputs" / "noise.bin").open("rb", buffering=0) as file:
+        # By itself: else all might be there and found wrong before this read has given it away.
+        assert os.pread(file.fileno(), 10, 5_000_000) != NOISE[5_000_000:5_000_010]
+        with pytest.raises(OSError, match="Input/output error"):
+            file.read()
     assert (job / "outputs" / "noise.bin").read_bytes() == NOISE
     account.wait_for(lambda: verified(job) == {"noise.bin": "yes"})
 

@@ -6,12 +6,15 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rescalefs.reading import ReadEngine, Verification
+from rescalefs.reading import ReadEngine, Verification, positioned
+from rescalefs.reading import block as block_module
+from rescalefs.reading import engine as engine_module
 from tests.fakes import MemorySource
 from tests.reading.engines import BLOCK, LEAF, read, read_all, remote, running
 
@@ -72,6 +75,73 @@ def test_a_block_cut_short_while_it_is_open_is_fetched_again(tmp_path: Path) -> 
         assert source.bytes_sent > len(TEXT)
 
 
+def is_in_memory(fd: int) -> bool:
+    return str(Path(f"/proc/self/fd/{fd}").readlink()).startswith("/memfd:")
+
+
+@pytest.mark.parametrize("error", [None, OSError(errno.EIO, "Input/output error")])
+def test_a_disk_that_never_gives_back_a_whole_block_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError | None
+) -> None:
+    """Somebody cuts the cache's files short for ever, or the disk is broken: the read ends, and is right."""
+    really = positioned.read_at_once
+
+    def read_at_once(fd: int, buffer: memoryview, offset: int) -> int:
+        if is_in_memory(fd):
+            return really(fd, buffer, offset)
+        if error is not None:
+            raise error
+        return 0
+
+    monkeypatch.setattr(engine_module, "read_at_once", read_at_once)
+    source = MemorySource({"f": TEXT})
+    with running(source, tmp_path) as engine:
+        assert read_all(engine.open(remote(TEXT))) == TEXT
+        assert source.bytes_sent <= 4 * len(TEXT)
+
+
+def test_a_stored_block_that_the_disk_cannot_read_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = MemorySource({"f": TEXT})
+    with running(source, tmp_path) as engine:
+        read_all(engine.open(remote(TEXT)))
+    really = positioned.read_into
+
+    def read_into(fd: int, buffer: memoryview, offset: int) -> int:
+        if is_in_memory(fd):
+            return really(fd, buffer, offset)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(block_module, "read_into", read_into)
+    with running(source, tmp_path) as engine:
+        assert read(engine.open(remote(TEXT)), 500, 510) == TEXT[500:510]
+        assert source.bytes_sent > len(TEXT)
+
+
+def test_a_disk_that_neither_takes_a_block_nor_gives_it_back_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is broken while a block is half written: what is on it already is fetched again, into memory."""
+    write, read_back = positioned.write_fully, positioned.read_at
+
+    def write_fully(fd: int, data: memoryview, offset: int) -> None:
+        if offset >= LEAF and not is_in_memory(fd):
+            raise OSError(errno.ESTALE, "Stale file handle")
+        write(fd, data, offset)
+
+    def read_at(fd: int, count: int, offset: int) -> bytes:
+        if not is_in_memory(fd):
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return read_back(fd, count, offset)
+
+    monkeypatch.setattr(block_module, "write_fully", write_fully)
+    monkeypatch.setattr(block_module, "read_at", read_at)
+    with running(MemorySource({"f": TEXT}, chunk=LEAF), tmp_path) as engine:
+        assert read_all(engine.open(remote(TEXT))) == TEXT
+        assert engine.verification(remote(TEXT)) is Verification.YES
+
+
 def test_a_cache_folder_that_is_removed_while_it_is_used_costs_nothing(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     with running(MemorySource({"f": TEXT, "g": TEXT}), cache) as engine:
@@ -96,8 +166,7 @@ def test_a_disk_that_fills_up_under_a_block_is_done_without(
     really = os.pwrite
 
     def pwrite(fd: int, data: bytes, offset: int) -> int:
-        on_disk = not str(Path(f"/proc/self/fd/{fd}").readlink()).startswith("/memfd:")
-        if on_disk and offset >= LEAF:
+        if not is_in_memory(fd) and offset >= LEAF:
             raise OSError(errno.ENOSPC, "No space left on device")
         return really(fd, data, offset)
 
@@ -139,5 +208,32 @@ def test_the_cache_stays_within_its_limit(tmp_path: Path) -> None:
     ) as engine:
         assert read_all(engine.open(remote(content)), 1 << 16) == content
         assert engine.verification(remote(content)) is Verification.YES
+        # What was evicted is on the disk for as long as it is open, and open is no more than may be kept.
+        assert held(engine) <= limit + 5 * block
     kept = sum(path.stat().st_size for path in (tmp_path / "blocks").rglob("*.val"))
     assert 0 < kept <= limit + 4 * block
+
+
+def held(engine: ReadEngine) -> int:
+    """How many bytes lie behind descriptors."""
+    blocks = [block for content in engine._board._contents.values() for block in content.blocks.values()]
+    return sum(os.fstat(block.fd).st_size for block in blocks if block.fd >= 0)
+
+
+def test_what_was_read_last_is_kept_though_it_was_read_from_an_open_descriptor(tmp_path: Path) -> None:
+    block = 1 << 18
+    names = ("a", "b", "c")
+    contents = {name: name.encode() * (4 * block) for name in names}
+    source = MemorySource(contents)
+    sizes: dict[str, Any] = {"cache_size": 10 * block, "block_size": block, "leaf_size": 1 << 16}
+    with running(source, tmp_path, **sizes) as engine:
+        for name in ("a", "b", "a", "c"):  # of which two have room
+            file = engine.open(remote(contents[name], name))
+            assert read_all(file, block) == contents[name]
+            file.close()
+    sent = source.bytes_sent
+    with running(source, tmp_path, **sizes) as engine:
+        assert read_all(engine.open(remote(contents["a"], "a")), block) == contents["a"]
+        assert source.bytes_sent == sent
+        assert read_all(engine.open(remote(contents["b"], "b")), block) == contents["b"]
+        assert source.bytes_sent > sent
