@@ -61,17 +61,29 @@ class Fetcher:
 
     def run(self, stop: threading.Event) -> None:
         """Fetch extents until the board closes."""
-        while (extent := self._board.take_extent()) is not None:
-            error: RescaleFSError | None = None
-            try:
-                self._fetch(extent, stop)
-            except RescaleFSError as failure:
-                error = failure
-            except Exception as failure:
-                # Neither the network nor the disk may end the mount, whatever they come up with.
-                log.exception("unforeseen failure while fetching %s", extent.content.file.path)
-                error = Unreachable(f"{extent.content.file.path}: {failure!r}")
-            self._board.finish_extent(extent, error)
+        while self._fetch_one(stop):
+            pass
+
+    def _fetch_one(self, stop: threading.Event) -> bool:
+        """Wait for an extent and fetch it; False when the board has closed.
+
+        A call of its own: while the next one is waited for, nothing here may hold the blocks of the last,
+        which are open files of 4 MiB each.
+        """
+        extent = self._board.take_extent()
+        if extent is None:
+            return False
+        error: RescaleFSError | None = None
+        try:
+            self._fetch(extent, stop)
+        except RescaleFSError as failure:
+            error = failure
+        except Exception as failure:
+            # Neither the network nor the disk may end the mount, whatever they come up with.
+            log.exception("unforeseen failure while fetching %s", extent.content.file.path)
+            error = Unreachable(f"{extent.content.file.path}: {failure!r}")
+        self._board.finish_extent(extent, error)
+        return True
 
     def _fetch(self, extent: Extent, stop: threading.Event) -> None:
         writing = _Writing(extent, self._board, self._store)

@@ -34,6 +34,7 @@ class Hasher:
                 self._board.judge(job, job.hash.hexdigest())
             else:
                 self._board.hashed(job, self._grown(job, scratch))
+            del job  # while the next one is waited for, its block is not held open
 
     def _grown(self, job: Hashing, scratch: memoryview) -> Any | None:
         """The hash with the block's bytes added; None when they are not those they were."""

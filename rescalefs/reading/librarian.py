@@ -30,6 +30,7 @@ class Librarian:
         self._board.verified_before({key[: -len(suffix)] for key in known if key.endswith(suffix)})
         while (chore := self._board.take_chore()) is not None:
             self._do(chore)
+            del chore  # while the next one is waited for, its block is not held open
         self._store.close()
 
     def _do(self, chore: Chore) -> None:
