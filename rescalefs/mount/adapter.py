@@ -11,6 +11,7 @@ import ctypes
 import errno
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from rescalefs.errors import PathError, RescaleFSError
 from rescalefs.mount.attributes import Attributes, Owner
 from rescalefs.mount.errnos import errno_for
 from rescalefs.mount.filesystem import FileSystem
+from rescalefs.mount.handshake import replace_main
 from rescalefs.mount.syscalls import Moment
 
 log = logging.getLogger(__name__)
@@ -101,6 +103,8 @@ class _Table(ctypes.Structure):
 
 
 fuse.fuse_operations = _Table  # FUSE.__init__ fills whatever stands under this name
+if sys.platform == "linux":
+    replace_main(fuse._libfuse)  # noqa: SLF001  (fusepy has no door to it)
 
 _view = ctypes.pythonapi.PyMemoryView_FromMemory
 _view.restype = ctypes.py_object

@@ -57,20 +57,22 @@ def _found_preadv2() -> Callable[..., int] | None:
 
 _preadv2 = _found_preadv2()
 _Extent = ctypes.c_size_t * 2  # struct iovec: address, length
+_AT_ONCE = 256 << 10  # bytes, copied in less time than it would take to get the interpreter's lock back
 
 
 def _read_at_once(fd: int, buffer: memoryview, offset: int) -> int:
     assert _preadv2 is not None
     count = len(buffer)
-    extent = _Extent(ctypes.addressof(ctypes.c_char.from_buffer(buffer)), count) if count else None
-    if extent and _preadv2(fd, ctypes.addressof(extent), 1, offset, os.RWF_NOWAIT) == count:
-        return count
+    if 0 < count <= _AT_ONCE:
+        extent = _Extent(ctypes.addressof(ctypes.c_char.from_buffer(buffer)), count)
+        if _preadv2(fd, ctypes.addressof(extent), 1, offset, os.RWF_NOWAIT) == count:
+            return count
     return read_into(fd, buffer, offset)  # it has to wait for the disk, or the file ends, or is no such file
 
 
-# As `read_into`, for up to some 100 KiB that are likely to be in memory: the copy takes less time than it
-# would to get the interpreter's lock back from other threads (docs/performance.md). With RWF_NOWAIT it
-# never waits for a disk.
+# As `read_into`, for a few that are likely to be in memory: it keeps the interpreter's lock, which it takes
+# longer to get back from other threads than to copy them (docs/performance.md). With RWF_NOWAIT it never
+# waits for a disk.
 read_at_once = read_into if _preadv2 is None else _read_at_once
 
 

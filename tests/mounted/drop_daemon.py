@@ -68,6 +68,19 @@ class BlockedFile(MemoryFile):
         self._released.set()
 
 
+class MeasuredFile(MemoryFile):
+    """Writes down how many bytes each of its reads asks for, a line each."""
+
+    def __init__(self, sizes: Path) -> None:
+        super().__init__(GOOD)
+        self._sizes = sizes
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        with self._sizes.open("a") as sizes:
+            sizes.write(f"{len(buffer)}\n")
+        return super().read_into(buffer, offset)
+
+
 def main(mountpoint: str, backing: str, quiet: str = "0.3") -> None:
     logging.basicConfig(level=logging.INFO)
     folder = Path(backing)
@@ -83,6 +96,7 @@ def main(mountpoint: str, backing: str, quiet: str = "0.3") -> None:
         "unfinished": NotYetUploaded("upload runs"),
         "forbidden": Forbidden("not your file"),
         "blocked": blocked,
+        "measured": MeasuredFile(views / "sizes"),
     }
     outputs = {name: remote(RemoteFile(name, name, name, len(GOOD), "ab")) for name in files}
     tree = FixedTree({"outputs": make_folder("outputs", outputs), "status": text("status", b"Completed\n")})

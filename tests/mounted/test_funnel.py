@@ -34,6 +34,14 @@ def test_a_good_file_is_read_whole_and_again_and_at_any_offset(mounted: Mounted)
     assert (mounted / "status").read_bytes() == b"Completed\n"
 
 
+def test_the_kernel_asks_for_more_at_once_than_libfuse_2_knows_of(mounted: Mounted, tmp_path: Path) -> None:
+    with (mounted / "outputs" / "measured").open("rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)  # as `cat`, `cp` and `sort` do
+        assert file.read() == GOOD
+    sizes = [int(line) for line in (tmp_path / "views" / "sizes").read_text().split()]
+    assert max(sizes) > 128 << 10
+
+
 @pytest.mark.parametrize(
     ("name", "number"),
     [

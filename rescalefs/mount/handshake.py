@@ -1,0 +1,106 @@
+"""The first message between the kernel and libfuse, in which they agree on what they can do.
+
+libfuse 2.9 is older than FUSE_MAX_PAGES (FUSE protocol 7.28, Linux 4.20), so the kernel asks it for 128 KiB
+at most, though it answers reads of any size. Here its answer to FUSE_INIT goes to the kernel with that one
+promise added; docs/decisions/0039-larger-requests.md says what it brings.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from typing import Any
+
+MAX_PAGES = 256  # of 4 KiB: the kernel asks for 1 MiB at once, if whoever reads does; it takes no more
+_FUSE_MAX_PAGES = 1 << 22  # <linux/fuse.h>
+_REQUEST_SIZE = 0x21000  # what libfuse's own channel takes: a header, and 128 KiB of a write
+_HEADER_SIZE = 16  # struct fuse_out_header: length, error, unique
+_ANSWER_SIZE = 64  # struct fuse_init_out since 7.23
+_LENGTH_AT, _FLAGS_AT, _MAX_PAGES_AT = 0, _HEADER_SIZE + 12, _HEADER_SIZE + 28
+_OFFERED_AT = 40 + 12  # struct fuse_in_header; then struct fuse_init_in's flags
+
+_Pointer = ctypes.c_void_p
+_Part = ctypes.c_size_t * 2  # struct iovec: address, length
+_Send = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, ctypes.POINTER(_Part), ctypes.c_size_t)
+
+
+class _ChannelOperations(ctypes.Structure):
+    """struct fuse_chan_ops of <fuse_lowlevel.h>."""
+
+    _fields_ = [("receive", _Pointer), ("send", _Send), ("destroy", _Pointer)]
+
+
+_PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "fuse_setup": (_Pointer, (ctypes.c_int, _Pointer, _Pointer, ctypes.c_size_t, *3 * (_Pointer,))),
+    "fuse_get_session": (_Pointer, (_Pointer,)),
+    "fuse_session_next_chan": (_Pointer, (_Pointer, _Pointer)),
+    "fuse_session_process": (None, (_Pointer, ctypes.c_char_p, ctypes.c_size_t, _Pointer)),
+    "fuse_chan_new": (_Pointer, (_Pointer, ctypes.c_int, ctypes.c_size_t, _Pointer)),
+    "fuse_chan_fd": (ctypes.c_int, (_Pointer,)),
+    "fuse_chan_destroy": (None, (_Pointer,)),
+    "fuse_loop_mt": (ctypes.c_int, (_Pointer,)),
+    "fuse_teardown": (None, (_Pointer, _Pointer)),
+}
+
+
+def replace_main(libfuse: Any) -> None:
+    """Have ``libfuse.fuse_main_real`` shake hands as above; it stays as it is where it can't be done."""
+    if not all(hasattr(libfuse, name) for name in _PROTOTYPES):
+        return
+    for name, (result, arguments) in _PROTOTYPES.items():
+        function = getattr(libfuse, name)
+        function.restype, function.argtypes = result, arguments
+
+    def fuse_main_real(count: int, words: Any, operations: Any, size: int, data: None) -> int:
+        """What libfuse's own does, with threads, and with the first message taken care of."""
+        mountpoint, threaded = ctypes.c_char_p(), ctypes.c_int()
+        fuse = libfuse.fuse_setup(
+            count, words, operations, size, ctypes.byref(mountpoint), ctypes.byref(threaded), data
+        )
+        if not fuse:
+            return 1
+        _shake_hands(libfuse, libfuse.fuse_get_session(fuse))
+        result = libfuse.fuse_loop_mt(fuse)
+        libfuse.fuse_teardown(fuse, mountpoint)
+        return int(result != 0)
+
+    libfuse.fuse_main_real = fuse_main_real
+
+
+def _shake_hands(libfuse: Any, session: int) -> None:
+    """Take the kernel's first message, have libfuse answer it, and send the answer with the promise."""
+    device = libfuse.fuse_chan_fd(libfuse.fuse_session_next_chan(session, None))
+    try:
+        request = os.read(device, _REQUEST_SIZE)
+    except OSError:
+        return  # unmounted already: the loop will find out, too
+
+    def send(_: int, parts: Any, count: int) -> int:
+        answer = b"".join(ctypes.string_at(*parts[index]) for index in range(count))
+        try:
+            os.write(device, with_max_pages(request, answer))
+        except OSError as error:
+            return -(error.errno or 1)
+        return 0
+
+    operations = _ChannelOperations(None, _Send(send), None)
+    channel = libfuse.fuse_chan_new(ctypes.byref(operations), device, _REQUEST_SIZE, None)
+    libfuse.fuse_session_process(session, request, len(request), channel)
+    libfuse.fuse_chan_destroy(channel)
+
+
+def with_max_pages(request: bytes, answer: bytes) -> bytes:
+    """FUSE_INIT's answer with FUSE_MAX_PAGES, if the kernel offered that; an error stays what it is.
+
+    Both are whole messages, with their headers, as they go over /dev/fuse.
+    """
+    (offered,) = struct.unpack_from("=I", request, _OFFERED_AT)
+    if len(answer) <= _HEADER_SIZE or not offered & _FUSE_MAX_PAGES:
+        return answer
+    longer = bytearray(answer.ljust(_HEADER_SIZE + _ANSWER_SIZE, b"\0"))
+    (flags,) = struct.unpack_from("=I", longer, _FLAGS_AT)
+    struct.pack_into("=I", longer, _FLAGS_AT, flags | _FUSE_MAX_PAGES)
+    struct.pack_into("=H", longer, _MAX_PAGES_AT, MAX_PAGES)
+    struct.pack_into("=I", longer, _LENGTH_AT, len(longer))
+    return bytes(longer)
