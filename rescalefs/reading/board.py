@@ -700,13 +700,12 @@ class Board:
         budget = (self._counts["races"] - _FIRST_RACES) * _REQUESTS_PER_RACE < self._counts["requests"]
         if self._closed or stream.race is not None or not budget or now < self._no_race_until:
             return None
-        for extent in stream.content.extents:
+        for extent in stream.content.extents:  # also one that was given up, and hangs: its leaves are its own
             rest = Span(extent.position, extent.span.stop)
             rate = extent.progress.rate(now, extent.position)
             if (
                 rate is None
                 or not rest.overlaps(span)
-                or extent.cancelled
                 or extent.outrun
                 or extent.rival is not None
                 or not extent.progress.is_due(now)

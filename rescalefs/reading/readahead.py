@@ -61,7 +61,7 @@ class Readahead:
             ahead = 0
             if read.start == 0:
                 ahead = SECOND if len(read) >= BULK else FIRST
-        self._open(min(ahead, farthest))
+        self._open(read, min(ahead, farthest))
 
     def _ahead(self, farthest: int) -> int:
         if self._consumed < SEQUENTIAL_AFTER:
@@ -70,16 +70,18 @@ class Readahead:
             return SECOND
         return farthest
 
-    def _open(self, ahead: int) -> None:
+    def _open(self, read: Span, ahead: int) -> None:
         if not ahead:
-            self.window = NOWHERE
+            # By one request after the other, if its blocks were asked for as they are waited for.
+            self.window = read if len(read) > SMALLEST_EXTENT else NOWHERE
             return
         if ahead < SECOND:
             # The edge stays where it is while small reads approach it.
             start, stop = self._run.start, max(self._run.start + ahead, self._run.stop)
         else:
-            # In steps: a window whose edge crept on with each read would be fetched in crumbs.
-            start = self._run.stop // SMALLEST_EXTENT * SMALLEST_EXTENT
+            # In steps: a window whose edge crept on with each read would be fetched in crumbs. It holds this
+            # read, and those that it overtook: nobody waits for them yet, and they are not to be given up.
+            start = max(self._run.start, read.start - SLACK) // SMALLEST_EXTENT * SMALLEST_EXTENT
             step = min(EXTENT, ahead)
             stop = (self._run.stop + ahead) // step * step
         stop = min(stop, self._size)

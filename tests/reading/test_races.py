@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from rescalefs.errors import NotFound, WrongBytes
+from rescalefs.errors import NotFound, Throttled, TimedOut, WrongBytes
 from rescalefs.model import RemoteFile
 from rescalefs.reading import ReadEngine
 from rescalefs.reading.straggling import Progress, is_straggler
 from tests.fakes import Fault, MemoryBody, MemorySource
-from tests.reading.engines import read_all, remote, running
+from tests.reading.engines import read, read_all, remote, running
 
 MIB = 1 << 20
 CONTENT = Random(5).randbytes(24 * MIB)
@@ -31,23 +31,47 @@ class Straggling(MemorySource):
         self._meets = list(faults)
         self._meeting = threading.Lock()  # guards _meets
         self.met = 0
+        self.bodies: list[MemoryBody] = []  # of these requests
 
     @contextmanager
     def open_range(self, file: RemoteFile, start: int, stop: int) -> Iterator[MemoryBody]:
         with self._meeting:
             fault = Fault()
-            if start <= SLOW < stop:
+            meets = start <= SLOW < stop
+            if meets:
                 self.met += 1
                 fault = self._meets.pop(0) if self._meets else fault
+            body = MemoryBody(CONTENT, start, stop, fault, self.chunk)
+            if meets:
+                self.bodies.append(body)
         with super().open_range(file, start, stop):
             pass  # which notes the request
-        yield MemoryBody(CONTENT, start, stop, fault, self.chunk)
+        yield body
+
+
+class Stalling(MemorySource):
+    """Whatever is asked for from 8 MiB on hangs, when it is asked for the first time."""
+
+    def __init__(self, hang: threading.Event, *faults: Fault) -> None:
+        super().__init__({"f": CONTENT}, faults)
+        self._hang = hang
+        self._asking = threading.Lock()  # guards _asked
+        self._asked: set[int] = set()
+
+    @contextmanager
+    def open_range(self, file: RemoteFile, start: int, stop: int) -> Iterator[MemoryBody]:
+        with self._asking:
+            again = start in self._asked
+            self._asked.add(start)
+        with super().open_range(file, start, stop) as body:
+            hangs = start >= 8 * MIB and not again
+            yield MemoryBody(CONTENT, start, stop, Fault(hang=self._hang), self.chunk) if hangs else body
 
 
 @contextmanager
-def engine_for(source: Straggling, cache: Path, **chosen: Any) -> Iterator[ReadEngine]:
+def engine_for(source: MemorySource, cache: Path, **chosen: Any) -> Iterator[ReadEngine]:
     sizes: dict[str, Any] = {"block_size": MIB, "leaf_size": 1 << 16, "deadline": 60.0}
-    with running(source, cache, **sizes, **chosen) as engine:
+    with running(source, cache, **{**sizes, **chosen}) as engine:
         yield engine
 
 
@@ -57,9 +81,57 @@ def test_a_request_that_straggles_is_outrun_by_a_second_one(tmp_path: Path, came
     source = Straggling(Fault(after=came, hang=never))
     with engine_for(source, tmp_path) as engine:
         try:
-            assert read_all(engine.open(remote(CONTENT)), MIB) == CONTENT
+            file = engine.open(remote(CONTENT))
+            assert read_all(file, MIB) == CONTENT
             assert engine.counters().races >= 1
             assert source.met >= 2
+        finally:
+            never.set()
+        while file._content.extents:
+            pass  # until the loser has noticed
+        assert source.bodies[0].sent <= came + source.chunk
+
+
+def test_a_request_that_was_given_up_and_hangs_is_outrun_when_its_bytes_are_wanted_again(
+    tmp_path: Path,
+) -> None:
+    never, sent = threading.Event(), threading.Event()
+    source = Straggling(Fault(after=0, hang=never, sent=sent))
+    with engine_for(source, tmp_path) as engine:
+        try:
+            file = engine.open(remote(CONTENT))
+            for start in range(0, 12 * MIB, MIB):
+                assert read(file, start, start + MIB) == CONTENT[start : start + MIB]
+            assert sent.wait(20)
+            assert read(file, 2 * MIB, 2 * MIB + 10) == CONTENT[2 * MIB : 2 * MIB + 10]
+            assert read(file, SLOW, SLOW + 10) == CONTENT[SLOW : SLOW + 10]
+        finally:
+            never.set()
+
+
+def test_races_are_few_however_much_straggles(tmp_path: Path) -> None:
+    never = threading.Event()
+    source = Stalling(never)
+    # Few blocks open, hence a short readahead: where all hang at once, nothing is slower than the rest.
+    with engine_for(source, tmp_path, connections=8, open_blocks=16, deadline=3.0) as engine:
+        try:
+            with pytest.raises(TimedOut):
+                read_all(engine.open(remote(CONTENT)), MIB)
+            counters = engine.counters()
+            assert counters.requests <= 16
+            assert counters.races == 3
+        finally:
+            never.set()
+
+
+def test_nothing_is_raced_after_the_server_had_too_many_requests(tmp_path: Path) -> None:
+    never = threading.Event()
+    source = Stalling(never, Fault(error=Throttled("too many")))
+    with engine_for(source, tmp_path, connections=8, deadline=3.0) as engine:
+        try:
+            with pytest.raises(TimedOut):
+                read_all(engine.open(remote(CONTENT)), MIB)
+            assert engine.counters().races == 0
         finally:
             never.set()
 
@@ -107,7 +179,8 @@ def test_a_straggler_that_comes_on_again_may_win(tmp_path: Path) -> None:
     source = Straggling(Fault(after=0, hang=slow), Fault(after=0, hang=rival, sent=sent))
     with engine_for(source, tmp_path) as engine:
         result: list[bytes] = []
-        reader = threading.Thread(target=lambda: result.append(read_all(engine.open(remote(CONTENT)), MIB)))
+        file = engine.open(remote(CONTENT))
+        reader = threading.Thread(target=lambda: result.append(read_all(file, MIB)))
         reader.start()
         assert sent.wait(20)
         slow.set()
@@ -115,6 +188,9 @@ def test_a_straggler_that_comes_on_again_may_win(tmp_path: Path) -> None:
         rival.set()
         reader.join(20)
         assert result == [CONTENT]
+        while file._content.extents:
+            pass  # until the loser has noticed
+        assert source.bodies[1].sent <= source.chunk
 
 
 def test_only_what_is_far_slower_than_the_others_straggles() -> None:

@@ -68,6 +68,21 @@ def test_reads_that_overtake_each_other_are_still_a_sequence() -> None:
     assert ahead.window.stop > FAR // 2
 
 
+@pytest.mark.parametrize("step", [128 * KIB, MIB, 3 * MIB, 40 * MIB])
+def test_the_window_holds_the_read_itself_and_those_that_it_overtook(step: int) -> None:
+    ahead = Readahead(GIB)
+    for start in range(0, 400 * MIB, step):
+        ahead.note(Span(start, start + step), FAR)
+        assert ahead.window.start <= max(0, start - MIB)
+        assert ahead.window.stop >= start + step
+
+
+def test_a_large_read_anywhere_is_wanted_in_full_at_once() -> None:
+    ahead = Readahead(GIB)
+    ahead.note(Span(500 * MIB, 600 * MIB), FAR)
+    assert ahead.window == Span(500 * MIB, 600 * MIB)
+
+
 def test_the_window_moves_in_steps() -> None:
     ahead = Readahead(GIB)
     stops = {sequence(ahead, at, at + 128 * KIB, 128 * KIB).stop for at in range(0, 64 * MIB, 128 * KIB)}

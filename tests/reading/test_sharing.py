@@ -31,6 +31,33 @@ def test_one_reader_with_every_connection_busy_does_not_starve_another(tmp_path:
             reader.join(20)
 
 
+def test_a_read_to_the_end_of_a_request_does_not_give_up_that_very_request(tmp_path: Path) -> None:
+    """What is being read counts as wanted, though nobody waits for it yet."""
+    source = MemorySource({"f": CONTENT}, chunk=1 << 16)
+    with running(source, tmp_path, connections=1, block_size=MIB, leaf_size=1 << 16) as engine:
+        file = engine.open(remote(CONTENT))
+        for start in range(0, len(CONTENT), MIB):
+            assert read(file, start, start + MIB) == CONTENT[start : start + MIB]
+    starts = [start for _, start, _ in source.requests]
+    assert not any(start % MIB for start in starts)
+    assert source.bytes_sent == len(CONTENT)
+
+
+def test_a_large_read_uses_all_connections(tmp_path: Path) -> None:
+    held, sent = threading.Event(), threading.Event()
+    source = MemorySource({"f": CONTENT}, [Fault(hang=held, sent=sent) for _ in range(4)])
+    with running(source, tmp_path, connections=4, block_size=MIB, leaf_size=1 << 16) as engine:
+        file = engine.open(remote(CONTENT))
+        result: list[bytes] = []
+        reader = threading.Thread(target=lambda: result.append(read(file, 2 * MIB, 22 * MIB)))
+        reader.start()
+        while len(source.requests) < 4:
+            assert sent.wait(20)
+        held.set()
+        reader.join(20)
+        assert result == [CONTENT[2 * MIB : 22 * MIB]]
+
+
 def test_a_reader_that_goes_elsewhere_ends_the_fetch_of_what_it_left(tmp_path: Path) -> None:
     gate, sent = threading.Event(), threading.Event()
     source = MemorySource({"f": CONTENT}, [Fault(after=MIB, hang=gate, sent=sent)], chunk=1 << 16)
