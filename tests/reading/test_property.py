@@ -111,6 +111,18 @@ def test_readers_at_once_get_the_right_bytes_or_an_error(
         assert "wrong" not in outcomes
 
 
+def test_processes_that_share_a_cache_with_too_little_room_all_read_right(tmp_path: Path) -> None:
+    body = "import pathlib, sys; from tests.reading.killed import use; use(pathlib.Path(sys.argv[1]), 60_000)"
+    command = [sys.executable, "-c", body, str(tmp_path)]
+    processes = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) for _ in range(3)]
+    for process in processes:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said.decode()
+    keeper = CacheUpkeep(tmp_path, 60_000, SystemClock())
+    assert keeper.verify()[1:] == (0, 0)
+    assert 0 < keeper.info().used <= 60_000 + 3 * 4096
+
+
 def test_a_process_that_is_killed_at_any_write_leaves_nothing_wrong(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.reading.killed", str(tmp_path / "cache"), "61"],
