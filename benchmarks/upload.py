@@ -2,7 +2,8 @@
 
 The receiver takes a form and answers as Rescale does, without parsing what it is sent: whatever it does
 costs all contenders the same, and a server that parses would be what is measured. It also holds the clock,
-from the connection to the answer: a daemon that uploads has long started.
+from the connection to the answer: a daemon that uploads has long started. For drops two times are told: until
+the last byte is received, and until the sender knows the SHA-512 of what it sent.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from benchmarks.measure import Cost
 GIGABIT = 125e6  # bytes a second
 CURL = "curl -F"
 SENT = "rescalefs: bytes alone"
-DROPPED = "rescalefs: as drops are sent, with SHA-512"
+DROPPED = "rescalefs: as drops are sent"
+HASHED = "rescalefs: the same, until its SHA-512 is known"
 
 # Each run is a process of its own, so that its memory is its own.
 _SEND = """
@@ -39,17 +41,21 @@ with open(sys.argv[1], "rb", buffering=0) as content:
     client.upload("big.bin", content, int(sys.argv[2]))
 """
 _DROP = """
-import sys
+import sys, time
+from contextlib import closing
 from pathlib import Path
 from rescalefs.assembly.client import open_client
+from rescalefs.clock import SystemClock
 from rescalefs.submit.folder import look
 from rescalefs.submit.parcels import Parcel
-from rescalefs.submit.uploads import ParcelStream
+from rescalefs.submit.streams import ParcelStream, TrailingHash
 client, path = open_client(), Path(sys.argv[1])
 parcel = Parcel(path.name, (look(path.parent, 1000).by_path[path.name],))
-with ParcelStream(parcel, path.parent) as stream:
-    client.upload(parcel.name, stream, parcel.size)
-    stream.sha512
+trail = TrailingHash(parcel, path.parent, SystemClock())
+with ParcelStream(parcel, path.parent) as stream, closing(trail):
+    client.upload(parcel.name, stream, parcel.size, progress=trail.follow)
+    trail.sha512_of(stream)
+    Path(sys.argv[2]).write_text(str(time.monotonic()))
 """
 
 
@@ -61,6 +67,7 @@ class Receiver:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.received = 0  # bytes of the newest body
+        self.began = 0.0  # when it came; in the time that all processes of a machine share
         self.seconds = 0.0  # that it took
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -77,7 +84,7 @@ class Receiver:
                 self._answer(connection)
 
     def _answer(self, connection: socket.socket) -> None:
-        began = time.perf_counter()
+        self.began = time.monotonic()
         head = b""
         while b"\r\n\r\n" not in head:
             piece = connection.recv(65536)
@@ -89,16 +96,16 @@ class Receiver:
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
         self.received = len(body)
-        self._take(connection, (int(length[1]) if length else 0) - len(body), began)
+        self._take(connection, (int(length[1]) if length else 0) - len(body))
         file = {"id": "big", "name": "big.bin", "path": "big.bin", "decryptedSize": 1, "isUploaded": True}
         answer = json.dumps({**file, "typeId": 1}).encode()
-        self.seconds = time.perf_counter() - began
+        self.seconds = time.monotonic() - self.began
         connection.sendall(
             b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%s" % (len(answer), answer)
         )
 
-    def _take(self, connection: socket.socket, left: int, began: float) -> None:
+    def _take(self, connection: socket.socket, left: int) -> None:
         buffer = bytearray(MIB)
         while left > 0:
             count = connection.recv_into(buffer, min(left, MIB))
@@ -107,7 +114,7 @@ class Receiver:
             left -= count
             self.received += count
             if self._rate:
-                time.sleep(max(0.0, self.received / self._rate - (time.perf_counter() - began)))
+                time.sleep(max(0.0, self.received / self._rate - (time.monotonic() - self.began)))
 
 
 @contextlib.contextmanager
@@ -121,21 +128,23 @@ def receiving(rate: float = 0.0) -> Iterator[Receiver]:
 
 def contestants(file: Path, receiver: Receiver, work: Path) -> dict[str, Callable[[], Cost]]:
     """The ways to send ``file``, each as a process that is measured."""
-    size = file.stat().st_size
+    size, told = file.stat().st_size, work / "hashed"
 
-    def sender(command: list[str]) -> Callable[[], Cost]:
+    def sender(command: list[str], hashed: bool = False) -> Callable[[], Cost]:
         def run() -> Cost:
             cost = measure.cost_of(command, environment(receiver.url, work))
             if receiver.received < size:
                 raise SystemExit(f"benchmarks: {command[0]} sent {receiver.received} of {size} bytes")
-            return dataclasses.replace(cost, wall=receiver.seconds)
+            wall = float(told.read_text()) - receiver.began if hashed else receiver.seconds
+            return dataclasses.replace(cost, wall=wall)
 
         return run
 
     there = f"{receiver.url}/api/v2/files/contents/"
     return {
         SENT: sender([sys.executable, "-c", _SEND, str(file), str(size)]),
-        DROPPED: sender([sys.executable, "-c", _DROP, str(file)]),
+        DROPPED: sender([sys.executable, "-c", _DROP, str(file), str(told)]),
+        HASHED: sender([sys.executable, "-c", _DROP, str(file), str(told)], hashed=True),
         CURL: sender(["curl", "--silent", "--fail", "-F", f"file=@{file}", there]),
     }
 

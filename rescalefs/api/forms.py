@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from urllib3.filepost import choose_boundary, encode_multipart_formdata
@@ -45,7 +46,7 @@ class FileForm:
         self._size = size
         self._progress = progress
         self._clock = clock
-        self.failure: Exception | None = None  # what reading raised, before the network layers renamed it
+        self.failure: Exception | None = None  # what reading or `progress` raised, before it was renamed
 
     def __len__(self) -> int:
         return len(self._start) + self._size + len(self._end)
@@ -62,18 +63,24 @@ class FileForm:
             yield piece
             most = PIECE if self._clock.monotonic() - began < _QUICKLY else CHUNK
             sent += len(piece)
-            self._progress(sent)
+            with self._noting_failure():
+                self._progress(sent)
         yield self._end
 
     def _fill(self, piece: memoryview, sent: int) -> None:
         filled = 0
         while filled < len(piece):
-            try:
+            with self._noting_failure():
                 count = self._content.readinto(piece[filled:])
                 if not count:
                     left = self._size - sent - filled
-                    raise OSError(f"the file ended {left} bytes early while it was sent")  # noqa: TRY301
-            except Exception as error:
-                self.failure = error
-                raise
+                    raise OSError(f"the file ended {left} bytes early while it was sent")
             filled += count
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.failure = error
+            raise

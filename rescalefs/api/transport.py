@@ -140,7 +140,7 @@ class Transport:
     ) -> Answer:
         """POST ``content`` as the form's part `file`, in constant memory. Sent once (docs/decisions/0005).
 
-        What reading ``content`` raises is raised as it is: it says nothing about the server.
+        What reading ``content`` or ``progress`` raises is raised as it is: it says nothing about the server.
         """
         form = FileForm(fields, name, content, size, progress, self._clock)
         headers = {"Content-Type": form.content_type}

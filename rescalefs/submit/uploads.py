@@ -2,111 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import logging
-import os
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
 
 from rescalefs.clock import Clock
 from rescalefs.errors import Forbidden, InvalidRequest, NotFound, RescaleFSError, Throttled, UnexpectedAnswer
 from rescalefs.submit import packing
-from rescalefs.submit.folder import open_listed
 from rescalefs.submit.journal import Journal, Upload
-from rescalefs.submit.listing import Entry
 from rescalefs.submit.machine import Drop
 from rescalefs.submit.pace import retry_delay
 from rescalefs.submit.parcels import Parcel
 from rescalefs.submit.report import Progress
 from rescalefs.submit.service import JobService
 from rescalefs.submit.settings import SubmitSettings
+from rescalefs.submit.streams import ContentChanged, ParcelStream, TrailingHash
 
 log = logging.getLogger(__name__)
 
-_CHUNK = 1 << 19  # bytes read and hashed at once: they stay in the core's cache in between
 _RATE_AFTER = 3.0  # seconds of sending before the time left is told
-
-
-class ContentChanged(Exception):
-    """A file is not the one that was listed. Caught by the carrier."""
-
-
-class ParcelStream(io.RawIOBase):
-    """The bytes of a parcel, hashed as they are read. Can be rewound to its start, for another attempt."""
-
-    def __init__(self, parcel: Parcel, folder: Path) -> None:
-        super().__init__()
-        self._parcel = parcel
-        self._folder = folder
-        self._start()
-
-    def _start(self) -> None:
-        self._parts = self._all_parts()
-        self._part: packing.Part | None = None
-        self._position = 0
-        self._hash = hashlib.sha512()
-
-    @property
-    def sha512(self) -> str:
-        """Of what was read so far."""
-        return self._hash.hexdigest()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Back to the start, or stay; nothing else is needed."""
-        bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._parcel.size}
-        target = bases[whence] + offset
-        if target == 0:
-            self._parts.close()
-            self._start()
-        elif target != self._position:
-            raise io.UnsupportedOperation("a parcel is read from its start to its end")
-        return target
-
-    def readinto(self, buffer: object) -> int:
-        target = memoryview(cast("bytearray", buffer)).cast("B")
-        count = 0
-        while target and not count:
-            self._part = self._part or next(self._parts, None)
-            if self._part is None:
-                return 0
-            count = self._part.readinto(target) or 0
-            if not count:
-                self._part = None
-        self._hash.update(target[:count])
-        self._position += count
-        return count
-
-    def close(self) -> None:
-        self._parts.close()
-        super().close()
-
-    def _all_parts(self) -> Generator[packing.Part, None, None]:
-        if self._parcel.is_archive:
-            return packing.archive(self._parcel.members, self._open)
-        return packing.content(self._parcel.members[0], self._open)
-
-    def _open(self, entry: Entry) -> io.FileIO:
-        """The listed file itself: not one that took its place, and not what a link was turned to since."""
-        file = open_listed(self._folder, entry)
-        if file is None:
-            raise ContentChanged(entry.path)
-        return file
 
 
 @dataclass
@@ -315,14 +235,17 @@ class Carrier:
         known = self._known(batch, parcel)
         if known is not None:
             return known, True
-        with ParcelStream(parcel, batch.folder()) as stream:
+        folder = batch.folder()
+        trail = TrailingHash(parcel, folder, self._clock)
+        with ParcelStream(parcel, folder) as stream, closing(trail):
             self._depot.under_way(batch, index, stream)
-            file = self._service.upload(parcel.name, stream, parcel.size, parcel.type_id)
+            file = self._service.upload(parcel.name, stream, parcel.size, parcel.type_id, trail.follow)
             if stream.tell() != parcel.size:
                 raise UnexpectedAnswer(f"the server took {stream.tell()} of {parcel.size} bytes")
-            if file.sha512 is not None and file.sha512 != stream.sha512:
-                raise UnexpectedAnswer("other bytes arrived at the server than were sent")
-            self._remember(file.id, parcel, stream.sha512)
+            sha512 = trail.sha512_of(stream)
+        if file.sha512 is not None and file.sha512 != sha512:
+            raise UnexpectedAnswer("other bytes arrived at the server than were sent")
+        self._remember(file.id, parcel, sha512)
         return file.id, False
 
     def _known(self, batch: Batch, parcel: Parcel) -> str | None:
@@ -332,20 +255,14 @@ class Carrier:
             return None  # so a new file is read only once
         same = [each for each in candidates if each.mark == parcel.mark]
         if not same:
-            sha512 = self._hashed(parcel, batch.folder())
+            with closing(TrailingHash(parcel, batch.folder(), self._clock)) as trail:
+                sha512 = trail.sha512()
             same = [each for each in candidates if each.sha512 == sha512]
         for each in same:
             if self._still_there(each):
                 self._remember(each.file_id, parcel, each.sha512)
                 return each.file_id
         return None
-
-    def _hashed(self, parcel: Parcel, folder: Path) -> str:
-        buffer = bytearray(_CHUNK)
-        with ParcelStream(parcel, folder) as stream:
-            while stream.readinto(buffer):
-                pass
-            return stream.sha512
 
     def _still_there(self, upload: Upload) -> bool:
         if self._clock.now() - upload.at < timedelta(seconds=self._settings.trust_upload):

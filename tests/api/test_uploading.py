@@ -148,6 +148,20 @@ def test_what_reading_the_file_raises_is_not_the_networks_fault(
     assert not any(is_whole(asked) for asked in server.asked)
 
 
+def test_what_hearing_of_progress_raises_is_not_the_networks_fault(
+    server: ScriptedServer, client: RescaleClient
+) -> None:
+    error = FileNotFoundError(2, "gone")
+
+    def hear(sent: int) -> None:
+        raise error
+
+    with pytest.raises(FileNotFoundError) as raised:
+        client.upload("x", io.BytesIO(b"0123"), 4, progress=hear)
+    assert raised.value is error
+    assert not any(is_whole(asked) for asked in server.asked)
+
+
 def test_a_file_that_ends_early_is_not_sent_as_if_it_were_whole(
     server: ScriptedServer, client: RescaleClient
 ) -> None:

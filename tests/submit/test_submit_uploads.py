@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import re
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +24,7 @@ from rescalefs.submit import packing
 from rescalefs.submit.folder import look
 from rescalefs.submit.listing import Entry, Kind
 from rescalefs.submit.parcels import Parcel
-from rescalefs.submit.uploads import ContentChanged, ParcelStream
+from rescalefs.submit.streams import ContentChanged, ParcelStream
 from tests.fakes import FakeClock
 from tests.submit.rig import Rig, drop_files, make_settings
 
@@ -62,7 +62,7 @@ def test_an_archive_unpacks_to_the_files_that_went_in(contents: dict[str, bytes]
 
 
 def test_a_copied_folder_packs_into_the_same_bytes(tmp_path: Path) -> None:
-    digests = []
+    sent = []
     for copy, time in (("one", 1_000), ("two", 2_000)):
         sub = tmp_path / copy / "sub"
         (sub / "deep").mkdir(parents=True)
@@ -72,10 +72,9 @@ def test_a_copied_folder_packs_into_the_same_bytes(tmp_path: Path) -> None:
         (sub / "run.sh").chmod(0o700)
         os.utime(sub / "run.sh", (time, time))
         with ParcelStream(parcel_of(tmp_path / copy, "sub"), tmp_path / copy) as stream:
-            data = stream.read()
-            digests.append(stream.sha512)
-    assert digests[0] == digests[1] == hashlib.sha512(data).hexdigest()
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            sent.append(stream.read())
+    assert sent[0] == sent[1]
+    with tarfile.open(fileobj=io.BytesIO(sent[0])) as archive:
         assert [each.name for each in archive] == [
             "sub",
             "sub/deep",
@@ -87,7 +86,7 @@ def test_a_copied_folder_packs_into_the_same_bytes(tmp_path: Path) -> None:
         assert archive.getmember("sub/deep/ü.dat").mode == 0o644
 
 
-def test_a_stream_can_be_rewound_and_hashes_what_was_read_last(tmp_path: Path) -> None:
+def test_a_stream_can_be_rewound_and_its_digest_is_of_what_was_read_last(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"12345")
     parcel = Parcel("a", (look(tmp_path, 10).by_path["a"],))
     with ParcelStream(parcel, tmp_path) as stream:
@@ -95,7 +94,7 @@ def test_a_stream_can_be_rewound_and_hashes_what_was_read_last(tmp_path: Path) -
         assert stream.tell() == 3
         stream.seek(0)
         assert stream.read() == b"12345"
-        assert stream.sha512 == hashlib.sha512(b"12345").hexdigest()
+        assert stream.xxh3 == xxhash.xxh3_128_digest(b"12345")
         with pytest.raises(io.UnsupportedOperation):
             stream.seek(2)
 
