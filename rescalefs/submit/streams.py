@@ -18,6 +18,7 @@ from rescalefs.submit.listing import Entry
 from rescalefs.submit.parcels import Parcel
 
 _PIECE = 1 << 19  # bytes read and hashed at once: they stay in the core's cache in between
+_MOST = 2  # pieces hashed from one call to the next: after a stall, the line is not kept waiting for long
 
 
 class ContentChanged(Exception):
@@ -111,7 +112,9 @@ class TrailingHash:
         self._hash = hashlib.sha512()
         self._buffer = memoryview(bytearray(min(_PIECE, parcel.size)))
         self._turned = clock.monotonic()  # when `follow` was called last
-        self._least = 0.0  # seconds that a byte takes, when nothing else keeps us
+        self._turn = 0.0  # seconds from call to call, smoothed
+        self._cost = 0.0  # seconds that a byte took to read and hash
+        self._least = 0.0  # the same, when nothing else kept us
 
     def close(self) -> None:
         self._reading.close()
@@ -128,10 +131,13 @@ class TrailingHash:
         is not what takes it. On a line that takes twice the time that hashing takes, or more, it keeps pace.
         """
         began = self._clock.monotonic()
-        turn, self._turned = began - self._turned, began
-        while (length := min(len(self._buffer), sent - self.position)) > 0:
+        self._turn += (began - self._turned - self._turn) / 8  # the line stalls, and takes much at once
+        self._turned = began
+        self._cost = max(self._least, self._cost / 2)  # one slow piece is no reason to stop for good
+        for _ in range(_MOST):
+            length = min(len(self._buffer), sent - self.position)
             # Twice: so that the line is never kept waiting, and hashing never takes itself for a slow line.
-            if self._clock.monotonic() - began + 2 * self._least * length > turn:
+            if length <= 0 or self._clock.monotonic() - began + 2 * self._cost * length > self._turn:
                 return
             self._advance(length)
 
@@ -154,5 +160,5 @@ class TrailingHash:
         while filled < length:
             filled += self._reading.readinto(self._buffer[filled:length])
         self._hash.update(self._buffer[:length])
-        took = (self._clock.monotonic() - began) / length
-        self._least = min(took, self._least or took)
+        self._cost = (self._clock.monotonic() - began) / length
+        self._least = min(self._cost, self._least or self._cost)
