@@ -8,10 +8,13 @@ from typing import cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from requests import Response
 
 from rescalefs.api import RangeBody, TailBody
-from rescalefs.api.transport import StreamedAnswer
+from rescalefs.api.sessions import CHUNK, LARGE_CHUNK
+from rescalefs.api.transport import Request, StreamedAnswer
 from rescalefs.errors import TimedOut, UnexpectedAnswer, Unreachable
+from tests.fakes import FakeClock
 
 WHAT = "GET files/aBc/contents/"
 
@@ -34,6 +37,39 @@ class Answered:
             self.given += len(piece)
             yield piece
         self.is_exhausted = True
+
+
+class Line:
+    """A response whose bytes come at so many a second, by the clock; it notes how many it was asked for."""
+
+    status_code = 206
+    headers: Mapping[str, str] = {}
+    chunked = False
+
+    def __init__(self, clock: FakeClock, rates: list[float]) -> None:
+        self._clock = clock
+        self._rates = iter(rates)
+        self.asked: list[int] = []
+        self.raw = self
+
+    def read(self, size: int, decode_content: bool) -> bytes:  # urllib3's name
+        rate = next(self._rates, None)
+        if rate is None:
+            return b""
+        self.asked.append(size)
+        self._clock.advance(size / rate)
+        return bytes(size)
+
+
+def test_chunks_are_large_while_they_come_quickly_and_small_on_a_slow_line() -> None:
+    """So that on a slow line what came is given away soon."""
+    clock = FakeClock()
+    line = Line(clock, [50e6, 50e6, 50e6, 1e6, 1e6, 50e6, 50e6])
+    answer = StreamedAnswer(cast("Response", line), Request("GET", WHAT), clock)
+    assert [len(chunk) for chunk in answer] == line.asked
+    small, large = CHUNK, LARGE_CHUNK
+    assert line.asked == [small, large, large, large, small, small, large]
+    assert small <= 256 << 10
 
 
 def body_of(answer: Answered, start: int, stop: int) -> RangeBody:

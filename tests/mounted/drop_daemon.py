@@ -5,6 +5,7 @@ What it tells about a drop stands in files beside the backing directory: ``views
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 import threading
@@ -54,13 +55,15 @@ class FileViews:
 class BlockedFile(MemoryFile):
     """Its read tells that it has begun, through a FIFO, and waits until the mount is asked to end."""
 
-    def __init__(self, began: Path) -> None:
-        super().__init__(b"never read")
+    def __init__(self, began: Path, content: bytes) -> None:
+        super().__init__(content)
         self._began = began
+        self._reads = itertools.count()
         self._released = threading.Event()
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
-        self._began.write_text("reading")
+        if next(self._reads) == 0:  # the kernel reads ahead, and nobody would listen
+            self._began.write_text("reading")
         self._released.wait()
         raise Unreachable("the mount is ending")
 
@@ -85,7 +88,10 @@ def main(mountpoint: str, backing: str, quiet: str = "0.3") -> None:
     logging.basicConfig(level=logging.INFO)
     folder = Path(backing)
     views = folder.parent / "views"
-    blocked = BlockedFile(views / "began")
+    blocked = BlockedFile(
+        views / "began", b"not of the size that is listed, so without pages of the kernel's"
+    )
+    in_pages = BlockedFile(views / "began", GOOD)
     files: dict[str, MemoryFile | RescaleFSError] = {
         "good": MemoryFile(GOOD),
         "cut": MemoryFile(GOOD, stops_at=200_000),
@@ -96,13 +102,19 @@ def main(mountpoint: str, backing: str, quiet: str = "0.3") -> None:
         "unfinished": NotYetUploaded("upload runs"),
         "forbidden": Forbidden("not your file"),
         "blocked": blocked,
+        "blocked-in-pages": in_pages,
         "measured": MeasuredFile(views / "sizes"),
     }
     outputs = {name: remote(RemoteFile(name, name, name, len(GOOD), "ab")) for name in files}
     tree = FixedTree({"outputs": make_folder("outputs", outputs), "status": text("status", b"Completed\n")})
     drops = DropFolder(folder, FileViews(views), OpenFiles(folder), SystemClock(), quiet=float(quiet))
+
+    def release() -> None:
+        blocked.release()
+        in_pages.release()
+
     filesystem = FileSystem(tree, MemoryReading(files), MemoryLive(), drops)
-    mount_foreground(Path(mountpoint), filesystem, MountSettings(), on_stop=blocked.release)
+    mount_foreground(Path(mountpoint), filesystem, MountSettings(), on_stop=release)
     drops.close()
 
 

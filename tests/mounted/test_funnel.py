@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted.conftest import Mounted, MountNow
+from tests.mounted.conftest import PATIENCE, Mounted, MountNow
 from tests.mounted.drop_daemon import GOOD
 
 pytestmark = pytest.mark.fuse
@@ -72,6 +72,19 @@ def test_a_signal_ends_it_even_while_a_read_waits_for_the_network(mounted: Mount
         assert mounted.signal(signal.SIGTERM) == 0
         _, said = reader.communicate()
         assert b"Input/output error" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_reader_that_is_killed_leaves_though_its_read_never_ends(
+    mounted: Mounted, tmp_path: Path, number: signal.Signals
+) -> None:
+    os.mkfifo(tmp_path / "views" / "began")
+    with subprocess.Popen(["cat", mounted / "outputs" / "blocked-in-pages"]) as reader:
+        assert (tmp_path / "views" / "began").read_text() == "reading"
+        reader.send_signal(number)
+        assert reader.wait(PATIENCE) == -number  # nothing but the end of the mount would end the read
+    assert (mounted / "outputs" / "good").read_bytes() == GOOD
+    assert mounted.signal(signal.SIGTERM) == 0
 
 
 def test_the_jobs_tree_can_be_listed_and_is_read_only(mounted: Mounted) -> None:
