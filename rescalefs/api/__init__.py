@@ -8,5 +8,6 @@ sent twice by itself. Does not know: caches, paths, mounts, drops.
 from rescalefs.api.bodies import RangeBody, TailBody
 from rescalefs.api.client import RescaleClient
 from rescalefs.api.settings import ApiSettings
+from rescalefs.api.sockets import Opened, none_opened
 
-__all__ = ["ApiSettings", "RangeBody", "RescaleClient", "TailBody"]
+__all__ = ["ApiSettings", "Opened", "RangeBody", "RescaleClient", "TailBody", "none_opened"]

@@ -19,6 +19,7 @@ from rescalefs.api import wire
 from rescalefs.api.bodies import NOT_SATISFIABLE, RangeBody, TailBody
 from rescalefs.api.forms import Content
 from rescalefs.api.settings import ApiSettings
+from rescalefs.api.sockets import Opened, none_opened
 from rescalefs.api.transport import Request, Transport
 from rescalefs.clock import Clock
 from rescalefs.errors import ApiError, NotFound, UnexpectedAnswer, Unreachable
@@ -38,8 +39,9 @@ class RescaleClient:
     A job is created at most once per call: when the answer is lost, `create_job` raises, and it may exist.
     """
 
-    def __init__(self, settings: ApiSettings, clock: Clock) -> None:
-        self._transport = Transport(settings, clock)
+    def __init__(self, settings: ApiSettings, clock: Clock, opened: Opened = none_opened) -> None:
+        """``opened`` is asked for a connection to a host and port before one is opened."""
+        self._transport = Transport(settings, clock, opened)
         self._pages_at_once = settings.pages_at_once
         self._lock = threading.Lock()  # guards _pool and _closed
         self._pool: ThreadPoolExecutor | None = None  # of threads that fetch pages; made when there are some

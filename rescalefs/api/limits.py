@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 import threading
+from typing import TYPE_CHECKING
 
-from pyrate_limiter import Duration, Rate, RateItem, StateBucket, TokenBucket
+if TYPE_CHECKING:
+    from pyrate_limiter import StateBucket
 
 _DEFAULT = 7_200
 _PER_HOUR = {"job-submission": 1_000, "jobs-usage": 90_000}
@@ -22,6 +24,9 @@ _SCOPES = [
     ("POST", re.compile(r"files/contents/"), "uploads"),
 ]
 _UNMETERED = frozenset({"uploads"})
+# Requests of a scope that are only noted; they could not have had to wait. A command of a few requests then
+# does without the bucket's library, which takes 40 ms to import.
+_FEW = 100
 
 
 def scope_of(method: str, path: str) -> str:
@@ -38,7 +43,8 @@ class Limits:
     def __init__(self, unmetered: frozenset[str] = frozenset()) -> None:
         """In ``unmetered`` scopes, and for uploads, nothing waits but for a 429."""
         self._unmetered = unmetered | _UNMETERED
-        self._lock = threading.Lock()  # guards both tables, and the buckets in them
+        self._lock = threading.Lock()  # guards the tables, and the buckets in them
+        self._first: dict[str, list[float]] = {}  # when each scope's first requests were
         self._buckets: dict[str, StateBucket] = {}
         self._closed_until: dict[str, float] = {}
 
@@ -50,18 +56,38 @@ class Limits:
                 return closed
             if scope in self._unmetered:
                 return 0.0
-            bucket = self._buckets.get(scope)
-            if bucket is None:
-                limit = int(_PER_HOUR.get(scope, _DEFAULT) * _SHARE)
-                bucket = self._buckets[scope] = StateBucket([Rate(limit, Duration.HOUR)], TokenBucket())
-            item = RateItem(scope, int(now * 1000))
-            if bucket.put(item):
+            first = self._first.setdefault(scope, [])
+            if len(first) < _FEW:
+                first.append(now)
                 return 0.0
-            waiting = bucket.waiting(item)
-            assert isinstance(waiting, int)  # in-memory buckets are never awaited
-            return max(waiting, 1) / 1000
+            if scope not in self._buckets:
+                self._buckets[scope] = _bucket(scope, first)
+            return _taken(self._buckets[scope], scope, now)
 
     def close(self, scope: str, until: float) -> None:
         """The server said 429: nothing of this scope goes out before ``until``."""
         with self._lock:
             self._closed_until[scope] = max(until, self._closed_until.get(scope, 0.0))
+
+
+def _bucket(scope: str, first: list[float]) -> StateBucket:
+    """A scope's bucket, as it is after its first requests."""
+    from pyrate_limiter import Duration, Rate, StateBucket, TokenBucket
+
+    limit = int(_PER_HOUR.get(scope, _DEFAULT) * _SHARE)
+    bucket = StateBucket([Rate(limit, Duration.HOUR)], TokenBucket())
+    for then in first:
+        _taken(bucket, scope, then)
+    return bucket
+
+
+def _taken(bucket: StateBucket, scope: str, now: float) -> float:
+    """As `Limits.take`."""
+    from pyrate_limiter import RateItem
+
+    item = RateItem(scope, int(now * 1000))
+    if bucket.put(item):
+        return 0.0
+    waiting = bucket.waiting(item)
+    assert isinstance(waiting, int)  # in-memory buckets are never awaited
+    return max(waiting, 1) / 1000

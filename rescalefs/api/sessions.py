@@ -12,7 +12,7 @@ import requests
 import requests.adapters
 
 from rescalefs import __version__
-from rescalefs.api.sockets import OpeningPool, OpenSockets
+from rescalefs.api.sockets import Opened, OpeningPool, OpenSockets, none_opened
 
 CHUNK = 1 << 18  # bytes; iter_content at this size is as fast as reading the socket (docs/decisions/0005)
 LARGE_CHUNK = (
@@ -26,11 +26,12 @@ class Sessions:
     Not thread-locals: FUSE calls us on threads of C, for which Python makes new thread-locals at every call.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, opened: Opened = none_opened) -> None:
+        """``opened`` is asked for a connection before one is opened."""
         self._lock = threading.Lock()  # guards _idle and _closed
         self._idle: list[requests.Session] = []
         self._closed = False
-        self._sockets = OpenSockets()
+        self._sockets = OpenSockets(opened)
         self._pools = self._sockets.pools()
 
     @contextmanager

@@ -5,12 +5,21 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
 import urllib3
 import urllib3.connection
+
+# (host, port) -> a connection that somebody has opened already, if there is one.
+Opened = Callable[[str, int], socket.socket | None]
+
+
+def none_opened(_host: str, _port: int) -> socket.socket | None:
+    """What there is to take where nobody has opened any: nothing."""
+    return None
 
 
 class OpeningPool(urllib3.HTTPConnectionPool):
@@ -28,7 +37,9 @@ class OpeningPool(urllib3.HTTPConnectionPool):
 class OpenSockets:
     """Knows the sockets of connections made by its pools. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, opened: Opened = none_opened) -> None:
+        """``opened`` is asked first, before a connection is opened."""
+        self._opened = opened
         self._lock = threading.Lock()  # guards _open and _is_cut
         # Sockets, not connections: an answer that ends its connection keeps only the socket.
         self._open: WeakSet[socket.socket] = WeakSet()
@@ -44,14 +55,21 @@ class OpenSockets:
 
     def pools(self) -> dict[str, type[urllib3.HTTPConnectionPool]]:
         """What a urllib3 `PoolManager` is to make its pools of, by scheme."""
-        note = self._note
+        note, opened = self._note, self._opened
 
+        # _new_conn is private, and what urllib3's own connections through SOCKS override.
         class Plain(urllib3.connection.HTTPConnection):
+            def _new_conn(self) -> socket.socket:
+                return _limited(opened(self.host, self.port), self.timeout) or super()._new_conn()
+
             def connect(self) -> None:
                 super().connect()
                 note(self.sock)
 
         class Secure(urllib3.connection.HTTPSConnection):
+            def _new_conn(self) -> socket.socket:
+                return _limited(opened(self.host, self.port), self.timeout) or super()._new_conn()
+
             def connect(self) -> None:
                 super().connect()
                 note(self.sock)
@@ -77,6 +95,13 @@ class OpenSockets:
             too_late = self._is_cut
         if too_late:
             _shut_down(connected)
+
+
+def _limited(connected: socket.socket | None, timeout: Any) -> socket.socket | None:
+    """The socket with this time limit, as urllib3 makes them."""
+    if connected is not None:
+        connected.settimeout(timeout)
+    return connected
 
 
 def _has_nothing_to_say(connected: Any) -> bool:

@@ -21,6 +21,7 @@ from rescalefs.api.limits import Limits, scope_of
 from rescalefs.api.retry import RETRIED_STATUSES, Failure, parse_retry_after, wait_before_next
 from rescalefs.api.sessions import CHUNK, LARGE_CHUNK, KeyAuth, Sessions, no_auth
 from rescalefs.api.settings import ApiSettings, is_loopback, is_safe_url
+from rescalefs.api.sockets import Opened, none_opened
 from rescalefs.clock import Clock
 from rescalefs.errors import ApiError, Throttled, TimedOut, UnexpectedAnswer, Unreachable
 
@@ -95,12 +96,12 @@ class StreamedAnswer:
 class Transport:
     """Sends requests below ``<base url>/api/v2/``. Thread-safe; every call ends within the set limits."""
 
-    def __init__(self, settings: ApiSettings, clock: Clock) -> None:
+    def __init__(self, settings: ApiSettings, clock: Clock, opened: Opened = none_opened) -> None:
         self._settings = settings
         self._clock = clock
         self._base = settings.base_url.rstrip("/") + "/api/v2/"
         self._limits = Limits(settings.unmetered)
-        self._sessions = Sessions()
+        self._sessions = Sessions(opened)
         self._stopping = threading.Event()
         self._down = False  # the last word from the network was that there is no server; a hint, so unguarded
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rescalefs.api import ApiSettings, RescaleClient
+from rescalefs.api import ApiSettings, Opened, RescaleClient, none_opened
 from rescalefs.clock import Clock, SystemClock
 from rescalefs.config import Account, Settings, load_settings, resolve_account
 
@@ -24,10 +24,12 @@ def client_for(
     clock: Clock,
     patience: float | None = None,
     unmetered: frozenset[str] = frozenset(),
+    opened: Opened = none_opened,
 ) -> RescaleClient:
     """A client of the account; with ``patience``, one that gives up sooner.
 
-    In ``unmetered`` scopes of requests it waits only when the server says so.
+    In ``unmetered`` scopes of requests it waits only when the server says so. ``opened`` is asked for a
+    connection to a host and port before one is opened.
     """
     limit = settings.patience if patience is None else patience
     api = ApiSettings(
@@ -38,4 +40,4 @@ def client_for(
         patience=limit,
         unmetered=unmetered,
     )
-    return RescaleClient(api, clock)
+    return RescaleClient(api, clock, opened)

@@ -10,22 +10,23 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rescalefs.assembly.client import account_of, client_for
+from rescalefs.ahead import OpenedAhead
 from rescalefs.assembly.memory import keep_few_arenas
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
-from rescalefs.config import Settings
+from rescalefs.config import Settings, resolve_account
 from rescalefs.errors import NotFound
 from rescalefs.model import RemoteFile
 
-if TYPE_CHECKING:  # what takes its time to import is imported while the server thinks
+if TYPE_CHECKING:  # what takes its time to import is imported while connections open and the server thinks
     from rescalefs.mirror import Choice, Report, Sink, Stream, Transfers
 
 MOST_CONNECTIONS = 32  # what `auto` means here: nobody waits for one file, so more are always of use
 # Nobody knows how many contents an hour the service gives out. Many small files would run into a guess of
 # ours long before they run into the service's own limit, which is then honoured.
 UNMETERED = frozenset({"file-access"})
-_BEFOREHAND = 8  # connections that are opened while the files are listed: enough to fill most lines
+_BEFOREHAND = 8  # connections, besides that of the list, that are opened at once: enough to fill most lines
+_OPENING = 2.0  # seconds; who isn't reached by then is asked as usual, and with patience
 
 
 def connections_for(settings: Settings) -> int:
@@ -36,7 +37,7 @@ def connections_for(settings: Settings) -> int:
 class Download:
     """Made, then `choose`, then `to_folder` or `to_sink`, then `close`.
 
-    The files are asked for as soon as it is made, and connections opened for them.
+    Connections are opened before anything else, and the files asked for as soon as there is a client.
     """
 
     def __init__(self, settings: Settings, job_id: str, heard: Callable[[int], None]) -> None:
@@ -45,19 +46,28 @@ class Download:
         self._job_id = job_id
         self._heard = heard
         self._clock = SystemClock()
-        self._client = client_for(settings, account_of(settings), self._clock, unmetered=UNMETERED)
+        account = resolve_account(settings.profile, settings.profile_was_chosen)
         self._background = Background()
         self._undo = ExitStack()
+        beforehand = min(_BEFOREHAND, connections_for(settings))
+        ahead = OpenedAhead(account.base_url, beforehand + 1, min(_OPENING, settings.connect_timeout))
+        self._undo.callback(ahead.close)
+        for number in range(beforehand + 1):
+            self._background.start(f"download-open-{number}", lambda _: ahead.open_one())
+        from rescalefs.assembly.client import client_for
+
+        self._client = client_for(settings, account, self._clock, unmetered=UNMETERED, opened=ahead.take)
         self._undo.callback(self._client.close)
         self._transport: Transfers | Stream | None = None
         self._listed: Future[tuple[RemoteFile, ...]] = Future()
         self._background.start("download-list", self._list)
-        for number in range(min(_BEFOREHAND, connections_for(settings))):
+        for number in range(beforehand):
             self._background.start(f"download-connect-{number}", lambda _: self._client.connect())
 
     def choose(self, patterns: Sequence[str]) -> list[Choice]:
         """See `rescalefs.mirror.choose`. Raises `NoSuchPath` where there is no such job."""
-        from rescalefs.mirror import choose, no_such_job
+        # All that is needed later, too: now the server has something to do.
+        from rescalefs.mirror import Ledger, Shelf, Transfers, choose, fetch_all, no_such_job  # noqa: F401
 
         try:
             return choose(self._listed.result(), self._job_id, patterns)

@@ -54,7 +54,7 @@ def download(
     with byte_bar() as bar:
         downloading = Download(settings, job, bar.advance)
         try:
-            from rescalefs.mirror import Report  # now that the server has something to do, too
+            from rescalefs.mirror import Report  # now that the server has been asked
 
             report = Report(tell)
             # A write to a reader that reads no more ends at nothing but an exception.

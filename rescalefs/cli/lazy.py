@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 
@@ -44,6 +43,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         wanted = args[0]
         if wanted not in self._modules and not wanted.startswith("-") and not ctx.resilient_parsing:
+            import difflib  # here: every command would wait 3 ms for it
+
             near = difflib.get_close_matches(wanted, self._modules, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"No such command {wanted!r}.{hint}")

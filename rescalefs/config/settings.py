@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import sys
@@ -224,6 +223,8 @@ def _warn_of_unknown(environ: Mapping[str, str]) -> None:
     known = [setting.variable for setting in SETTINGS]
     for name in sorted(name for name in environ if name.startswith(_PREFIX)):
         if name not in known and name not in _OTHERS:
+            import difflib  # here, as hardly anybody needs it: 3 ms
+
             alike = difflib.get_close_matches(name, known, 1)
             log.warning("%s sets nothing%s", name, f"; did you mean {alike[0]}?" if alike else "")
 

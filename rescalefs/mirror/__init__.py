@@ -6,17 +6,41 @@ or changed is overwritten or removed. Knows nothing of HTTP, FUSE or submitting,
 Linux has.
 """
 
-from rescalefs.mirror.download import Choice, choose, fetch_all, no_such_job
-from rescalefs.mirror.drops import DropNotes
-from rescalefs.mirror.ledger import Ledger
-from rescalefs.mirror.live import LiveCopies
-from rescalefs.mirror.mirror import Mirror
-from rescalefs.mirror.report import Report
-from rescalefs.mirror.selection import Selection
-from rescalefs.mirror.service import DropViews, LiveSource
-from rescalefs.mirror.shelf import Shelf
-from rescalefs.mirror.stream import Sink, Stream
-from rescalefs.mirror.transfers import Transfers
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rescalefs.doors import opened_by_name
+
+if TYPE_CHECKING:
+    from rescalefs.mirror.download import Choice, choose, fetch_all, no_such_job
+    from rescalefs.mirror.drops import DropNotes
+    from rescalefs.mirror.ledger import Ledger
+    from rescalefs.mirror.live import LiveCopies
+    from rescalefs.mirror.mirror import Mirror
+    from rescalefs.mirror.report import Report
+    from rescalefs.mirror.selection import Selection
+    from rescalefs.mirror.service import DropViews, LiveSource
+    from rescalefs.mirror.shelf import Shelf
+    from rescalefs.mirror.stream import Sink, Stream
+    from rescalefs.mirror.transfers import Transfers
+else:
+    __getattr__ = opened_by_name(
+        __name__,
+        {
+            "download": ("Choice", "choose", "fetch_all", "no_such_job"),
+            "drops": ("DropNotes",),
+            "ledger": ("Ledger",),
+            "live": ("LiveCopies",),
+            "mirror": ("Mirror",),
+            "report": ("Report",),
+            "selection": ("Selection",),
+            "service": ("DropViews", "LiveSource"),
+            "shelf": ("Shelf",),
+            "stream": ("Sink", "Stream"),
+            "transfers": ("Transfers",),
+        },
+    )
 
 __all__ = [
     "Choice",

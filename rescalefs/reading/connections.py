@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from rescalefs.reading.lead import Lead
+
 MOST = 32
 _NEAR, _FAR = 4, 16  # connections to begin with
-_NEARBY = 0.005  # seconds; answers that come sooner come from this machine, or the one next to it
 _INTERVAL = 0.25  # seconds over which throughput is taken
 _WORTHWHILE = 1.1  # a raise has to bring 10 %
-_WEIGHT = 0.2  # of what was measured last, in an average
-_LONGEST_LEAD = 2 << 20  # bytes
 _HOLD = 5.0  # seconds before trying again what did not help; doubles each time
 
 
@@ -26,8 +25,7 @@ class Pace:
         self._adapts = setting == "auto"
         self.most = MOST if setting == "auto" else setting
         self.limit = _NEAR if setting == "auto" else setting
-        self._first_byte = 0.0  # seconds from a request to its first byte, about
-        self._rate = 0.0  # bytes per second of one connection, about
+        self._lead = Lead()
         self._since = 0.0  # when this interval began
         self._bytes = 0  # in this interval
         self._before: tuple[int, float] | None = None  # the limit before the last step up, and its throughput
@@ -47,7 +45,7 @@ class Pace:
     @property
     def first_byte(self) -> float:
         """How long a request waits for its answer, in seconds, about."""
-        return self._first_byte
+        return self._lead.first_byte
 
     @property
     def threads(self) -> int:
@@ -57,23 +55,18 @@ class Pace:
     @property
     def lead(self) -> int:
         """How many bytes before a transfer ends to make the next request: the answer takes as long."""
-        if self._first_byte < _NEARBY:
-            return 0
-        return min(_LONGEST_LEAD, int(self._first_byte * self._rate))
+        return self._lead.bytes
 
     def answered(self, seconds: float) -> None:
         """A request was answered after so long."""
-        if not self._first_byte:
-            self._first_byte = seconds
-            if self._adapts and seconds >= _NEARBY:
-                self.limit = _FAR
-        self._first_byte += (seconds - self._first_byte) * _WEIGHT
+        is_first = not self._lead.first_byte
+        self._lead.answered(seconds)
+        if is_first and self._adapts and self._lead.is_far:
+            self.limit = _FAR
 
     def transferred(self, count: int, seconds: float) -> None:
         """One connection brought so many bytes, without the time it took to answer."""
-        if count >= _LONGEST_LEAD and seconds > 0:
-            rate = count / seconds
-            self._rate += (rate - self._rate) * (_WEIGHT if self._rate else 1.0)
+        self._lead.transferred(count, seconds)
 
     def note(self, now: float, count: int, busy: int) -> None:
         """``count`` bytes came in, on one of ``busy`` connections."""

@@ -12,23 +12,51 @@ It knows nothing of HTTP, of reading bytes, of submitting, nor of FUSE.
 
 from __future__ import annotations
 
-from rescalefs.tree.layout import Tree
-from rescalefs.tree.naming import is_job_id
-from rescalefs.tree.nodes import (
-    Directory,
-    DropFolder,
-    LinkNode,
-    LiveNode,
-    Node,
-    RemoteNode,
-    Text,
-    TextNode,
-    nanoseconds,
-)
-from rescalefs.tree.outputs import placed
-from rescalefs.tree.service import JobService
-from rescalefs.tree.settings import TreeSettings
-from rescalefs.tree.sorting import Sorting
+from typing import TYPE_CHECKING
+
+from rescalefs.doors import opened_by_name
+
+if TYPE_CHECKING:
+    from rescalefs.tree.layout import Tree
+    from rescalefs.tree.naming import is_job_id
+    from rescalefs.tree.nodes import (
+        Directory,
+        DropFolder,
+        LinkNode,
+        LiveNode,
+        Node,
+        RemoteNode,
+        Text,
+        TextNode,
+        nanoseconds,
+    )
+    from rescalefs.tree.outputs import placed
+    from rescalefs.tree.service import JobService
+    from rescalefs.tree.settings import TreeSettings
+    from rescalefs.tree.sorting import Sorting
+else:
+    __getattr__ = opened_by_name(
+        __name__,
+        {
+            "layout": ("Tree",),
+            "naming": ("is_job_id",),
+            "nodes": (
+                "Directory",
+                "DropFolder",
+                "LinkNode",
+                "LiveNode",
+                "Node",
+                "RemoteNode",
+                "Text",
+                "TextNode",
+                "nanoseconds",
+            ),
+            "outputs": ("placed",),
+            "service": ("JobService",),
+            "settings": ("TreeSettings",),
+            "sorting": ("Sorting",),
+        },
+    )
 
 __all__ = [
     "Directory",

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import ssl
 import subprocess
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from rescalefs.api import RescaleClient
+from rescalefs.api import ApiSettings, RescaleClient
 from rescalefs.clock import SystemClock
 from rescalefs.errors import (
     ApiError,
@@ -92,6 +95,25 @@ def test_a_connection_made_beforehand_serves_the_next_request(
     client.user()
     client.user()
     assert server.connections == 1
+
+
+def test_a_connection_that_somebody_else_opened_serves_the_first_request(
+    server: ScriptedServer, clock: FakeClock
+) -> None:
+    port = urlsplit(server.url).port
+    assert port is not None
+    opened = [socket.create_connection(("127.0.0.1", port))]
+    used = opened[0].getsockname()[1]
+
+    def take(host: str, at: int) -> socket.socket | None:
+        assert (host, at) == ("127.0.0.1", port)
+        return opened.pop() if opened else None
+
+    with closing(RescaleClient(ApiSettings(server.url, KEY), clock, take)) as client:
+        client.connect()
+        client.user()
+        assert server.asked[0].connection == used
+        assert server.connections == 1
 
 
 def test_a_server_that_is_not_there_is_no_matter_to_who_connects_beforehand(connect: MakeClient) -> None:
