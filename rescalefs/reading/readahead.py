@@ -82,7 +82,8 @@ class Readahead:
             # In steps: a window whose edge crept on with each read would be fetched in crumbs. It holds this
             # read, and those that it overtook: nobody waits for them yet, and they are not to be given up.
             start = max(self._run.start, read.start - SLACK) // SMALLEST_EXTENT * SMALLEST_EXTENT
-            step = min(EXTENT, ahead)
+            # As large as requests get, for to a quick server each is made as soon as the window allows.
+            step = min(LARGEST_EXTENT, ahead)
             stop = (self._run.stop + ahead) // step * step
         stop = min(stop, self._size)
         window = Span(min(start, stop), stop)
