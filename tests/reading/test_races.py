@@ -113,13 +113,13 @@ def test_races_are_few_however_much_straggles(tmp_path: Path) -> None:
     never = threading.Event()
     source = Stalling(never)
     # Few blocks open, hence a short readahead: where all hang at once, nothing is slower than the rest.
-    with engine_for(source, tmp_path, connections=8, open_blocks=16, deadline=3.0) as engine:
+    with engine_for(source, tmp_path, connections=8, open_blocks=16, deadline=2.0) as engine:
         try:
             with pytest.raises(TimedOut):
                 read_all(engine.open(remote(CONTENT)), MIB)
             counters = engine.counters()
             assert counters.requests <= 16
-            assert counters.races == 3
+            assert 0 < counters.races <= 3
         finally:
             never.set()
 
@@ -127,7 +127,7 @@ def test_races_are_few_however_much_straggles(tmp_path: Path) -> None:
 def test_nothing_is_raced_after_the_server_had_too_many_requests(tmp_path: Path) -> None:
     never = threading.Event()
     source = Stalling(never, Fault(error=Throttled("too many")))
-    with engine_for(source, tmp_path, connections=8, deadline=3.0) as engine:
+    with engine_for(source, tmp_path, connections=8, deadline=2.0) as engine:
         try:
             with pytest.raises(TimedOut):
                 read_all(engine.open(remote(CONTENT)), MIB)
