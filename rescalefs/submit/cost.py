@@ -14,6 +14,8 @@ from typing import Any
 from rescalefs.model import ComputePrice
 from rescalefs.submit.problems import Problem, raw, shown
 
+_LEAST = Decimal("0.01")  # what was spent is not told more finely
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -95,10 +97,13 @@ def rate(bills: Sequence[Bill]) -> tuple[str, str]:
 
 
 def spent(hourly: str, currency: str, seconds: float | None) -> str:
-    """What so many seconds cost; empty where that is unknown."""
+    """What so many seconds cost, in words; empty where that is unknown."""
     if not hourly or seconds is None:
         return ""
-    return _money(Decimal(hourly) * Decimal(seconds) / 3600, currency)
+    amount = Decimal(hourly) * Decimal(seconds) / 3600
+    if 0 < amount < _LEAST:
+        return f"less than {_money(_LEAST, currency)}"
+    return f"about {_money(amount, currency)}"
 
 
 def objections(bills: Sequence[Bill], limit: Limit, cheap: str) -> list[Problem]:

@@ -169,7 +169,7 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
             ran = f" after {duration_text(event.seconds)}" if event.seconds is not None else ""
             outputs = f"{_count(event.outputs, 'output')}, {bytes_text(event.size)}"
             spent = cost.spent(before.hourly, before.currency, event.seconds)
-            ran += f", about {spent}" if spent else ""
+            ran += f", {spent}" if spent else ""
             where = f"`rescalefs download {before.job_id} --to DIR` fetches them"
             if not before.is_elsewhere:
                 where = "in job/outputs; its console output is process_output.log there"

@@ -182,8 +182,21 @@ def test_job_json_may_lower_the_limit_and_not_raise_it() -> None:
 
 @pytest.mark.parametrize("seconds", [None, 1800.0])
 def test_what_was_spent_is_told_where_run_time_and_price_are_known(seconds: float | None) -> None:
-    assert spent("0.14", "USD", seconds) == ("0.07 USD" if seconds else "")
+    assert spent("0.14", "USD", seconds) == ("about 0.07 USD" if seconds else "")
     assert not spent("", "USD", seconds)
+
+
+@pytest.mark.parametrize(
+    ("hourly", "told"),
+    [
+        ("0.0000004", "less than 0.01 USD"),
+        ("0.00999", "less than 0.01 USD"),
+        ("0.01", "about 0.01 USD"),
+        ("0", "about 0 USD"),
+    ],
+)
+def test_what_is_not_worth_a_cent_is_told_as_that(hourly: str, told: str) -> None:
+    assert spent(hourly, "USD", 3600.0) == told
 
 
 def test_amounts_have_no_exponents() -> None:

@@ -223,6 +223,39 @@ def test_creating_that_is_never_answered_is_asked_for_five_times_in_half_an_hour
         check(rig, rescale)
 
 
+def mended_life(root: Path, points: Points) -> None:
+    """A job may not be submitted, a person mends the folder, and the power may go meanwhile."""
+    clock = FakeClock()
+    rescale = FakeRescale(clock, point=points)
+    rescale.refuse_submit = ("license: none left",)
+    settings_ = make_settings(root)
+    folder = drop_files(settings_.folder / "wing", files=FILES)
+    for _ in range(2):
+        with contextlib.suppress(PowerCut), Rig(settings_, rescale, clock, points) as rig:
+            rig.turns(6, 5.0)
+            if rescale.refuse_submit:
+                assert rig.status() == "rejected: license: none left"
+                assert len(rescale.on_server) == 1
+                rescale.refuse_submit = ()
+                drop_files(folder, {**GOOD, "name": "mended"}, files=FILES)
+            finish(rig, rescale)
+            check(rig, rescale)
+            assert only(rescale.on_server.values()).definition["name"] == "mended"
+            return
+        clock.advance(60.0)
+    raise AssertionError("the power went twice")
+
+
+def test_a_power_cut_around_the_mending_of_a_refused_job_leaves_only_the_mended_one(tmp_path: Path) -> None:
+    whole = Points()
+    mended_life(tmp_path / "uncut", whole)
+    names = whole.passed
+    first, last = names.index("before Refused"), len(names) - names[::-1].index("after Created")
+    assert {"before delete_job", "after delete_job", "before Discarded"} <= set(names[first:last])
+    for fatal in range(first, last):
+        mended_life(tmp_path / str(fatal), Points(fatal))
+
+
 @pytest.mark.parametrize("runs", [False, True])
 def test_a_job_that_shows_up_after_a_person_mended_the_folder_goes_unless_it_runs(
     tmp_path: Path, runs: bool
