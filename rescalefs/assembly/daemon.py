@@ -70,7 +70,12 @@ class Daemon:
         places.make()
         open_files = OpenFiles(places.drops)
         self._submitter = Submitter(
-            self._client, submit_settings(settings, places), self._clock, self._background, open_files.is_busy
+            self._client,
+            submit_settings(settings, places),
+            self._clock,
+            self._background,
+            busy=open_files.is_busy,
+            heard=self._tree.heard,
         )
         self._drops = DropFolder(
             places.drops,

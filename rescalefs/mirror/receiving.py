@@ -46,12 +46,26 @@ class Taker(Protocol):
 class Receiver:
     """Fetches pieces, each on its caller's thread. Thread-safe."""
 
-    def __init__(self, source: Source, clock: Clock, pause: float, heard: Callable[[int], None]) -> None:
-        """``pause`` comes before the first new try; ``heard`` is told how many bytes arrived."""
+    def __init__(
+        self,
+        source: Source,
+        clock: Clock,
+        pause: float,
+        heard: Callable[[int], None],
+        answered: Callable[[float], None] = lambda _: None,
+        transferred: Callable[[int, float], None] = lambda _, __: None,
+    ) -> None:
+        """``pause`` comes before the first new try; ``heard`` is told how many bytes arrived.
+
+        ``answered`` is told after how many seconds an answer began, ``transferred`` how many bytes of it came
+        in how many more.
+        """
         self._source = source
         self._clock = clock
         self._pause = pause
         self._heard = heard
+        self._answered = answered
+        self._transferred = transferred
 
     def receive(self, file: RemoteFile, piece: Piece, taker: Taker, stop: threading.Event) -> None:
         """Fetch what is missing of a piece. Raises what could not be helped, `Stopped` if it is given up."""
@@ -81,7 +95,10 @@ class Receiver:
         return total
 
     def _transfer(self, file: RemoteFile, piece: Piece, taker: Taker) -> None:
+        asked, first = self._clock.monotonic(), piece.position
         with self._source.open_range(file, piece.position, piece.stop) as body:
+            began = self._clock.monotonic()
+            self._answered(began - asked)
             if body.start != piece.position:
                 raise Unreachable(f"{file.path}: asked for byte {piece.position}, got byte {body.start}")
             if (body.total is not None and body.total != file.size) or body.stop < piece.stop:
@@ -95,5 +112,6 @@ class Receiver:
                 self._heard(len(data))
                 if piece.position == piece.stop:
                     break
+        self._transferred(piece.position - first, self._clock.monotonic() - began)
         if piece.position < piece.stop:
             raise Unreachable(f"{file.path}: the answer ended at byte {piece.position} of {piece.stop}")

@@ -18,7 +18,7 @@ from rescalefs.mirror.part import Part
 from rescalefs.mirror.pieces import MIB, SMALLEST, Piece, Pieces
 from rescalefs.mirror.receiving import Receiver, Stopped
 from rescalefs.model import RemoteFile
-from rescalefs.reading import Source
+from rescalefs.reading import Lead, Source
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,10 @@ _SMALL = SMALLEST  # bytes
 _AHEAD = 32 * MIB  # bytes that may wait for the hash before it has the processor to itself
 _FASTER = 2  # times as fast as the line: then the hash is soon done with whatever waits
 _STEP = 8 * MIB  # bytes between two looks at how far the hash is
+_CHUNK = MIB  # bytes that come at once, at most: with more than the lead still to come, these may be the last
 _FILES_AHEAD = 4  # large files for each connection that wait for a hash, before no more is begun
 _UNFLUSHED = 64 * MIB  # bytes of a file: so that at its end there is little left to bring to the disk
+_UNFLUSHED_AT_THE_END = 8 * MIB  # once all of it is asked for: the hash is not done with it yet
 _WAITING = 4096  # files that wait for a connection, before who brings more has to wait
 
 Failure = RescaleFSError | OSError
@@ -74,11 +76,19 @@ class _Fetch:
         return self.hashed > 0 and self.arrived * self.hashing * _FASTER < self.hashed * elapsed
 
 
+class _Turn:
+    """That one of so many requests at once is being made."""
+
+    def __init__(self) -> None:
+        self.is_over = False  # or as good as: another request may go out
+
+
 class _Receipt:
     """Puts the bytes of a piece into their part, and whoever waits for them on its way."""
 
-    def __init__(self, owner: Transfers, fetch: _Fetch, piece: Piece, hear: Hear | None) -> None:
+    def __init__(self, owner: Transfers, turn: _Turn, fetch: _Fetch, piece: Piece, hear: Hear | None) -> None:
         self._owner = owner
+        self._turn = turn
         self._fetch = fetch
         self._piece = piece
         self._hear = hear
@@ -91,7 +101,7 @@ class _Receipt:
         self._fetch.opened.write(data, self._piece.position)
         if self._hear is not None:
             self._hear(data)
-        self._owner.arrived(self._fetch, self._piece, len(data))
+        self._owner.arrived(self._turn, self._fetch, self._piece, len(data))
         self.note(last=False)
 
     def note(self, last: bool) -> None:
@@ -100,7 +110,7 @@ class _Receipt:
 
 
 class Transfers:
-    """Fetches files with ``connections`` requests at once.
+    """Fetches files with ``connections`` requests at once; the next go out when those are nearly done.
 
     A file is given to whoever asked once its size and, where the server has one, its SHA-512 are right; wrong
     bytes are fetched afresh once. Transfers that break go on where they broke. Call `start`, then `add` as
@@ -120,7 +130,7 @@ class Transfers:
         pause: float = 0.2,
     ) -> None:
         """``heard`` is told how many bytes arrived; ``pause`` comes before the first new try."""
-        self._receiver = Receiver(source, clock, pause, heard)
+        self._receiver = Receiver(source, clock, pause, heard, self._answered, self._transferred)
         self._parts = parts
         self._clock = clock
         self._background = background
@@ -137,12 +147,14 @@ class Transfers:
         self._to_hash: deque[_Fetch] = deque()
         self._to_flush: deque[_Fetch] = deque()
         self._pending = 0
+        self._lead = Lead()
+        self._busy = 0  # turns that are not over
         self.is_closed = False
 
     def start(self) -> None:
         """Start the threads."""
         self._parts.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for number in range(self._connections):
+        for number in range(threads_for(self._connections)):
             self._background.start(f"transfer-{number}", self._work)
         for number in range(_HASHERS):
             self._background.start(f"transfer-hash-{number}", self._hash)
@@ -178,9 +190,12 @@ class Transfers:
         for fetch in waiting:
             self._finish(fetch, Stopped("told to end"))
 
-    def arrived(self, fetch: _Fetch, piece: Piece, count: int) -> None:
+    def arrived(self, turn: _Turn, fetch: _Fetch, piece: Piece, count: int) -> None:
         """So many bytes of a piece are in the part."""
         with self._lock:
+            lead = self._lead.bytes
+            if piece.stop - piece.position - count <= (lead and max(lead, _CHUNK)):
+                self._end(turn)
             extends = fetch.awaited == piece.position
             piece.position += count
             fetch.arrived += count
@@ -193,6 +208,21 @@ class Transfers:
 
     # --- connections
 
+    def _answered(self, seconds: float) -> None:
+        with self._lock:
+            self._lead.answered(seconds)
+
+    def _transferred(self, count: int, seconds: float) -> None:
+        with self._lock:
+            self._lead.transferred(count, seconds)
+
+    def _end(self, turn: _Turn) -> None:
+        """Let another request go out: it is answered when this one has ended. The lock is held."""
+        if not turn.is_over:
+            turn.is_over = True
+            self._busy -= 1
+            self._work_to_do.notify()
+
     def _work(self, stop: threading.Event) -> None:
         while True:
             with self._lock:
@@ -201,14 +231,20 @@ class Transfers:
                         return
                     self._work_to_do.wait()
                 fetch, piece = job
+                turn = _Turn()
+                self._busy += 1
                 self._room.notify_all()
             if piece is None:
-                self._begin(fetch, stop)
+                self._begin(fetch, turn, stop)
             else:
-                self._carry(fetch, piece, stop)
+                self._carry(fetch, piece, turn, stop)
+            with self._lock:
+                self._end(turn)
 
     def _next(self) -> tuple[_Fetch, Piece | None] | None:
         """A piece of a large file that has begun, else the next file, if there is any. The lock is held."""
+        if self._busy >= self._connections:
+            return None
         for fetch in tuple(self._large):
             pieces = fetch.pieces
             assert pieces is not None
@@ -228,7 +264,7 @@ class Transfers:
             return None
         return self._fresh.popleft(), None
 
-    def _begin(self, fetch: _Fetch, stop: threading.Event) -> None:
+    def _begin(self, fetch: _Fetch, turn: _Turn, stop: threading.Event) -> None:
         failure: Failure | None = None
         try:
             if fetch.file.size is None:
@@ -238,7 +274,7 @@ class Transfers:
             if not fetch.is_small:
                 self._spread(fetch)
                 return
-            self._fetch_small(fetch, stop)
+            self._fetch_small(fetch, turn, stop)
         except (RescaleFSError, OSError) as error:
             failure = error
         self._finish(fetch, failure)
@@ -260,23 +296,25 @@ class Transfers:
             log.info("%s: %d of %d bytes are there from before", fetch.file.path, known, size)
             self._heard(known)
 
-    def _fetch_small(self, fetch: _Fetch, stop: threading.Event) -> None:
+    def _fetch_small(self, fetch: _Fetch, turn: _Turn, stop: threading.Event) -> None:
         while True:
             digest = hashlib.sha512()
-            self._receive(fetch, Piece(0, fetch.file.size or 0), stop, digest.update)
+            self._receive(fetch, Piece(0, fetch.file.size or 0), turn, stop, digest.update)
             if self._is_right(fetch.file, digest.hexdigest()):
                 return
             self._start_over(fetch)
 
-    def _carry(self, fetch: _Fetch, piece: Piece, stop: threading.Event) -> None:
+    def _carry(self, fetch: _Fetch, piece: Piece, turn: _Turn, stop: threading.Event) -> None:
         failure: Failure | None = None
         try:
-            self._receive(fetch, piece, stop)
+            self._receive(fetch, piece, turn, stop)
         except (RescaleFSError, OSError) as error:
             failure = error
         with self._lock:
             fetch.unflushed += piece.position - piece.start
-            if fetch.unflushed >= _UNFLUSHED and not (failure or self.is_closed):
+            assert fetch.pieces is not None
+            is_due = fetch.unflushed >= (_UNFLUSHED if fetch.pieces.missing else _UNFLUSHED_AT_THE_END)
+            if is_due and not (failure or self.is_closed):
                 fetch.unflushed = 0
                 fetch.out += 1
                 self._to_flush.append(fetch)
@@ -303,8 +341,10 @@ class Transfers:
                 failure = error
             self._let_go(fetch, failure)
 
-    def _receive(self, fetch: _Fetch, piece: Piece, stop: threading.Event, hear: Hear | None = None) -> None:
-        receipt = _Receipt(self, fetch, piece, hear)
+    def _receive(
+        self, fetch: _Fetch, piece: Piece, turn: _Turn, stop: threading.Event, hear: Hear | None = None
+    ) -> None:
+        receipt = _Receipt(self, turn, fetch, piece, hear)
         try:
             self._receiver.receive(fetch.file, piece, receipt, stop)
         finally:
@@ -390,6 +430,11 @@ class Transfers:
             with self._lock:
                 self._pending -= 1
                 self._room.notify_all()
+
+
+def threads_for(connections: int) -> int:
+    """How many it takes to keep so many connections receiving: some wait for an answer meanwhile."""
+    return connections + max(1, connections // 4)
 
 
 def is_hopeless(error: Failure) -> bool:

@@ -110,10 +110,10 @@ class Poller:
     def _look(self, drop: Drop) -> None:
         try:
             statuses = self._service.statuses(drop.job_id or "")
+            if statuses:  # told first: whoever reads it in the drop then finds the job in the list of jobs
+                self._heard(drop.job_id or "", statuses[-1].status)
             for status in statuses:
                 drop = self._seen(drop, status)
-            if statuses:
-                self._heard(drop.job_id or "", statuses[-1].status)
             if statuses and self._is_over(statuses[-1]):
                 self._ledger.record(drop, self._ending(drop, statuses))
         except NotFound:

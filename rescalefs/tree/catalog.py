@@ -166,8 +166,15 @@ class Catalog:
     # --- what others know
 
     def heard(self, job_id: str, status: str) -> None:
-        """Someone saw this status at the server: what is known must not contradict it."""
+        """Someone saw this status at the server: what is known must not contradict it.
+
+        A job that is in no list yet is in it from then on, if the server can be asked.
+        """
         known = self.known_jobs()
+        for _ in range(2):  # an answer under way may be from before there was the job
+            if known is not None and job_id not in known.by_id:
+                self._renew_list()
+                known = self.known_jobs()
         job = known.by_id.get(job_id) if known else None
         if job is not None and is_terminal(status) and not job.is_finished:
             self._ends.setdefault(job_id, self._clock.now())
@@ -195,11 +202,14 @@ class Catalog:
         if self._lists.remembered(_ALL) is not None:
             self._all_listed = self._clock.monotonic() - self._settings.list_all_every + _NOT_AT_ONCE
         while not stop.is_set():
-            try:
-                self._lists.refresh(_ALL)
-            except ApiError as error:
-                log.debug("the list of jobs could not be renewed: %s", error)  # `health` has said so louder
+            self._renew_list()
             self._clock.wait(stop, self._settings.poll_every)
+
+    def _renew_list(self) -> None:
+        try:
+            self._lists.refresh(_ALL)
+        except ApiError as error:
+            log.debug("the list of jobs could not be renewed: %s", error)  # `health` has said so louder
 
     def _ask_list(self, _key: str) -> Said[JobList]:
         known = self.known_jobs()

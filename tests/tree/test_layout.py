@@ -290,6 +290,19 @@ def test_a_status_that_was_heard_elsewhere_counts_at_once(tree: Tree, service: F
     assert text(tree, "/jobs/run/status") == "Completed\n"
 
 
+def test_a_job_of_which_a_status_was_heard_is_in_the_list_at_once(tree: Tree, service: FakeService) -> None:
+    assert names(tree, "/jobs") == {"XkpTse"}
+    service.add("fresh", "new wing", "Queued", at=3)
+    service.add("other", "old wing", "Queued", at=2)
+    tree.heard("fresh", "Completed")
+    assert names(tree, "/jobs") == {"XkpTse", "fresh", "other"}
+    assert "new wing" in names(tree, "/by-name")
+    assert text(tree, "/jobs/fresh/status") == "Completed\n"
+    asked = service.requests.total()
+    tree.heard("other", "Executing")
+    assert service.requests.total() == asked
+
+
 def test_a_job_that_is_too_new_for_the_list_is_there_by_its_id(tree: Tree, service: FakeService) -> None:
     assert names(tree, "/jobs") == {"XkpTse"}
     service.add("fresh", "new wing", "Completed", at=3)
