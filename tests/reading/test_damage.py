@@ -220,14 +220,18 @@ def test_the_cache_stays_within_its_limit(tmp_path: Path) -> None:
     assert 0 < kept <= limit + 4 * block
 
 
+def extents_of(name: str) -> int:
+    """How many extents of a file there are. They are only counted: to have them in hand would keep them."""
+    return sum(isinstance(each, Extent) and each.content.file.id == name for each in gc.get_objects())
+
+
 def test_a_connection_that_waits_for_work_holds_no_block_open(tmp_path: Path) -> None:
     with running(MemorySource({"idle": TEXT}), tmp_path) as engine:
         file = engine.open(remote(TEXT, "idle"))
         assert read_all(file) == TEXT
         file.close()
         for _ in range(200):  # looks, until the last of them is back at the board
-            found = [each for each in gc.get_objects() if isinstance(each, Extent)]
-            if not any(each.content.file.id == "idle" for each in found):
+            if not extents_of("idle"):
                 break
             threading.Event().wait(0.02)  # connections give way to whoever is busy
         else:
