@@ -114,7 +114,7 @@ class Plan:
         upload.scenario(bench, line, bench.size // 4, upload.GIGABIT)
         for name, way in ((near, upload.SENT), (near, upload.DROPPED), (line, upload.HASHED)):
             speed = bench.seconds(name, upload.CURL) / bench.seconds(name, way)
-            self.targets.append(at_least(f"{name}: speed over curl -F's", speed, 0.9))
+            self.targets.append(at_least(f"{name}: speed over curl -F's, {way}", speed, 0.9))
 
     def _small(self) -> None:
         bench, head, random = self._bench, "head -c 1000, 40 ms", "random 4 KiB, 40 ms"

@@ -30,7 +30,7 @@ GIGABIT = 125e6  # bytes a second
 CURL = "curl -F"
 SENT = "rescalefs: bytes alone"
 DROPPED = "rescalefs: as drops are sent"
-HASHED = "rescalefs: the same, until its SHA-512 is known"
+HASHED = "rescalefs: until the SHA-512 is known"
 
 # Each run is a process of its own, so that its memory is its own.
 _SEND = """
