@@ -64,6 +64,7 @@ def test_a_dropped_example_ends_as_completed_with_the_bytes_that_its_command_wro
         drop = account.root / "submit" / job.name
         subprocess.run(["cp", "-r", str(job), str(drop)], check=True)
         account.wait_for_status(drop, "Completed")
+        assert (drop / "job").readlink().name in {path.name for path in (account.root / "jobs").iterdir()}
         expected = run_here(job, tmp_path / "here" / job.name)
         assert outputs_of(drop) == expected
         checked = ["sha512sum", "--quiet", "-c", "../SHA512SUMS"]
