@@ -7,7 +7,7 @@ from typing import Literal
 from rescalefs.reading.lead import Lead
 
 MOST = 32
-_NEAR, _FAR = 4, 16  # connections to begin with
+_NEAR, _FAR = 4, 8  # connections to begin with
 _INTERVAL = 0.25  # seconds over which throughput is taken
 _WORTHWHILE = 1.1  # a raise has to bring 10 %
 _HOLD = 5.0  # seconds before trying again what did not help; doubles each time
@@ -16,8 +16,8 @@ _HOLD = 5.0  # seconds before trying again what did not help; doubles each time
 class Pace:
     """How many connections readahead may use: a fixed number, or as many as raise the throughput.
 
-    Climbs by half of what it has for as long as each step brings something, steps back when one did not, and
-    tries again later, ever more seldom. Only time in which every allowed connection was busy counts: a
+    Doubles what it has for as long as each step brings something, steps back when one did not, and tries half
+    as much again later, ever more seldom. Only time in which every allowed connection was busy counts: a
     reader that wants no more says nothing about the network. Not thread-safe.
     """
 
@@ -26,7 +26,8 @@ class Pace:
         self.most = MOST if setting == "auto" else setting
         self.limit = _NEAR if setting == "auto" else setting
         self._lead = Lead()
-        self._since = 0.0  # when this interval began
+        self._settled = 0.0  # when the next interval may begin
+        self._since: float | None = None  # when this interval began
         self._bytes = 0  # in this interval
         self._before: tuple[int, float] | None = None  # the limit before the last step up, and its throughput
         self._hold_until = 0.0
@@ -73,13 +74,20 @@ class Pace:
         if not self._adapts:
             return
         if busy < self.limit:
-            self._since, self._bytes = now, 0
-            return
-        self._bytes += count
-        if now - self._since >= _INTERVAL:
-            rate = self._bytes / (now - self._since)
-            self._since, self._bytes = now, 0
-            self._step(now, rate)
+            self._settle(now)
+        elif self._since is None:
+            if now >= self._settled:
+                self._since, self._bytes = now, 0
+        else:
+            self._bytes += count
+            if now - self._since >= _INTERVAL:
+                self._step(now, self._bytes / (now - self._since))
+                self._settle(now)
+
+    def _settle(self, now: float) -> None:
+        """Wait until connections opened now bring what they can: else each step would seem worthwhile."""
+        self._since = None
+        self._settled = now + 2 * self.first_byte
 
     def _step(self, now: float, rate: float) -> None:
         if self._before is not None and rate < self._before[1] * _WORTHWHILE:
@@ -89,6 +97,7 @@ class Pace:
             self._hold *= 2
         elif self.limit < self.most - 2 and now >= self._hold_until:
             self._before = (self.limit, rate)
-            self.limit = min(self.most - 2, self.limit + self.limit // 2)
+            more = self.limit if self._hold == _HOLD else self.limit // 2
+            self.limit = min(self.most - 2, self.limit + more)
         else:
             self._before = None

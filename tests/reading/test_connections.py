@@ -35,7 +35,21 @@ def test_a_server_nearby_needs_few() -> None:
 def test_no_more_connections_than_are_useful_under_a_cap() -> None:
     pace = Pace("auto")
     pace.answered(0.04)
-    assert settle(pace, {number: min(150e6, number * 20e6) for number in range(MOST + 1)}, 4.0) == 16
+    assert settle(pace, {number: min(150e6, number * 20e6) for number in range(MOST + 1)}, 4.0) == 8
+
+
+def test_what_new_connections_bring_is_judged_once_they_bring_it() -> None:
+    """Under a cap that eight connections fill: their own start must not look like the next step's success."""
+    pace = Pace("auto")
+    pace.answered(0.04)
+    limits = set()
+    pace.note(0.0, 1000, 1)
+    for step in range(80):
+        now = step * 0.02
+        pace.note(now, int(0.02 * (150e6 if now > 0.08 else 20e6)), pace.limit)
+        limits.add(pace.limit)
+    assert limits == {8, 16}
+    assert pace.limit == 8
 
 
 def test_somebody_who_waits_finds_a_connection_free() -> None:
@@ -48,7 +62,7 @@ def test_time_in_which_not_every_connection_was_needed_tells_nothing() -> None:
     pace.answered(0.04)
     for number in range(100):
         pace.note(number * 0.1, 1000, 3)
-    assert pace.limit == 16
+    assert pace.limit == 8
 
 
 def test_the_next_request_goes_out_a_round_trip_before_the_last_byte() -> None:
