@@ -37,6 +37,7 @@ PAGE = 500
 FAR = Link(round_trip=0.040)
 RUNS = 5
 SETTLING = 5.0  # seconds after which all that mounting began has ended
+SETTLING_AGAIN = 25.0  # the same after a restart: all pages are asked for at the second look, 15 s after it
 MIB = 1 << 20
 
 
@@ -152,7 +153,7 @@ def _idle(url: str, server: Origin, work: Path, seconds: float) -> Iterator[Line
     with ours.mounted(url, work / "ours") as mounted:
         jobs = mounted.root / "jobs"
         measure.timed(["ls", str(jobs)])
-        time.sleep(SETTLING)
+        time.sleep(SETTLING_AGAIN)
         server.traffic()
         cpu = measure.cpu_seconds(mounted.pid)
         time.sleep(seconds)

@@ -76,6 +76,7 @@ class Daemon:
             self._background,
             busy=open_files.is_busy,
             heard=self._tree.heard,
+            made=self._tree.made,
         )
         self._drops = DropFolder(
             places.drops,

@@ -190,11 +190,22 @@ class Sync:
         usual = submit_settings(base.settings, base.places)
         # The journal lies beside its drop folder: each folder that is synced is one of its own.
         settings = replace(usual, folder=self._root / "submit", journal=own / "journal.sqlite")
-        submitter = Submitter(base.client, settings, base.clock, base.background, heard=self._job_moved)
+        submitter = Submitter(
+            base.client,
+            settings,
+            base.clock,
+            base.background,
+            heard=self._job_moved,
+            made=self._job_made,
+        )
         base.undo.callback(submitter.close)
         self._tree.start()
         submitter.start()
         return submitter
+
+    def _job_made(self, job: Job) -> None:
+        self._tree.made(job)
+        self._wake.set()
 
     def _job_moved(self, job_id: str, status: str) -> None:
         """A dropped job has a new status: don't wait for the next round."""

@@ -24,7 +24,7 @@ _UNTOLD = ""  # the token of a job that is gone, or not ours to look at
 class Traces:
     """What the server has that may be the drop's job."""
 
-    job_id: str | None = None  # with its token
+    job: Job | None = None  # with its token
     namesakes: tuple[str, ...] = ()  # of its name and time, and without any token
 
 
@@ -51,8 +51,8 @@ class Finder:
         candidates = (job for job in named if _is_since(job, drop, _NAMESAKE))
         return Traces(None, tuple(job.id for job in candidates if self._token(job.id) is None))
 
-    def _among(self, jobs: Iterable[Job], drop: Drop) -> str | None:
-        return next((job.id for job in jobs if self._token(job.id) == drop.id), None)
+    def _among(self, jobs: Iterable[Job], drop: Drop) -> Job | None:
+        return next((job for job in jobs if self._token(job.id) == drop.id), None)
 
     def _token(self, job_id: str) -> str | None:
         """It never changes, so it is asked for once. None where the job tells of none, or not legibly."""

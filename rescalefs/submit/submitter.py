@@ -10,6 +10,7 @@ from pathlib import Path
 from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.errors import RescaleFSError
+from rescalefs.model import Job
 from rescalefs.submit.control import Control
 from rescalefs.submit.farewell import Farewell
 from rescalefs.submit.journal import Journal, JournalFailed
@@ -47,8 +48,12 @@ class Submitter:
         background: Background,
         busy: Callable[[Path], bool] = lambda _: False,
         heard: Callable[[str, str], None] = lambda _job_id, _status: None,
+        made: Callable[[Job], None] = lambda _: None,
     ) -> None:
-        """``busy``: whether a file is being written to; ``heard`` is told each new status of a job."""
+        """``busy``: whether a file is being written to.
+
+        ``made`` is told each job of a drop, ``heard`` each new status of one, before a drop shows it.
+        """
         self._settings = settings
         self._clock = clock
         self._background = background
@@ -64,7 +69,7 @@ class Submitter:
             tell=self._ledger.say,
             ring=self._ledger.ring,
         )
-        self._worker = Worker(service, settings, clock, self._ledger, self._depot)
+        self._worker = Worker(service, settings, clock, self._ledger, self._depot, made=made)
         self._poller = Poller(service, settings, clock, self._ledger, heard)
         self._control = Control(service, self._ledger)
         self._farewell = Farewell(settings, clock, self._ledger)

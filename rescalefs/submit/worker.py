@@ -19,6 +19,7 @@ from rescalefs.errors import (
     Throttled,
     Unauthenticated,
 )
+from rescalefs.model import Job
 from rescalefs.submit import machine, spec
 from rescalefs.submit.catalogue import Catalogue
 from rescalefs.submit.control import CONTROL_FILE, STOP, stop_is_ordered
@@ -132,13 +133,16 @@ class Worker:
         ledger: Ledger,
         depot: Depot,
         overrides: Mapping[str, Any] | None = None,
+        made: Callable[[Job], None] = lambda _: None,
     ) -> None:
+        """``overrides`` is what the command line puts over job.json; ``made`` is told each job of a drop."""
         self._service = service
         self._settings = settings
         self._clock = clock
         self._ledger = ledger
         self._depot = depot
-        self._overrides = overrides  # what the command line puts over job.json
+        self._overrides = overrides
+        self._made = made
         self._desk = Desk(clock)
         self._finder = Finder(service)
         self.shelf = Shelf(service, clock)
@@ -310,8 +314,13 @@ class Worker:
                 self._doubts[drop.id] = _Doubt(self._clock.monotonic(), was_refused=True)
             raise
         else:
-            self._record(asked, machine.Created(job.id))
+            self._record(asked, self._created(job))
         return None
+
+    def _created(self, job: Job, found: bool = False) -> machine.Created:
+        """The event, told to others first: whoever reads of the job in the drop finds it in the list, too."""
+        self._made(job)
+        return machine.Created(job.id, found)
 
     def _discard(self, job_id: str) -> machine.Discarded | machine.Submitted:
         """A job was made for this drop and not submitted, and a person mended the folder."""
@@ -325,29 +334,29 @@ class Worker:
 
     def _find(self, drop: Drop) -> Event:
         """Creating was asked for, and the answer never came, or was a no: is there a job?"""
-        job_id = self._finder.look(drop).job_id
+        job = self._finder.look(drop).job
         now = self._clock.monotonic()
         with self._lock:
             doubt = self._doubts.setdefault(drop.id, _Doubt(now))
-        if job_id is None and now - doubt.since < doubt_time(drop.asked, self._settings.doubt):
+        if job is None and now - doubt.since < doubt_time(drop.asked, self._settings.doubt):
             raise StillInDoubt
         with self._lock:
             self._doubts.pop(drop.id, None)
-        if job_id is None:
+        if job is None:
             return machine.NotCreated("the server has none with this drop's token", doubt.was_refused)
-        return machine.Created(job_id, found=True)
+        return self._created(job, found=True)
 
     def _sought(self, drop: Drop) -> bool:
         """Do what follows if a job shows up that was asked for earlier, or may have; tell whether it did."""
         traces = self._finder.look(drop)
-        if traces.job_id is not None:
+        if traces.job is not None:
             # Asked for before the folder was mended, it is of what that held then: it goes, unless it runs.
-            event = None if drop.asked else self._discard(traces.job_id)
+            event = None if drop.asked else self._discard(traces.job.id)
             if isinstance(event, machine.Discarded):
                 self._record(drop, event)
             else:
                 asked = self._ledger.record(drop, machine.CreateBegun(self._clock.now()))
-                self._record(asked, machine.Created(traces.job_id, found=True))
+                self._record(asked, self._created(traces.job, found=True))
         elif drop.asked and traces.namesakes:
             self._record(drop, machine.Refused((_namesake(traces.namesakes[0]),)))
         elif drop.asked >= _MOST_ASKED:

@@ -37,6 +37,7 @@ History = tuple[JobStatus, ...]
 _ALL = "all"  # the key of the one list of jobs
 _NEWEST = 100  # jobs in the request that polls
 _NOT_AT_ONCE = 10.0  # seconds after a start that found a list on disk, before all pages are asked for
+_LISTED_WITHIN = 60.0  # seconds in which the server lists a job that was made, or it is gone already
 _SHORTEST, _LONGEST = 15.0, 86_400.0  # seconds that an answer from after a job's end holds
 _DETAIL_LIVES = 30.0  # seconds; of a job's page little changes but what its owner edits
 _LISTING_LIVES = 2.0  # seconds; how soon a file that a job began is seen
@@ -65,6 +66,7 @@ class Catalog:
         self._all_listed: float | None = None  # monotonic, when all pages were asked for
         self._short_page: int | None = None  # length of the newest page that was shorter than the list
         self._ends: dict[str, datetime] = {}  # job id -> when it ended, if that is not long ago
+        self._made: dict[str, tuple[Job, float]] = {}  # by id, and since when; until the server lists it
         self.health = Health(clock)
         self._errands = Errands(background, settings.refreshers)
         desk = Desk(clock, self.health, self._errands, settings.rest, settings.patience, settings.deadline)
@@ -180,6 +182,11 @@ class Catalog:
             self._ends.setdefault(job_id, self._clock.now())
         self._lists.amend(_ALL, lambda jobs: jobs.with_status(job_id, status))
 
+    def made(self, job: Job) -> None:
+        """Someone made this job at the server: it is in the list from now on."""
+        self._made[job.id] = (job, self._clock.monotonic())  # first: a list under way may land at any moment
+        self._lists.amend(_ALL, lambda jobs: jobs.with_found(job))
+
     def forget(self, job_id: str | None = None) -> None:
         """Ask afresh about one job, or about everything, when it is looked at next."""
         if job_id is None:
@@ -212,11 +219,22 @@ class Catalog:
             log.debug("the list of jobs could not be renewed: %s", error)  # `health` has said so louder
 
     def _ask_list(self, _key: str) -> Said[JobList]:
-        known = self.known_jobs()
+        known, asked = self.known_jobs(), self._clock.monotonic()
         jobs = (self._newest_joined(known) if known else None) or self._all_jobs()
+        for job_id, (_, at) in tuple(self._made.items()):
+            is_listed = job_id in jobs.by_id and not jobs.is_found(job_id)
+            if is_listed or asked - at > _LISTED_WITHIN:
+                self._made.pop(job_id, None)
+                jobs = jobs if is_listed else jobs.without(job_id)
         if known is not None:
             self._notice(known, jobs)
-        return Said(jobs)
+        return Said(self._with_made(jobs))
+
+    def _with_made(self, jobs: JobList) -> JobList:
+        """With jobs that were made a moment ago, maybe after the server was asked for this list."""
+        for job, _ in tuple(self._made.values()):
+            jobs = jobs.with_found(job)
+        return jobs
 
     def _newest_joined(self, known: JobList) -> JobList | None:
         """One request's worth of news; None when all pages are due."""
@@ -266,6 +284,7 @@ class Catalog:
         try:
             detail = self._service.job(job_id)
         except NotFound:
+            self._made.pop(job_id, None)
             self._lists.amend(_ALL, lambda jobs: jobs.without(job_id))
             raise
         return Said(detail, self._holds(job_id) if ended else None)
@@ -355,7 +374,7 @@ class Catalog:
             usable=math.inf,  # at once, also after a restart: the background keeps it fresh
             dump=lambda known: (known.listed, known.found),
             restore=lambda _, document: JobList.restored(*document.value),
-            settle=JobList.succeeded_by,
+            settle=lambda known, new: known.succeeded_by(self._with_made(new)),
         )
 
     def _detail_kind(self) -> Kind[JobDetail]:

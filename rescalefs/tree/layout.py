@@ -107,6 +107,10 @@ class Tree:
         """Someone saw this status of a job at the server: from now on the tree knows it, too."""
         self._catalog.heard(job_id, status)
 
+    def made(self, job: Job) -> None:
+        """Someone just made this job: from now on the tree has it, without a request."""
+        self._catalog.made(job)
+
     def forget(self, job_id: str | None = None) -> None:
         """Ask the server afresh about one job, or about everything, when it is looked at next."""
         self._catalog.forget(job_id)

@@ -273,7 +273,10 @@ class Rig:
         self.ledger.catch_up()
         self.depot = Depot(clock)
         self.carrier = Carrier(service, settings, clock, self.journal, self.depot, tell=self.ledger.say)
-        self.worker = Worker(service, settings, clock, self.ledger, self.depot)
+        self.made: list[str] = []
+        self.worker = Worker(
+            service, settings, clock, self.ledger, self.depot, made=lambda job: self.made.append(job.id)
+        )
         self.poller = Poller(service, settings, clock, self.ledger)
         self.survey = Survey(settings, clock, self.ledger, self.journal, self.busy.__contains__)
 

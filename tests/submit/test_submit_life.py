@@ -34,6 +34,27 @@ def test_a_dropped_folder_becomes_one_job_that_is_followed_to_its_end(rig: Rig, 
     assert rescale.requests.count("create_job") == rescale.requests.count("submit_job") == 1
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_drop_names_its_job_only_when_others_were_told_of_it(
+    tmp_path: Path, rescale: FakeRescale, clock: FakeClock, lost: bool
+) -> None:
+    told: list[str] = []
+
+    def journalled(name: str) -> None:
+        if name == "before Created":
+            told.extend(rig.made)
+
+    def lose(name: str) -> None:
+        if name == "after create_job" and lost:
+            raise Unreachable("no answer")
+
+    rescale.point = lose
+    with Rig(make_settings(tmp_path), rescale, clock, journalled) as rig:
+        drop_files(rig.settings.folder / "wing")
+        rig.turns(20)
+        assert told == [rig.ledger.job_id("wing")] == [*rescale.on_server]
+
+
 def test_a_renamed_drop_is_not_submitted_again_and_a_copied_one_is(rig: Rig, rescale: FakeRescale) -> None:
     folder = drop_files(rig.settings.folder / "wing")
     rig.turns(4)

@@ -11,11 +11,11 @@ import pytest
 from rescalefs.background import Background
 from rescalefs.clock import Wake
 from rescalefs.errors import NotFound, ServerFailed, Unreachable
-from rescalefs.model import JobStatus
+from rescalefs.model import Job, JobStatus
 from rescalefs.tree.catalog import Catalog
 from rescalefs.tree.settings import TreeSettings
 from tests.fakes import FakeClock
-from tests.tree.account import FakeService, file, minutes
+from tests.tree.account import START, FakeService, file, minutes
 
 DAY = 86_400.0
 
@@ -157,6 +157,51 @@ def test_outputs_of_a_running_job_are_renewed_after_seconds() -> None:
     clock.advance(4)
     renewed = catalog.outputs("j", ended=False)
     assert (renewed.files, renewed.final) == ((file("1"),), False)
+
+
+def test_a_job_that_was_just_made_is_listed_without_a_request() -> None:
+    service, clock = FakeService(), FakeClock()
+    service.add("old")
+    catalog = catalog_of(service, clock)
+    catalog.jobs()
+    asked = service.requests.total()
+    catalog.made(service.add("new", status="", at=3))
+    assert catalog.jobs().by_id.keys() == {"old", "new"}
+    catalog.heard("new", "Pending")
+    assert catalog.jobs().by_id["new"].status == "Pending"
+    assert service.requests.total() == asked
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_list_that_was_asked_for_before_a_job_was_made_does_not_take_it_away(known: bool) -> None:
+    service, clock = FakeService(), FakeClock()
+    service.add("old")
+    catalog = catalog_of(service, clock)
+    if known:
+        catalog.jobs()
+    clock.advance(20)
+    new = Job("new", "wing", inserted=START)
+    service.on_request = lambda _: catalog.made(new)
+    assert catalog.jobs().by_id.keys() == {"old", "new"}
+    service.on_request = lambda _: None
+    service.all["new"] = new
+    clock.advance(20)
+    assert [job.id for job in catalog.jobs().listed] == ["old", "new"]
+    del service.all["new"]
+    clock.advance(20)
+    assert catalog.jobs().by_id.keys() == {"old"}
+
+
+def test_a_job_that_was_made_and_is_in_no_list_a_minute_later_is_gone() -> None:
+    service, clock = FakeService(), FakeClock()
+    service.add("old")
+    catalog = catalog_of(service, clock)
+    catalog.jobs()
+    catalog.made(Job("new", "wing", inserted=START))
+    clock.advance(40)
+    assert catalog.jobs().by_id.keys() == {"old", "new"}
+    clock.advance(40)
+    assert catalog.jobs().by_id.keys() == {"old"}
 
 
 def test_outputs_listed_before_the_end_are_listed_again_after_it() -> None:
