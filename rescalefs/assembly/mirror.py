@@ -166,6 +166,7 @@ class Sync:
         notes = DropNotes(self._shelf, submitter)
         if self._with_live:
             self._base.background.start("live-copies", self._live.keep_up)
+            self._base.background.start("live-names", self._mirror.look_for_begun)
         first = True
         while not self._stopped:
             report = rounds()

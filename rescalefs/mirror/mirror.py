@@ -27,6 +27,8 @@ _Arrival = Callable[
 log = logging.getLogger(__name__)
 
 _NOT_MIRRORED = frozenset({"jobs", "submit", ".rescalefs"})  # the rest of the root are views
+_BEGUN_EVERY = 1.5  # seconds; with the requests, a file that a job begins is here within two
+_AT_THAT_PACE = 5  # folders; more of them are looked at all the more rarely
 _WALKERS = 8  # jobs that are looked at at once
 _QUIET, _LONGEST = 60.0, 86_400.0  # seconds before a job that has ended is looked at again
 _CHANGED_HERE = "changed here, or not ours"
@@ -55,11 +57,12 @@ class Mirror:
         self._live = live
         self._dry_run = dry_run
         self._stopping = threading.Event()
-        self._lock = threading.Lock()  # guards _flying, _unmatched and _rests
+        self._lock = threading.Lock()  # guards all below
         self._flying: dict[str, list[_Arrival]] = {}  # version -> who else wants it
         self._unmatched = set(selection.include)  # patterns that have fitted no file so far
         self._told_unmatched = False
         self._rests: dict[str, tuple[Job, float, float]] = {}  # ended job -> as it was, since, and until when
+        self._growing: dict[str, set[str]] = {}  # live/ of a run that has not ended -> the paths seen in it
 
     def stop(self) -> None:
         """End the round that is under way soon. From any thread."""
@@ -124,7 +127,8 @@ class Mirror:
         """Ask for the files; the texts come when these are there, since they tell which are verified."""
         texts: list[tuple[str, TextNode]] = []
         pending = _Pending(partial(self._texts, job, where, texts, folder, report))
-        for path, node in self._nodes(folder, where):
+        growing: list[str] = []
+        for path, node in self._nodes(folder, where, growing):
             if self._stopping.is_set():
                 break
             if isinstance(node, TextNode):
@@ -132,18 +136,27 @@ class Mirror:
             elif isinstance(node, RemoteNode):
                 self._file(path, node, pending, report)
             elif isinstance(node, LiveNode):
+                with self._lock:
+                    self._growing.setdefault(_kind_folder(path), set()).add(path)
                 self._live_file(path, node, report)
             elif isinstance(node, LinkNode):
                 self._link(path, node, report)
+        self._note_growing(where, growing)
         pending.done(not self._stopping.is_set())
 
-    def _nodes(self, folder: Directory, where: str) -> Iterator[tuple[str, Node]]:
-        """All that is below a folder and is not a folder."""
+    def _nodes(
+        self, folder: Directory, where: str, growing: list[str] | None = None
+    ) -> Iterator[tuple[str, Node]]:
+        """All that is below a folder and is not a folder; live/ of runs goes to ``growing``."""
         for name, node in folder.entries().items():
             path = f"{where}/{name}"
             if not isinstance(node, Directory):
                 yield path, node
-            elif name != "live" or self._selection.live:
+            elif not _is_live(path):
+                yield from self._nodes(node, path, growing)
+            elif self._selection.live:
+                if growing is not None:
+                    growing.append(path)
                 yield from self._nodes(node, path)
 
     def _file(self, path: str, node: RemoteNode, pending: _Pending, report: Report) -> None:
@@ -290,6 +303,47 @@ class Mirror:
         except (OSError, NotImplementedError) as error:  # Windows makes links for few people
             report.note(SKIP, path, f"no symbolic link can be made here: {error}")
 
+    def look_for_begun(self, stop: threading.Event) -> None:
+        """Between rounds, find the files that running jobs begin, until ``stop``."""
+        while True:
+            with self._lock:
+                folders = tuple(self._growing)
+            if self._clock.wait(stop, _BEGUN_EVERY * max(1.0, len(folders) / _AT_THAT_PACE)):
+                return
+            for where in folders:
+                if stop.is_set():
+                    return
+                try:
+                    self._begun(where)
+                except (RescaleFSError, OSError) as error:  # if it lasts, the next round says so
+                    log.debug("%s cannot be looked at: %s", where, error)
+
+    def _begun(self, where: str) -> None:
+        _, job_id, *run = where.split("/")
+        self._tree.renew_live(job_id, run[1] if len(run) > 1 else None)
+        folder = self._tree.node(f"/{where}")
+        assert isinstance(folder, Directory)
+        report = Report()
+        for path, node in self._nodes(folder, where):
+            with self._lock:
+                seen = self._growing.get(where)
+                if seen is None or path in seen or not isinstance(node, LiveNode):
+                    continue
+                seen.add(path)
+            self._live_file(path, node, report)
+            with self._lock:
+                has_ended = where not in self._growing
+            if has_ended:  # just now, and its copies are being removed
+                self._remove_below(f"{where}/", report)
+
+    def _note_growing(self, where: str, growing: list[str]) -> None:
+        with self._lock:
+            for known in tuple(self._growing):
+                if known.startswith(f"{where}/") and known not in growing:
+                    del self._growing[known]
+            for path in growing:
+                self._growing.setdefault(path, set())
+
     def _live_file(self, path: str, node: LiveNode, report: Report) -> None:
         if not self._wants(path):
             return
@@ -308,8 +362,14 @@ class Mirror:
 
     def _remove_live(self, where: str, report: Report) -> None:
         """What the job wrote while it ran is in its outputs by now."""
-        self._live.forget(f"{where}/live/")
-        for path in self._shelf.ours_below(f"{where}/live/"):
+        self._remove_below(f"{where}/live/", report)
+        runs = {_kind_folder(path) for path in self._shelf.ours_below(f"{where}/runs/")}
+        for live in filter(_is_live, runs):
+            self._remove_below(f"{live}/", report)
+
+    def _remove_below(self, folder: str, report: Report) -> None:
+        self._live.forget(folder)
+        for path in self._shelf.ours_below(folder):
             if not self._dry_run and self._shelf.remove(path):
                 report.note(REMOVE, path, "the job has ended")
 
@@ -343,8 +403,18 @@ class Mirror:
 
 def _inner(path: str) -> str:
     """The path below outputs/, inputs/ or live/ of the job, or of one of its runs."""
+    return path[len(_kind_folder(path)) + 1 :]
+
+
+def _kind_folder(path: str) -> str:
+    """That outputs/, inputs/ or live/."""
     names = path.split("/")
-    return "/".join(names[5 if names[2] == "runs" else 3 :])
+    return "/".join(names[: 5 if names[2:3] == ["runs"] else 3])
+
+
+def _is_live(path: str) -> bool:
+    """Whether a folder is live/ of a job or a run, and not one of that name that a job wrote."""
+    return path.startswith("jobs/") and path.endswith("/live") and _kind_folder(path) == path
 
 
 class _Pending:

@@ -130,6 +130,10 @@ class Catalog:
         """What a run has written so far that has not ended."""
         return self._live.get(_run_key(job_id, run_id), ended=False)
 
+    def renew_live(self, job_id: str, run_id: str | None) -> None:
+        """Ask now, however fresh the answer is that is known."""
+        self._live.refresh(_run_key(job_id, run_id or THE_ONLY_RUN))
+
     # --- what is in memory
 
     def known_jobs(self) -> JobList | None:

@@ -111,6 +111,10 @@ class Tree:
         """Someone just made this job: from now on the tree has it, without a request."""
         self._catalog.made(job)
 
+    def renew_live(self, job_id: str, run_id: str | None) -> None:
+        """Ask the server now what a run (None: the job's only one) has in live/; raise its `ApiError`."""
+        self._catalog.renew_live(job_id, run_id)
+
     def forget(self, job_id: str | None = None) -> None:
         """Ask the server afresh about one job, or about everything, when it is looked at next."""
         self._catalog.forget(job_id)

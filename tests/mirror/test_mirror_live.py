@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from rescalefs.background import Background
 from rescalefs.errors import NotFound
-from rescalefs.mirror import Ledger, LiveCopies, Shelf
-from rescalefs.model import LiveFile
-from tests.fakes import FakeClock
+from rescalefs.mirror import Ledger, LiveCopies, Mirror, Report, Selection, Shelf, Transfers
+from rescalefs.model import LiveFile, Run
+from tests.fakes import FakeClock, MemorySource
+from tests.tree.account import FakeService, file, minutes, tree_of
 
 ENOUGH = 8  # looks
 
@@ -98,3 +102,85 @@ def test_what_is_forgotten_is_written_no_more(tmp_path: Path) -> None:
     live.forget("jobs/a/live/")
     live.keep_up(stop)
     assert tail.looks == {"log0": 1, "log1": 1, "b.log": ENOUGH}
+
+
+def mirror_of(
+    service: FakeService, folder: Path, clock: FakeClock, live: bool = True, dry_run: bool = False
+) -> Mirror:
+    shelf = Shelf(folder, Ledger(None), folder / "parts")
+    (folder / "parts").mkdir()
+    copies = LiveCopies(Tail(threading.Event()), shelf, clock)
+    transfers = Transfers(MemorySource({}), shelf.parts, clock, Background(), 1)
+    return Mirror(
+        tree_of(service, clock), shelf, transfers, Selection(live=live), clock, copies, dry_run=dry_run
+    )
+
+
+def of_a_job(folder: Path) -> set[str]:
+    """The copies of what it writes."""
+    live = [*folder.glob("jobs/a/live/**/*"), *folder.glob("jobs/a/runs/*/live/**/*")]
+    return {path.relative_to(folder / "jobs/a").as_posix() for path in live if path.is_file()}
+
+
+def look(mirror: Mirror, service: FakeService, times: int) -> int:
+    """Look so many times for files that were begun; return how many requests each look took."""
+    stop, before, asked = threading.Event(), service.total, service.requests["directory_contents"]
+
+    def listed(method: str) -> None:
+        if service.requests["directory_contents"] == asked + times:
+            stop.set()
+
+    service.on_request = listed
+    mirror.look_for_begun(stop)
+    service.on_request = lambda _: None
+    return (service.total - before) // times
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_file_that_a_job_begins_is_here_two_seconds_later(tmp_path: Path, runs: int) -> None:
+    service, clock = FakeService(), FakeClock()
+    service.add("a", status="Executing")
+    if runs == 2:
+        service.all_runs["a"] = (Run("1", minutes(1), minutes(2)), Run("2", minutes(2)))
+    key, live = ("a", "live") if runs == 1 else ("a/2", "runs/2/live")
+    service.working[key] = ("log",)
+    mirror = mirror_of(service, tmp_path, clock)
+    mirror.round((service.all["a"],), Report())
+    assert of_a_job(tmp_path) == {f"{live}/log"}
+    service.working[key] = ("log", "fields/begun")
+    clock.waits.clear()
+    assert look(mirror, service, 1) == 1
+    assert of_a_job(tmp_path) == {f"{live}/log", f"{live}/fields/begun"}
+    assert clock.waits == [1.5]
+    service.working.clear()
+    service.add("a")
+    mirror.round((service.all["a"],), Report())
+    assert of_a_job(tmp_path) == set()
+
+
+def test_a_job_that_ended_is_looked_at_no_more_and_many_more_rarely(tmp_path: Path) -> None:
+    service, clock = FakeService(), FakeClock()
+    for name in "abcdefghij":
+        service.add(name, status="Executing")
+    mirror = mirror_of(service, tmp_path, clock)
+    mirror.round(service.jobs(), Report())
+    clock.waits.clear()
+    assert look(mirror, service, 10) == 1
+    assert clock.waits == [3.0]
+    service.add("a")
+    mirror.round(service.jobs(), Report())
+    clock.waits.clear()
+    assert look(mirror, service, 9) == 1
+    assert clock.waits == [pytest.approx(2.7)]
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_an_output_in_a_folder_called_live_is_an_output(tmp_path: Path, live: bool) -> None:
+    service = FakeService()
+    service.add("a")
+    service.files["a"] = (file("1", "live/u"), file("2", "u/live/u"))
+    told: list[str] = []
+    mirror = mirror_of(service, tmp_path, FakeClock(), live, dry_run=True)
+    report = Report(lambda act, path, _: told.append(path) if act == "fetch" else None)
+    mirror.round((service.all["a"],), report)
+    assert told == ["jobs/a/outputs/live/u", "jobs/a/outputs/u/live/u"]
