@@ -9,7 +9,7 @@ from rescalefs.reading.lead import Lead
 MOST = 32
 _NEAR, _FAR = 4, 8  # connections to begin with
 _INTERVAL = 0.25  # seconds over which throughput is taken
-_WORTHWHILE = 1.1  # a raise has to bring 10 %
+_WORTHWHILE = 0.3  # of what a raise would bring, were each new connection as fast as those before it
 _HOLD = 5.0  # seconds before trying again what did not help; doubles each time
 
 
@@ -90,7 +90,7 @@ class Pace:
         self._settled = now + 2 * self.first_byte
 
     def _step(self, now: float, rate: float) -> None:
-        if self._before is not None and rate < self._before[1] * _WORTHWHILE:
+        if self._before is not None and not self._was_worthwhile(rate, *self._before):
             self.limit = self._before[0]
             self._before = None
             self._hold_until = now + self._hold
@@ -101,3 +101,7 @@ class Pace:
             self.limit = min(self.most - 2, self.limit + more)
         else:
             self._before = None
+
+    def _was_worthwhile(self, rate: float, limit_before: int, rate_before: float) -> bool:
+        wanted = 1 + (self.limit / limit_before - 1) * _WORTHWHILE
+        return rate >= rate_before * wanted

@@ -100,4 +100,5 @@ def extent_length(remaining: int, size: int, connections: int) -> int:
     """
     # The floor that keeps 1 GiB within 64 requests: 9 MiB with 10 connections, 16 MiB with 19 and more.
     floor = min(EXTENT, max(SMALLEST_EXTENT, size * connections // 1200))
-    return min(LARGEST_EXTENT, max(floor, remaining // connections))
+    # A little more than each connection's share of the rest: it saves some requests, and no time.
+    return min(LARGEST_EXTENT, max(floor, remaining * 5 // (connections * 4)))
