@@ -17,6 +17,7 @@ from rescalefs.assembly.facts import Facts
 from rescalefs.assembly.folder import submit_settings
 from rescalefs.assembly.memory import keep_few_arenas
 from rescalefs.assembly.ownfiles import LogTail, config_text
+from rescalefs.assembly.tails import Tails
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
 from rescalefs.config import Places, Settings
@@ -54,7 +55,6 @@ class Daemon:
         self._metrics_server = self._listening(settings.metrics_port)
         self._client = client_for(settings, self._account, self._clock)
         self._engine = ReadEngine(self._client, _reading(settings, places), self._clock, self._background)
-        self._live = LiveFiles(self._client, self._clock, places.live)
         self._tree = Tree(
             self._client,
             self._clock,
@@ -67,6 +67,8 @@ class Daemon:
             self._engine.verification,
             self._own_texts(),
         )
+        tails = Tails(self._client, self._client, self._tree.output_of)
+        self._live = LiveFiles(tails, self._clock, places.live)
         places.make()
         open_files = OpenFiles(places.drops)
         self._submitter = Submitter(

@@ -16,7 +16,7 @@ from typing import Any
 from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.errors import ApiError, InvalidRequest, NotFound
-from rescalefs.model import Job, JobDetail, JobStatus, RemoteFile, Run, is_terminal
+from rescalefs.model import Job, JobDetail, JobStatus, LiveFile, RemoteFile, Run, is_terminal
 from rescalefs.tree.answers import Answers, Desk, Kind, Said
 from rescalefs.tree.errands import Errands
 from rescalefs.tree.health import Health
@@ -133,6 +133,16 @@ class Catalog:
     def renew_live(self, job_id: str, run_id: str | None) -> None:
         """Ask now, however fresh the answer is that is known."""
         self._live.refresh(_run_key(job_id, run_id or THE_ONLY_RUN))
+
+    def output_of(self, file: LiveFile) -> RemoteFile | None:
+        """The output of a live file's path, if it is complete."""
+        job_id, ended = file.job_id, self._has_ended(file.job_id)
+        if len(self.known_runs(job_id) or ()) > 1:
+            outputs = self.run_outputs(job_id, file.run_id, ended)
+        else:
+            outputs = self.outputs(job_id, ended)
+        found = (each for each in outputs.files if each.path == file.path and each.is_uploaded)
+        return next((each for each in found if each.size is not None), None)
 
     # --- what is in memory
 

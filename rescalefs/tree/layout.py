@@ -22,7 +22,7 @@ from functools import partial
 from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.errors import ApiError, NoSuchPath, NotADirectory
-from rescalefs.model import Job
+from rescalefs.model import Job, LiveFile, RemoteFile
 from rescalefs.tree.account import Account
 from rescalefs.tree.catalog import Catalog
 from rescalefs.tree.nodes import (
@@ -114,6 +114,10 @@ class Tree:
     def renew_live(self, job_id: str, run_id: str | None) -> None:
         """Ask the server now what a run (None: the job's only one) has in live/; raise its `ApiError`."""
         self._catalog.renew_live(job_id, run_id)
+
+    def output_of(self, file: LiveFile) -> RemoteFile | None:
+        """The output that a live file has become; None where there is none yet. May ask, and raise."""
+        return self._catalog.output_of(file)
 
     def forget(self, job_id: str | None = None) -> None:
         """Ask the server afresh about one job, or about everything, when it is looked at next."""

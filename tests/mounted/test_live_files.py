@@ -23,6 +23,7 @@ with open("residuals.log", "w") as log:
         log.flush()
         while not (go / str(step)).exists():
             time.sleep(0.02)
+    log.write("done\\n")
 """
 
 
@@ -51,7 +52,8 @@ def test_tail_f_follows_a_running_job_and_outputs_take_over(account: MountedAcco
             (go / "3").touch()
             account.wait_for_status(drop, "Completed")
             account.wait_for(lambda: not (drop / "job" / "live").exists())
-            assert os.fstat(still_open.fileno()).st_size == len("step 1\nstep 2\nstep 3\n")
-            assert still_open.read() == "step 1\nstep 2\nstep 3\n"
+            assert tail.stdout.readline() == "done\n"
+            assert os.fstat(still_open.fileno()).st_size == len("step 1\nstep 2\nstep 3\ndone\n")
+            assert still_open.read() == "step 1\nstep 2\nstep 3\ndone\n"
         tail.terminate()
-    account.wait_for(lambda: account.text(drop / "job" / "outputs" / "residuals.log").endswith("step 3\n"))
+    account.wait_for(lambda: account.text(drop / "job" / "outputs" / "residuals.log").endswith("done\n"))
