@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from rescalefs.assembly.client import account_of, client_for
 from rescalefs.assembly.download import UNMETERED, connections_for
 from rescalefs.assembly.memory import keep_few_arenas
+from rescalefs.assembly.tails import Tails
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
 from rescalefs.config import Places, Settings
@@ -112,7 +113,8 @@ class Sync:
                 return verified if ledger.holders(file.version) else "no"
 
             self._tree = base.tree(verification)
-            self._live = live = LiveCopies(base.client, self._shelf, base.clock)
+            tails = Tails(base.client, base.client, self._tree.output_of)
+            self._live = live = LiveCopies(tails, self._shelf, base.clock)
             self._mirror = Mirror(
                 self._tree,
                 self._shelf,

@@ -55,8 +55,10 @@ class Tails:
                 if output is None:
                     raise
         size = output.size or 0
-        if start >= size:
+        if start == size or not size:
             return Nothing(size)
+        if start > size:  # it is another file than the one that was seen
+            start = 0
         return entered.enter_context(self._source.open_range(output, start, size))
 
     def _ending(self, file: LiveFile) -> RemoteFile | None:

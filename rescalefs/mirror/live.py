@@ -22,15 +22,16 @@ _AT_THAT_PACE = 10  # files: ten requests a second, half of what the service all
 class LiveCopies:
     """Appends what is new to the copies of live files, in place, so that `tail -f` works on them.
 
-    Thread-safe. What was followed once is followed by `keep_up` from then on, until it fails or is forgotten.
+    Thread-safe. What was followed once is followed by `keep_up` from then on, until it fails or is finished.
     """
 
     def __init__(self, source: LiveSource, shelf: Shelf, clock: Clock) -> None:
         self._source = source
         self._shelf = shelf
         self._clock = clock
-        self._lock = threading.Lock()  # guards both that follow
+        self._lock = threading.Lock()  # guards all that follows
         self._followed: dict[str, LiveFile] = {}  # by path of the copy
+        self._left: dict[str, LiveFile] = {}  # to the rounds, and to `finish`: what fails, or is costly
         self._busy: set[str] = set()  # paths that somebody writes to
         self._done = threading.Condition(self._lock)
 
@@ -50,21 +51,28 @@ class LiveCopies:
             raise
         finally:
             with self._lock:
-                if cheaply:
-                    self._followed[path] = file
-                else:
-                    self._followed.pop(path, None)
+                kept, other = (self._followed, self._left) if cheaply else (self._left, self._followed)
+                kept[path] = file
+                other.pop(path, None)
                 self._busy.discard(path)
                 self._done.notify_all()
         return grown
 
-    def forget(self, folder: str) -> None:
-        """Write no more to copies in a folder, whose name ends in a slash."""
+    def finish(self, folder: str) -> None:
+        """Bring copies in a folder, whose name ends in a slash, up to date for the last time."""
+        with self._lock:
+            known = {
+                path: file
+                for path, file in (*self._followed.items(), *self._left.items())
+                if path.startswith(folder)
+            }
+        for path, file in known.items():
+            self._follow_again(path, file)
         with self._lock:
             self._done.wait_for(lambda: not any(path.startswith(folder) for path in self._busy))
-            self._followed = {
-                path: file for path, file in self._followed.items() if not path.startswith(folder)
-            }
+            for path in known:
+                self._followed.pop(path, None)
+                self._left.pop(path, None)
 
     def keep_up(self, stop: threading.Event) -> None:
         """Follow what is followed until ``stop``: each copy every second, many of them more rarely."""
@@ -80,7 +88,7 @@ class LiveCopies:
 
     def _follow_again(self, path: str, file: LiveFile) -> None:
         with self._lock:
-            if path not in self._followed:
+            if path not in self._followed and path not in self._left:
                 return
         try:
             self.follow(path, file)

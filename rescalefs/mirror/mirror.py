@@ -368,7 +368,7 @@ class Mirror:
             self._remove_below(f"{live}/", report)
 
     def _remove_below(self, folder: str, report: Report) -> None:
-        self._live.forget(folder)
+        self._live.finish(folder)  # whoever follows one sees its last lines
         for path in self._shelf.ours_below(folder):
             if not self._dry_run and self._shelf.remove(path):
                 report.note(REMOVE, path, "the job has ended")

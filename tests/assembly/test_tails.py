@@ -48,6 +48,12 @@ def test_a_live_file_goes_on_as_the_output_of_its_path(error: ApiError) -> None:
     assert (gone.requests, len(source.requests)) == (1, 1), "and it costs nothing to go on looking"
 
 
+def test_an_output_that_is_shorter_than_what_was_seen_comes_whole() -> None:
+    tails = Tails(Gone(NotFound("404")), MemorySource({"o": b"step 1\nlast\n"}), lambda _: OUTPUT)
+    with tails.open_tail(LOG, 20) as body:
+        assert (body.start, b"".join(body)) == (0, b"step 1\nlast\n")
+
+
 @pytest.mark.parametrize("error", [NotFound("404"), Unreachable("cut")])
 def test_without_an_output_the_error_stays(error: ApiError) -> None:
     def fails(_: LiveFile) -> RemoteFile | None:

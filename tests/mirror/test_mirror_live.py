@@ -94,14 +94,19 @@ def test_a_file_that_the_server_sends_whole_is_left_to_the_rounds(tmp_path: Path
     assert (tmp_path / "jobs/a/live/log0").read_text() == "line 0\nline 1\n"
 
 
-def test_what_is_forgotten_is_written_no_more(tmp_path: Path) -> None:
+def test_what_is_finished_is_brought_up_to_date_once_more_and_no_more(tmp_path: Path) -> None:
     stop, clock = threading.Event(), FakeClock()
     tail = Tail(stop)
     live = copies(tail, tmp_path, clock, count=2)
     live.follow("jobs/b/live/log", LiveFile("b", "1", "b.log"))
-    live.forget("jobs/a/live/")
+    tail.gone.add("log0")
+    with pytest.raises(NotFound):  # the run has ended, and its outputs are not there yet
+        live.follow("jobs/a/live/log0", LiveFile("a", "1", "log0"))
+    tail.gone.clear()
+    live.finish("jobs/a/live/")
     live.keep_up(stop)
-    assert tail.looks == {"log0": 1, "log1": 1, "b.log": ENOUGH}
+    assert tail.looks == {"log0": 3, "log1": 2, "b.log": ENOUGH}
+    assert (tmp_path / "jobs/a/live/log0").read_text() == "line 0\nline 1\nline 2\n"
 
 
 def mirror_of(
