@@ -66,7 +66,8 @@ class RcloneMount:
         command = [
             *[str(BIN / "rclone"), "mount", ":http:", str(mountpoint), "--http-url", f"{url}/plain/"],
             *["--config", "/dev/null", "--cache-dir", str(work / "cache"), "--read-only"],
-            *["--no-checksum", "--log-level", "ERROR"],
+            # Else what it has cached is written down 5 s after it is read: unmounted before, it starts anew.
+            *["--no-checksum", "--log-level", "ERROR", "--vfs-handle-caching", "0"],
         ]
         process = subprocess.Popen([*command, *self.flags], env=environment(url, work))
         try:
