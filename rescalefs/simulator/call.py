@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rescalefs.simulator.definition import Invalid
+from rescalefs.simulator.faults import LAG
 from rescalefs.simulator.paging import InvalidPage, PageSizes, page_of
 from rescalefs.simulator.uploads import BadUpload
 from rescalefs.simulator.world import NoSuchRecord
@@ -41,6 +42,7 @@ class Call:
     url: str  # absolute, without the query
     root: str  # scheme and host
     sizes: PageSizes
+    lag: float = 0.0  # seconds: jobs that are younger are not known to this answer
 
     @property
     def api(self) -> str:
@@ -99,6 +101,7 @@ async def handled(request: Request, endpoint: Endpoint, sizes: PageSizes) -> Res
             url=str(request.url.replace(query="")),
             root=f"{request.url.scheme}://{request.url.netloc}",
             sizes=sizes,
+            lag=request.scope.get(LAG, 0.0),
         )
         return await anyio.to_thread.run_sync(endpoint, call)
     except Exception as error:  # noqa: BLE001 - failure() raises what it has no answer for

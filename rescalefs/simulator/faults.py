@@ -16,6 +16,8 @@ import msgspec
 
 from rescalefs.simulator.settings import CannotServe
 
+LAG = "rescalefs.simulator.lag"  # in an ASGI scope: the seconds by which this request sees the past
+
 
 class Effect(msgspec.Struct, frozen=True, tag_field="kind", forbid_unknown_fields=True):
     """What goes wrong."""
@@ -66,7 +68,7 @@ class Status(Effect, frozen=True, tag="status"):
 
     status: int
     acted: bool = False
-    retry_after: float | None = None
+    retry_after: float | str | None = None  # seconds, or the header's text as it is: a date, or nonsense
     html: bool = False  # as a proxy before the service would say it
 
 
@@ -78,6 +80,12 @@ class Drop(Effect, frozen=True, tag="drop"):
 
 class Hang(Effect, frozen=True, tag="hang"):
     """No answer, ever; the connection stays open until the client or the simulator gives up."""
+
+
+class Lag(Effect, frozen=True, tag="lag"):
+    """Jobs made within the last ``seconds`` are not known yet, as at a replica that lags behind."""
+
+    seconds: float
 
 
 class Redirect(Effect, frozen=True, tag="redirect"):
@@ -97,6 +105,7 @@ AnyEffect: TypeAlias = (
     | Status
     | Drop
     | Hang
+    | Lag
     | Redirect
 )
 

@@ -63,7 +63,7 @@ class JobRoutes:
 
     def list_all(self, call: Call) -> Response:
         """Newest first; `?state=completed` keeps the jobs of that status."""
-        jobs = self._world.jobs()
+        jobs = self._world.jobs(call.lag)
         state = call.query.get("state")
         if state is not None:
             jobs = [job for job in jobs if job.status.lower() == state.replace("_", " ").lower()]
@@ -201,7 +201,7 @@ class JobRoutes:
     # --- inside
 
     def _job(self, call: Call) -> JobRecord:
-        return self._world.job(call.parts["job_id"])
+        return self._world.job(call.parts["job_id"], call.lag)
 
     def _run(self, call: Call) -> tuple[JobRecord, RunRecord]:
         job = self._job(call)

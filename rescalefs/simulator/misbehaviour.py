@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rescalefs.simulator.faults import (
+    LAG,
     AnyEffect,
     Bandwidth,
     Corrupt,
@@ -20,6 +21,7 @@ from rescalefs.simulator.faults import (
     FaultScript,
     Hang,
     IgnoreRange,
+    Lag,
     Latency,
     Redirect,
     Short,
@@ -58,6 +60,9 @@ class Misbehaviour:
         if any(isinstance(effect, IgnoreRange) for effect in effects):
             kept = [(name, value) for name, value in scope["headers"] if name != b"range"]
             scope = {**scope, "headers": kept}
+        lags = [effect.seconds for effect in effects if isinstance(effect, Lag)]
+        if lags:
+            scope = {**scope, LAG: max(lags)}
         spoiled = _Spoiled(effects, send)
         try:
             await self._app(scope, receive, spoiled.send)
@@ -150,11 +155,15 @@ class _Spoiled:
 
 
 def _error(effect: Status) -> Response:
-    headers = {} if effect.retry_after is None else {"Retry-After": f"{effect.retry_after:g}"}
+    headers = {} if effect.retry_after is None else {"Retry-After": _text(effect.retry_after)}
     if effect.html:
         return HTMLResponse(f"<h1>{effect.status}</h1>", effect.status, headers)
     body = msgspec.json.encode({"detail": f"Status {effect.status}, as the fault script says."})
     return Response(body, effect.status, headers, media_type="application/json")
+
+
+def _text(retry_after: float | str) -> str:
+    return retry_after if isinstance(retry_after, str) else f"{retry_after:g}"
 
 
 async def _discard(_: Message) -> None:

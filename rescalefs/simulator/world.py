@@ -60,17 +60,17 @@ class World:
 
     # --- what there is
 
-    def jobs(self) -> list[JobRecord]:
-        """All jobs, newest first."""
+    def jobs(self, lag: float = 0.0) -> list[JobRecord]:
+        """All jobs, newest first, but those that are younger than ``lag`` [s]."""
         with self._lock:
-            found = list(self._jobs.values())
+            found = [job for job in self._jobs.values() if not self._is_younger(job, lag)]
         return sorted(found, key=lambda job: (job.inserted, job.number), reverse=True)
 
-    def job(self, job_id: str) -> JobRecord:
-        """The job of that id; NoSuchRecord if there is none."""
+    def job(self, job_id: str, lag: float = 0.0) -> JobRecord:
+        """The job of that id; NoSuchRecord if there is none, or it is younger than ``lag`` [s]."""
         with self._lock:
             found = self._jobs.get(job_id)
-        if found is None:
+        if found is None or self._is_younger(found, lag):
             raise NoSuchRecord(job_id)
         return found
 
@@ -384,6 +384,9 @@ class World:
         self._last_number = max(self._last_number, job.number)
         for status in (*job.statuses, *job.cluster_statuses):
             self._last_stamp = max(self._last_stamp, status.date)
+
+    def _is_younger(self, job: JobRecord, lag: float) -> bool:
+        return lag > 0 and self._clock.now() - job.inserted < timedelta(seconds=lag)
 
     def _stamp(self) -> datetime:
         self._last_stamp = max(self._clock.now(), self._last_stamp + TICK)

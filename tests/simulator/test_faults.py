@@ -17,6 +17,7 @@ from rescalefs.simulator.faults import (
     FaultScript,
     Hang,
     IgnoreRange,
+    Lag,
     Latency,
     Redirect,
     Short,
@@ -93,6 +94,20 @@ def test_a_status_takes_the_place_of_the_answer(api: Api) -> None:
     assert "detail" in throttled.json
     gateway = fetch(api, Status(504, html=True))
     assert gateway.headers["content-type"].startswith("text/html")
+
+
+def test_retry_after_may_be_any_text(api: Api) -> None:
+    odd = fetch(api, Status(429, retry_after="Thu, 32 Foo 2026 25:61:61 GMT"))
+    assert odd.headers["retry-after"] == "Thu, 32 Foo 2026 25:61:61 GMT"
+
+
+def test_a_lagging_answer_does_not_know_young_jobs(api: Api) -> None:
+    job = api.world.add_finished_job("young", {"f": CONTENT})
+    api.faults.add(Fault(Lag(3600), path="/jobs/", times=2))
+    assert api.ask("GET", f"jobs/{job.id}/").status == 404
+    assert api.ask("GET", "jobs/").json["results"] == []
+    assert api.ask("GET", f"jobs/{job.id}/").status == 200
+    assert [each["id"] for each in api.ask("GET", "jobs/").json["results"]] == [job.id]
 
 
 def test_a_redirect_keeps_path_and_query(api: Api) -> None:
