@@ -67,7 +67,8 @@ class RescaleFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec shi
                 from rescalefs.assembly.library import Library
 
                 self._opened = Library(self._flags)
-                weakref.finalize(self, self._opened.close)
+                # The collector may call it in the middle of any line, also of one that holds a lock of ours.
+                weakref.finalize(self, self._opened.abandon).atexit = False
             return self._opened
 
     def invalidate_cache(self, path: str | None = None) -> None:
@@ -188,6 +189,7 @@ class RescaleFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec ships n
         return bytes(buffer[:count])
 
     def close(self) -> None:
+        """Leave the file. Takes no lock: `__del__` calls this, and so do objects around this one."""
         if not self.closed:
             self._file.close()
         super().close()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import queue
+import threading
 from collections.abc import Mapping
 from contextlib import closing
 
@@ -13,9 +17,14 @@ from rescalefs.model import RemoteFile
 from rescalefs.reading import OpenFile, ReadEngine, ReadingSettings
 from rescalefs.tree import Sorting, Tree, TreeSettings
 
+_LOOK_AGAIN = 60.0  # seconds; a limit of the wait, which a note ends at once
+
 
 class Library:
-    """Reads the account. Its threads run from the beginning to `close`. Thread-safe."""
+    """Reads the account. Its threads run from the beginning to `close`, or to the end of the program.
+
+    Thread-safe. A forked child must not use it: it has none of the threads.
+    """
 
     def __init__(self, flags: Mapping[str, object]) -> None:
         """``flags`` as of `rescalefs mount`; None where one was not given."""
@@ -23,6 +32,8 @@ class Library:
         account = account_of(settings)
         places = Places.of(account.name, settings.cache_dir)
         clock = SystemClock()
+        self._process = os.getpid()
+        self._notes: queue.SimpleQueue[None] = queue.SimpleQueue()  # one: it was closed or abandoned
         self._background = Background()
         self._client = client_for(settings, account, clock)
         reading = ReadingSettings(
@@ -42,6 +53,8 @@ class Library:
         places.make()
         self._engine.start()
         self.tree.start()
+        self._background.start("library", self._close_when_abandoned)
+        atexit.register(self._close_at_exit)
 
     def open(self, file: RemoteFile) -> OpenFile:
         """See `ReadEngine.open`."""
@@ -58,8 +71,27 @@ class Library:
             buffer = bytearray(max(0, stop - begin))
             return bytes(buffer[: opened.read_into(memoryview(buffer), begin)])
 
+    def abandon(self) -> None:
+        """Have a thread of the library close it. For finalizers: takes no lock, and waits for nothing."""
+        self._notes.put(None)
+
     def close(self) -> None:
         """End the threads."""
+        atexit.unregister(self._close_at_exit)
+        self._notes.put(None)
         self._engine.close()
         self._client.close()
         self._background.close()
+
+    def _close_when_abandoned(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                self._notes.get(timeout=_LOOK_AGAIN)
+            except queue.Empty:
+                continue
+            self.close()
+            return
+
+    def _close_at_exit(self) -> None:
+        if os.getpid() == self._process:  # a fork copied locks that other threads held, and not the threads
+            self.close()

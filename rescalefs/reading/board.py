@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import queue
 import threading
 from collections import OrderedDict, deque
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from rescalefs.clock import Clock
@@ -82,6 +84,8 @@ class Board:
         self._clock = clock
         self._store = store  # for the files of racing blocks; all else is the librarian's
         self._ticks = itertools.count(1)
+        # Streams that their readers closed. Its put() is re-entrant, as documented: see `close_stream`.
+        self._leaving: queue.SimpleQueue[Stream | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # guards all that follows, and what it leads to
         self._work = threading.Condition(self._lock)  # for connections
         self._chores_there = threading.Condition(self._lock)  # for the librarian
@@ -116,6 +120,7 @@ class Board:
 
     def open(self, file: RemoteFile, size: int) -> Stream:
         """Take part in a file."""
+        self.part(0)
         with self._lock:
             content = self._contents.get(_key(file, size))
             if content is None:
@@ -126,6 +131,27 @@ class Board:
             return stream
 
     def close_stream(self, stream: Stream) -> None:
+        """Note that a reader leaves; `part` does what follows from it, on another thread.
+
+        Takes no lock: the garbage collector closes files that a program forgot, in the middle of any line,
+        also of one that runs with the lock held.
+        """
+        self._leaving.put(stream)
+
+    def part(self, patience: float) -> None:
+        """Do what follows from readers that left; wait for one for so many seconds, or until `close`."""
+        with suppress(queue.Empty):
+            while (stream := self._leaving.get(timeout=patience)) is not None:
+                self._part(stream)
+                patience = 0
+            self._leaving.put(None)  # the mark of the end stays, for every thread that looks
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def _part(self, stream: Stream) -> None:
         """Take part no more; what only this reader wanted is not fetched any further."""
         with self._lock:
             if stream.closed:
@@ -506,6 +532,7 @@ class Board:
 
     def close(self) -> None:
         """End every wait: readers get an error, threads get nothing more to do."""
+        self.part(0)
         with self._lock:
             if self._closed:
                 return
@@ -519,6 +546,7 @@ class Board:
             self._work.notify_all()
             self._chores_there.notify_all()
             self._hashing_there.notify_all()
+        self._leaving.put(None)
 
     # -- all below is called with the lock held
 

@@ -26,6 +26,7 @@ from rescalefs.reading.source import Source
 from rescalefs.reading.verification import Verification
 
 _HASHERS = 2
+_LOOK_AGAIN = 60.0  # seconds; what is waited for ends the wait at once, this only limits it
 
 
 class ReadEngine:
@@ -58,6 +59,7 @@ class ReadEngine:
         if self._settings.verify != "off":
             for number in range(_HASHERS):
                 self._background.start(f"hasher-{number}", self._hasher.run)
+        self._background.start("reading-part", self._part_with_readers)
         self._background.start("reading-stop", self._close_on_stop)
 
     def open(self, file: RemoteFile) -> OpenFile:
@@ -89,8 +91,13 @@ class ReadEngine:
         """End every read and every fetch. `Background.close` joins the threads."""
         self._board.close()
 
+    def _part_with_readers(self, stop: threading.Event) -> None:  # noqa: ARG002  (the board ends it)
+        while not self._board.is_closed:
+            self._board.part(_LOOK_AGAIN)
+
     def _close_on_stop(self, stop: threading.Event) -> None:
-        stop.wait()
+        while not stop.wait(_LOOK_AGAIN):
+            pass
         self._board.close()
 
     def _sized(self, file: RemoteFile) -> RemoteFile:
@@ -145,7 +152,7 @@ class OpenFile:
             self._board.await_verdict(self._stream)
 
     def close(self) -> None:
-        """Let go. What was fetched for this reader alone is not fetched any further."""
+        """Leave. What was fetched for this reader alone is not fetched any further. Takes no lock."""
         self._board.close_stream(self._stream)
 
     def _look_ahead(self, span: Span) -> None:

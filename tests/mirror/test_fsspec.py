@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gc
 import os
 import pickle
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,3 +95,36 @@ def test_wrong_bytes_are_an_error(account: Account, fs: Any) -> None:
     account.simulator.faults.add(Fault(Corrupt(at=3), "contents", times=None))
     with pytest.raises(OSError, match="SHA-512"):
         fs.cat_file(f"jobs/{job}/outputs/forces.csv")
+
+
+def test_a_file_system_that_the_collector_finds_ends_its_threads(account: Account, fs: Any) -> None:
+    fs.ls("jobs")
+    library = fs._opened
+    RescaleFileSystem.clear_instance_cache()
+    with library._engine._board._lock:  # as it is where the collector runs in the middle of a read
+        library.abandon()
+        assert not library._background.stopping
+    for name in ("rescalefs-library", "rescalefs-librarian"):
+        for thread in threading.enumerate():
+            if thread.name == name:
+                thread.join(20)
+                assert not thread.is_alive()
+
+
+def test_files_dropped_in_cycles_are_closed_while_others_are_read(account: Account, fs: Any) -> None:
+    job = account.add_job("wing", FILES)
+    path = f"jobs/{job}/outputs/case/big.bin"
+    threshold = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(7, 1, 1)
+    try:
+        for turn in range(40):
+            forgotten = fs.open(path, block_size=4096, cache_type="none")
+            forgotten.itself = forgotten
+            forgotten.seek(turn * 100_000)
+            assert forgotten.read(10) == BIG[turn * 100_000 : turn * 100_000 + 10]
+            del forgotten
+    finally:
+        gc.set_threshold(*threshold)
+        gc.unfreeze()
