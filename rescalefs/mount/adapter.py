@@ -41,12 +41,15 @@ def serve(
     started: Callable[[], None],
     ending: Asked,
     xattrs: bool = False,
+    connected: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Mount, and answer the kernel until the mount is gone; raise RuntimeError when it could not be mounted.
 
     ``started`` is called once the kernel talks to us. Once ``ending`` is asked for, the next
     statvfs(2) on the mount ends it: libfuse can be told only from within one of its own threads.
+    ``connected`` is called before that with the descriptor of /dev/fuse, on Linux.
     """
+    _serving.connected = connected
     Kernel(
         (AdapterWithXattrs if xattrs else Adapter)(filesystem, started, ending),
         mountpoint,
@@ -103,8 +106,18 @@ class _Table(ctypes.Structure):
 
 
 fuse.fuse_operations = _Table  # FUSE.__init__ fills whatever stands under this name
+
+
+class _Serving(threading.local):
+    """What the thread that calls libfuse's main function wants to know. Of use to `serve` alone."""
+
+    connected: Callable[[int], None] = staticmethod(lambda _: None)
+
+
+_serving = _Serving()
 if sys.platform == "linux":
-    replace_main(fuse._libfuse)  # noqa: SLF001  (fusepy has no door to it)
+    # fusepy has no public way to its library.
+    replace_main(fuse._libfuse, lambda device: _serving.connected(device))  # noqa: SLF001
 
 _view = ctypes.pythonapi.PyMemoryView_FromMemory
 _view.restype = ctypes.py_object

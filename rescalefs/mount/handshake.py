@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Callable
 from typing import Any
 
 MAX_PAGES = 256  # of 4 KiB: the kernel asks for 1 MiB at once, if whoever reads does; it takes no more
@@ -44,8 +45,12 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 
 
-def replace_main(libfuse: Any) -> None:
-    """Have ``libfuse.fuse_main_real`` shake hands as above; it stays as it is where it can't be done."""
+def replace_main(libfuse: Any, connected: Callable[[int], None]) -> None:
+    """Have ``libfuse.fuse_main_real`` shake hands as above; it stays as it is where it can't be done.
+
+    ``connected`` is called with the descriptor of /dev/fuse, on the thread that serves, before the first
+    message. libfuse closes the descriptor when the mount has ended.
+    """
     if not all(hasattr(libfuse, name) for name in _PROTOTYPES):
         return
     for name, (result, arguments) in _PROTOTYPES.items():
@@ -60,7 +65,10 @@ def replace_main(libfuse: Any) -> None:
         )
         if not fuse:
             return 1
-        _shake_hands(libfuse, libfuse.fuse_get_session(fuse))
+        session = libfuse.fuse_get_session(fuse)
+        device = libfuse.fuse_chan_fd(libfuse.fuse_session_next_chan(session, None))
+        connected(device)
+        _shake_hands(libfuse, session, device)
         result = libfuse.fuse_loop_mt(fuse)
         libfuse.fuse_teardown(fuse, mountpoint)
         return int(result != 0)
@@ -68,9 +76,8 @@ def replace_main(libfuse: Any) -> None:
     libfuse.fuse_main_real = fuse_main_real
 
 
-def _shake_hands(libfuse: Any, session: int) -> None:
+def _shake_hands(libfuse: Any, session: int, device: int) -> None:
     """Take the kernel's first message, have libfuse answer it, and send the answer with the promise."""
-    device = libfuse.fuse_chan_fd(libfuse.fuse_session_next_chan(session, None))
     try:
         request = os.read(device, _REQUEST_SIZE)
     except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PREFIX = "rescalefs: "  # of the one line in which the command line tells why it failed
 _POLL = 0.05  # seconds between two looks at whether a process has ended
+_WATCH = 500  # ms between two looks at whether the watch of the connection is to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class _Session:
                     lambda: self._start(on_start),
                     self._ending,
                     self._settings.xattrs,
+                    lambda device: threads.start("fuse-watch", self._watch(device)),
                 )
             except RuntimeError as error:
                 self._failure = self._failure or error
@@ -176,6 +179,24 @@ class _Session:
             self._failure = error
             self._ending.ask()
         self._answers.set()
+
+    def _watch(self, device: int) -> Callable[[threading.Event], None]:
+        """Ask for the end once the kernel has cut the connection, because the mount is gone.
+
+        libfuse's loop sees that, too, and then waits for each operation under way: a read that waits for the
+        network would keep the daemon, and `rescalefs umount`, for as long as a read may take. After a lazy
+        unmount the connection lasts until the last file is closed, so its readers are not disturbed.
+        """
+
+        def body(stop: threading.Event) -> None:
+            poller = select.poll()
+            poller.register(device, 0)  # POLLERR alone (fuse_dev_poll in Linux's fs/fuse/dev.c)
+            while not stop.is_set() and not self._gone.is_set():
+                if poller.poll(_WATCH):
+                    self._ending.ask()
+                    return
+
+        return body
 
     def _is_answering(self, outside: int) -> bool:
         return not self._gone.is_set() and self._failure is None and self._mountpoint.stat().st_dev != outside

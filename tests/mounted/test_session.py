@@ -11,6 +11,7 @@ import time
 import pytest
 
 from rescalefs.mount.claims import is_running
+from rescalefs.simulator.faults import Fault, Hang
 from tests.mounted.account import MountedAccount
 
 pytestmark = pytest.mark.fuse
@@ -27,6 +28,44 @@ def test_umount_ends_the_daemon_and_leaves_nothing_mounted(account: MountedAccou
     account.run("umount", str(account.root))
     assert not account.root.is_mount()
     assert not is_running(pid)
+
+
+@pytest.mark.parametrize("command", ["rescalefs umount", "fusermount -u"])
+def test_umount_does_not_wait_for_a_read_that_waits_for_the_network(
+    account: MountedAccount, command: str
+) -> None:
+    account.run("umount", str(account.root))
+    account.run(
+        *("mount", str(account.root)),
+        RESCALEFS_DEADLINE="300",
+        RESCALEFS_READ_TIMEOUT="300",
+        RESCALEFS_PATIENCE="300",
+    )
+    pid = account.daemon()
+    job_id = account.add_finished_job("wing", {"result.dat": b"x" * 1_000_000})
+    faults = account.simulator.faults
+    faults.add(Fault(Hang(), path="contents", times=None))
+    with subprocess.Popen(["cat", str(account.root / "jobs" / job_id / "outputs" / "result.dat")]) as reader:
+        account.wait_for(lambda: faults.report()[0]["used"])
+        reader.kill()
+    program, *words = command.split()
+    if program == "rescalefs":
+        account.run(*words, str(account.root))
+    else:
+        subprocess.run([program, *words, account.root], check=True)
+    account.wait_for(lambda: not is_running(pid))
+    faults.clear()
+
+
+def test_a_lazy_unmount_leaves_readers_their_files(account: MountedAccount) -> None:
+    job_id = account.add_finished_job("wing", {"result.dat": b"x" * 1_000_000})
+    pid = account.daemon()
+    with (account.root / "jobs" / job_id / "outputs" / "result.dat").open("rb", buffering=0) as file:
+        subprocess.run(["fusermount", "-u", "-z", account.root], check=True)
+        assert not account.root.is_mount()
+        assert file.read(1000) == b"x" * 1000
+        assert is_running(pid)
+    account.wait_for(lambda: not is_running(pid))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
