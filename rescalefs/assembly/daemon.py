@@ -76,7 +76,7 @@ class Daemon:
             submit_settings(settings, places),
             self._clock,
             self._background,
-            busy=open_files.is_busy,
+            unfinished=open_files.why_unfinished,
             heard=self._tree.heard,
             made=self._tree.made,
         )

@@ -202,6 +202,9 @@ class Kernel(fuse.FUSE):  # type: ignore[misc]  # fusepy ships no types
     def ftruncate(self, _path: bytes | None, length: int, info: Any) -> None:
         self.operations.filesystem.truncate_handle(info.contents.fh, length)
 
+    def flush(self, _path: bytes | None, info: Any) -> None:
+        self.operations.filesystem.flush(info.contents.fh)
+
     def fallocate(self, _path: bytes | None, mode: int, offset: int, length: int, info: Any) -> None:
         self.operations.filesystem.allocate(info.contents.fh, mode, offset, length)
 
@@ -221,7 +224,6 @@ class Adapter(fuse.Operations):  # type: ignore[misc]
     bmap = None
     ioctl = None
     lock = None  # the kernel keeps locks by itself
-    flush = None
     # A getxattr that answers anything is asked for ever: `ls -l` would cost twice as much.
     getxattr: Any = None
     listxattr: Any = None
@@ -235,7 +237,7 @@ class Adapter(fuse.Operations):  # type: ignore[misc]
 
     # Only their presence counts for fusepy: `Kernel` answers these itself.
     fallocate = True
-    read = readdir = write = True
+    flush = read = readdir = write = True
 
     def init(self, _path: str) -> None:
         self._started()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import stat
@@ -20,6 +21,8 @@ from rescalefs.mount.handles import OpenControl, OpenLog, OpenText, OpenThing
 from rescalefs.mount.openfiles import OpenFiles, is_within
 from rescalefs.mount.overlays import DropViews, Kind, Overlay, Overlays
 
+log = logging.getLogger(__name__)
+
 _WALK = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIN = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -34,6 +37,8 @@ _HIDDEN = re.compile(r"\.fuse_hidden[0-9a-f]{16}")
 _PASSING = 2.0  # seconds; libfuse needs microseconds from our closing a file to its knowing that
 
 _TEXT_MODE = stat.S_IFREG | FILE_MODE | stat.S_IWUSR  # taking writes, or `cp` over an old `status` would fail
+# What a program asked for that no disk can do. All other errors mean that the file is not what was meant.
+_CALLERS_MISTAKES = frozenset({errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.EINTR, errno.EAGAIN})
 _OVERLAY_MODES = {
     Kind.STATE: _TEXT_MODE,
     Kind.LOG: _TEXT_MODE,
@@ -92,11 +97,14 @@ class Place:
 
 
 class BackingFile:
-    """A file of the backing directory, open."""
+    """A file of the backing directory, open. What its disk refuses is raised, and reported to `OpenFiles`."""
 
-    def __init__(self, descriptor: int, closed: Callable[[int], None]) -> None:
+    def __init__(self, descriptor: int, files: OpenFiles, closed: Callable[[str], None] | None) -> None:
+        """``closed`` is called with the name it had last, after it was open for writing; None: read-only."""
         self._descriptor = descriptor
+        self._files = files
         self._closed = closed
+        self._has_written = False
 
     def attributes(self) -> Attributes:
         return from_backing(os.fstat(self._descriptor))
@@ -105,19 +113,49 @@ class BackingFile:
         return os.preadv(self._descriptor, [buffer], offset)
 
     def write(self, data: memoryview, offset: int) -> int:
-        return os.pwrite(self._descriptor, data, offset)
+        self._has_written = True
+        with self._reporting():
+            return os.pwrite(self._descriptor, data, offset)
 
     def truncate(self, length: int) -> None:
-        os.ftruncate(self._descriptor, length)
+        with self._reporting():
+            os.ftruncate(self._descriptor, length)
 
     def allocate(self, mode: int, offset: int, length: int) -> None:
         syscalls.allocate(self._descriptor, mode, offset, length)
 
     def sync(self, only_data: bool) -> None:
-        (os.fdatasync if only_data else os.fsync)(self._descriptor)
+        with self._reporting():
+            (os.fdatasync if only_data else os.fsync)(self._descriptor)
+
+    def flush(self) -> None:
+        """Have the backing disk say now what it would say at close(2), as NFS and quotas do.
+
+        A close of a second descriptor of the open file makes the kernel call the file system's own flush.
+        """
+        if self._closed is not None:
+            with self._reporting():
+                os.close(os.dup(self._descriptor))
 
     def close(self) -> None:
-        self._closed(self._descriptor)
+        """The program that wrote has had its close(2) answered, so an error here can only be recorded."""
+        path = self._files.closed(self._descriptor, self._has_written)
+        try:
+            os.close(self._descriptor)
+        except OSError as error:
+            log.warning("%s in the drop folder: closing it failed: %s", path or "a removed file", error)
+        if self._closed is not None and path is not None:
+            self._closed(path)
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if self._closed is not None and error.errno not in _CALLERS_MISTAKES:
+                log.warning("the disk of the drop folder refused to write a file: %s", error)
+                self._files.failed(self._descriptor, error)
+            raise
 
 
 class BackingFolder:
@@ -229,13 +267,13 @@ class DropFolder:
         hidden = self._hidden.get(path) if self._hidden else None
         if isinstance(hidden, int):  # by /proc/<pid>/fd, the one way to it
             reopened = os.open(f"/proc/self/fd/{hidden}", flags & ~_NOT_OURS & ~os.O_NOFOLLOW | os.O_CLOEXEC)
-            return BackingFile(reopened, os.close)
+            return BackingFile(reopened, self._files, None)
         if overlay is not None and (not writing or overlay.kind is Kind.CONTROL):
             return self._open_overlay(overlay)
         with Place(self._root, path) as place:
             create = os.O_CREAT if overlay is not None else 0
             descriptor = place.open(flags & ~_NOT_OURS | create, 0o644)
-        return self._opened(descriptor, path, writing)
+        return self._opened(descriptor, path, writing, emptied=bool(flags & os.O_TRUNC))
 
     def is_overlay(self, path: str) -> bool:
         return self._overlay(path) is not None
@@ -248,7 +286,7 @@ class DropFolder:
             descriptor = place.open(flags & ~_NOT_OURS | os.O_CREAT | flags & os.O_EXCL, mode)
             self._give(place, caller, mode)
         self._overlays.touched(path)
-        return self._opened(descriptor, path, writing=True)
+        return self._opened(descriptor, path, writing=True, emptied=True)
 
     def truncate(self, path: str, length: int) -> None:
         with self._covered(path), self._reaching(path) as reachable:
@@ -482,19 +520,9 @@ class DropFolder:
         with Place(self._root, path) as place, _pinned(place) as reachable:
             yield reachable
 
-    def _opened(self, descriptor: int, path: str, writing: bool) -> BackingFile:
-        self._files.opened(descriptor, path, writing)
-        return BackingFile(descriptor, self._close_writing if writing else self._close)
-
-    def _close(self, descriptor: int) -> None:
-        self._files.closed(descriptor)
-        os.close(descriptor)
-
-    def _close_writing(self, descriptor: int) -> None:
-        path = self._files.closed(descriptor)
-        os.close(descriptor)
-        if path is not None:
-            self._tell(path)
+    def _opened(self, descriptor: int, path: str, writing: bool, emptied: bool = False) -> BackingFile:
+        self._files.opened(descriptor, path, writing, emptied)
+        return BackingFile(descriptor, self._files, self._tell if writing else None)
 
     def _give(self, place: Place, caller: Owner | None, mode: int) -> None:
         """Make what was just created the caller's, with exactly the mode the kernel asked for."""

@@ -250,7 +250,12 @@ class FileSystem:
     def sync(self, handle: int, only_data: bool) -> None:
         self._files[handle].sync(only_data)
 
+    def flush(self, handle: int) -> None:
+        """A program closes one of its descriptors; an error becomes that of its close(2)."""
+        self._files[handle].flush()
+
     def close(self, handle: int) -> None:
+        """The last descriptor is closed; nothing that happens here reaches a program any more."""
         self._open_live_files.closed(handle)
         self._files.take(handle).close()
 

@@ -56,6 +56,10 @@ class OpenThing(Protocol):
 
     def sync(self, only_data: bool, /) -> None: ...
 
+    def flush(self) -> None:
+        """A program closes one of its descriptors: what this raises, its close(2) fails with."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -72,6 +76,9 @@ class ReadOnlyThing:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     def sync(self, _only_data: bool) -> None:
+        """There is nothing that could be lost."""
+
+    def flush(self) -> None:
         """There is nothing that could be lost."""
 
     def close(self) -> None:

@@ -46,11 +46,11 @@ class Submitter:
         settings: SubmitSettings,
         clock: Clock,
         background: Background,
-        busy: Callable[[Path], bool] = lambda _: False,
+        unfinished: Callable[[Path], str] = lambda _: "",
         heard: Callable[[str, str], None] = lambda _job_id, _status: None,
         made: Callable[[Job], None] = lambda _: None,
     ) -> None:
-        """``busy``: whether a file is being written to.
+        """``unfinished``: what a folder still waits for besides time; empty for nothing.
 
         ``made`` is told each job of a drop, ``heard`` each new status of one, before a drop shows it.
         """
@@ -73,7 +73,7 @@ class Submitter:
         self._poller = Poller(service, settings, clock, self._ledger, heard)
         self._control = Control(service, self._ledger)
         self._farewell = Farewell(settings, clock, self._ledger)
-        self._survey = Survey(settings, clock, self._ledger, self._journal, busy)
+        self._survey = Survey(settings, clock, self._ledger, self._journal, unfinished)
         self._tenure = Tenure(settings, self._journal, clock)
         self._actor = "nobody yet"  # replaced whole, by the surveying thread
         self._bell = self._ledger.bell()

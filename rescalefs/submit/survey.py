@@ -48,13 +48,13 @@ class Survey:
         clock: Clock,
         ledger: Ledger,
         journal: Journal,
-        busy: Callable[[Path], bool],
+        unfinished: Callable[[Path], str],
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._ledger = ledger
         self._journal = journal
-        self._busy = busy
+        self._unfinished = unfinished
         self._pace = Pace(settings.settle_time, max(settings.settle_time, settings.longest_settle))
         self._arrivals: dict[str, Arrival] = {}
         self._due: dict[str, float] = {}  # drops that settle if nothing changes, and when
@@ -214,10 +214,12 @@ class Survey:
     def _wait_for(self, drop: Drop, path: Path) -> None:
         listing = self._listing(drop, path)
         now = self._clock.monotonic()
-        busy = self._busy(path)
+        unfinished = self._unfinished(path)
         mark = listing.job_file.mark if listing.job_file else ""
         known = self._arrivals.get(drop.id, Arrival(listing.fingerprint, mark, now))
-        arrival = self._arrivals[drop.id] = known.seen(listing.fingerprint, mark, busy, now, self._pace)
+        arrival = self._arrivals[drop.id] = known.seen(
+            listing.fingerprint, mark, bool(unfinished), now, self._pace
+        )
         if listing.job_file is None:
             self._ledger.say(drop.id, "for job.json")
         elif listing.fingerprint == drop.fingerprint:
@@ -229,8 +231,7 @@ class Survey:
             del self._arrivals[drop.id]
             self._ledger.record(drop, machine.Settled(listing.fingerprint, job_file_mark(path)))
         else:
-            why = "until no file is open for writing" if busy else "until nothing changes any more"
-            self._ledger.say(drop.id, why)
+            self._ledger.say(drop.id, unfinished or "until nothing changes any more")
             self._due[drop.id] = arrival.settles_at(self._pace)
 
     def _is_written_to(self, drop: Drop, listing: Listing, path: Path) -> bool:

@@ -102,7 +102,7 @@ def test_a_file_written_while_its_drop_is_renamed_is_told_by_its_new_name(drops:
     drops.folder.make_folder("wing", 0o755)
     thing = drops.folder.create("wing/x", os.O_WRONLY, 0o644)
     drops.folder.rename("wing", "tail")
-    assert drops.files.is_busy(drops.backing / "tail")
+    assert drops.files.why_unfinished(drops.backing / "tail")
     drops.told.clear()
     thing.close()
     assert drops.told == ["tail/x"]
@@ -206,7 +206,7 @@ def test_a_file_removed_while_open_leaves_no_other_name(drops: Drops) -> None:
     thing = drops.folder.open("wing/x", os.O_RDWR)
     drops.folder.rename("wing/x", f"wing/{HIDDEN}")  # libfuse's way to remove what is open
     assert drops.names("wing") == []
-    assert not drops.files.is_busy(drops.backing)
+    assert not drops.files.why_unfinished(drops.backing)
     assert drops.folder.attributes(f"wing/{HIDDEN}").size == 5
     drops.folder.change_mode(f"wing/{HIDDEN}", 0o600)
     assert thing.attributes().mode & 0o777 == 0o600

@@ -208,14 +208,14 @@ def test_a_file_is_dropped(mount: Mount, tmp_path: Path) -> None:
     fs.make_folder("/submit/wing", 0o755)
     handle = fs.create("/submit/wing/x", os.O_RDWR, 0o640).handle
     assert fs.write(handle, memoryview(b"hello world"), 0) == 11
-    assert mount.files.is_busy(tmp_path / "wing")
+    assert mount.files.why_unfinished(tmp_path / "wing")
     fs.sync(handle, only_data=False)
     fs.truncate_handle(handle, 5)
     fs.allocate(handle, 1, 0, 4096)  # FALLOC_FL_KEEP_SIZE
     assert fs.handle_attributes(handle).size == 5
     assert mount.read(handle, 100) == b"hello"
     fs.close(handle)
-    assert not mount.files.is_busy(tmp_path / "wing")
+    assert not mount.files.why_unfinished(tmp_path / "wing")
     assert (tmp_path / "wing" / "x").read_bytes() == b"hello"
     fs.truncate("/submit/wing/x", 1)
     fs.change_mode("/submit/wing/x", 0o600)

@@ -266,7 +266,7 @@ class Rig:
         self.settings = settings
         self.service = service
         self.clock = clock
-        self.busy: set[Path] = set()
+        self.unfinished: dict[Path, str] = {}
         settings.folder.mkdir(parents=True, exist_ok=True)
         self.journal = self.journal_type(settings.journal, point)
         self.ledger = Ledger(self.journal, clock)
@@ -278,7 +278,9 @@ class Rig:
             service, settings, clock, self.ledger, self.depot, made=lambda job: self.made.append(job.id)
         )
         self.poller = Poller(service, settings, clock, self.ledger)
-        self.survey = Survey(settings, clock, self.ledger, self.journal, self.busy.__contains__)
+        self.survey = Survey(
+            settings, clock, self.ledger, self.journal, lambda path: self.unfinished.get(path, "")
+        )
 
     def __enter__(self) -> Rig:  # noqa: PYI034  # typing.Self is for Python 3.11
         return self

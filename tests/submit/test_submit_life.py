@@ -178,11 +178,11 @@ def test_an_input_that_is_taken_off_the_list_is_not_awaited_any_more(rig: Rig, r
 
 def test_nothing_is_taken_while_a_file_is_open_for_writing(rig: Rig, rescale: FakeRescale) -> None:
     folder = drop_files(rig.settings.folder / "wing")
-    rig.busy.add(folder)
+    rig.unfinished[folder] = "until no file is open for writing"
     rig.turns(20)
     assert rig.status() == "waiting until no file is open for writing"
     assert not rescale.on_server
-    rig.busy.clear()
+    rig.unfinished.clear()
     rig.turns(3)
     assert len(rescale.on_server) == 1
 
