@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -13,6 +14,7 @@ log = logging.getLogger(__name__)
 
 Body = Callable[[threading.Event], None]
 
+_LOOK = 1.0  # [s] the longest that one wait for the end lasts, so that even a lost wake-up costs no more
 _NICE = 10  # beside a thread that does not yield, about a tenth of a core's time
 
 
@@ -85,9 +87,9 @@ class Background:
 
 
 class Ending:
-    """The wish to end something. `ask` may be called from any thread, and from a signal's handler.
+    """The wish to end something. `ask` may be called from any thread, `wait` by several.
 
-    Unlike `threading.Event`: two signals may come one upon the other, and its `set` would wait for itself.
+    `ask` does not wait for a lock, so that it may also run where Python runs code at any moment.
     """
 
     def __init__(self) -> None:
@@ -99,9 +101,11 @@ class Ending:
         self._asked.put(None)
 
     def wait(self) -> None:
-        """Return once it has been asked for, whoever else waits."""
-        self._asked.get()
-        self._asked.put(None)
+        """Return once it has been asked for."""
+        while not self.is_asked:
+            with contextlib.suppress(queue.Empty):
+                self._asked.get(timeout=_LOOK)
+        self._asked.put(None)  # for the others that wait
 
 
 def _be_nice() -> None:

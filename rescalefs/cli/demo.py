@@ -9,19 +9,18 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 import click
 
 import rescalefs
+from rescalefs import signals
 from rescalefs.errors import RescaleFSError
 
-# Windows has no SIGHUP.
-_ENDING = (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
+_ENDING = (*signals.ENDING, signals.HANG_UP)
+_UNDOING = 120.0  # [s] for everything to be ended and removed after a signal
 _PATIENCE = 50.0  # seconds that any one command may take
 _FUSE = Path("/dev/fuse")
 _TIMED_OUT = 124  # what timeout(1) says when it ended the command, as it is meant to with `tail -f`
@@ -41,11 +40,16 @@ def demo(keep: bool, without_fuse: bool) -> None:
     checks their results, unmounts, and removes what it made. Every command is shown before it runs, and runs
     for real. Where there is no FUSE, it is real files that it shows, kept up to date by `rescalefs sync`.
     """
-    for number in _ENDING:
-        signal.signal(number, _leave)
-    folder = Path(tempfile.mkdtemp(prefix="rescalefs-demo-"))
-    with ExitStack() as undo:
-        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        with signals.interrupting(_ENDING, _UNDOING, again=False):  # no second signal breaks off the undoing
+            _show(keep, without_fuse)
+    except signals.Terminated as error:
+        sys.exit(128 + error.number)
+
+
+def _show(keep: bool, without_fuse: bool) -> None:
+    with _undone_at_the_end() as undo:
+        folder = _folder(undo)
         stage = Stage(folder)
         simulator = stage.start_simulator(undo)
         if without_fuse or not _FUSE.exists():
@@ -65,12 +69,35 @@ def demo(keep: bool, without_fuse: bool) -> None:
     click.secho(f"\nThat was all of it. Next: rescalefs login, rescalefs {following} ~/Rescale", bold=True)
 
 
+@contextmanager
+def _undone_at_the_end() -> Iterator[ExitStack]:
+    """What is pushed onto the stack is done at the end of the block; a signal waits until it is."""
+    with ExitStack() as undo:  # and once more, for a signal that comes between the next two lines
+        try:
+            yield undo
+        finally:
+            with signals.deferred():
+                undo.close()
+
+
+def _folder(undo: ExitStack) -> Path:
+    """A folder for all that the demo makes, gone at the end."""
+    with signals.deferred():
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="rescalefs-demo-"))
+        except OSError as error:
+            raise DemoFailed(
+                f"the demo has no place for its files: {error.strerror}. Set TMPDIR to a folder with room"
+            ) from error
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def _play_on_sync(stage: Stage, undo: ExitStack, was_asked_for: bool) -> str:
     """The same round on real files; return the command that ends it."""
     why = "as you asked" if was_asked_for else "there is no /dev/fuse here"
     stage.tell(f"Your account as a folder, without FUSE ({why}): real files, kept up to date")
-    syncing = stage.start_sync()
-    undo.callback(_end, syncing)
+    syncing = stage.start_sync(undo)
     stage.run("until [ -d Rescale/submit ]; do sleep 0.1; done; ls -l Rescale")
     _drop(stage)
     stage.run(_until("Rescale/submit/heat/status", "Executing"))
@@ -172,18 +199,17 @@ class Stage:
 
     def _wait_for(self, command: str) -> int:
         """Its exit code. What ends us meanwhile ends all of its processes, too."""
-        with subprocess.Popen(
-            ["bash", "-o", "pipefail", "-c", command],
-            cwd=self._folder,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as process:
-            try:
-                return process.wait(_PATIENCE)
-            except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)
-                raise
+        with ExitStack() as ending:
+            with signals.deferred():
+                process = subprocess.Popen(
+                    ["bash", "-o", "pipefail", "-c", command],
+                    cwd=self._folder,
+                    env=self._environment,
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+                ending.callback(_kill_all, process)
+            return process.wait(_PATIENCE)
 
     def start_simulator(self, undo: ExitStack) -> subprocess.Popen[str]:
         """Start the server, and let the commands that follow know where it is and by which key."""
@@ -195,17 +221,18 @@ class Stage:
         self._environment |= haste
         self.tell("A Rescale of our own, on this machine")
         click.secho("$ rescalefs simulator --port 0 --data server &", fg="green")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "rescalefs", "simulator", "--port", "0", "--data", "server"],
-            cwd=self._folder,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=(self._folder / "simulator.log").open("wb"),
-            start_new_session=True,
-            text=True,
-        )
-        undo.callback(_end, process)  # before anything is printed: who reads it may have gone
+        with signals.deferred(), (self._folder / "simulator.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "rescalefs", "simulator", "--port", "0", "--data", "server"],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+                text=True,
+            )
+            undo.callback(_end, process)  # before anything is printed: who reads it may have gone
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         if not url:
@@ -217,11 +244,11 @@ class Stage:
         self._environment["RESCALE_API_KEY"] = (self._folder / "server" / "api_key").read_text().strip()
         return process
 
-    def start_sync(self) -> subprocess.Popen[str]:
+    def start_sync(self, undo: ExitStack) -> subprocess.Popen[str]:
         """Keep `Rescale` up to date with real files, in the background."""
         click.secho("$ rescalefs sync Rescale --live &", fg="green")
-        with (self._folder / "sync.log").open("wb") as log:
-            return subprocess.Popen(
+        with signals.deferred(), (self._folder / "sync.log").open("wb") as log:
+            process = subprocess.Popen(
                 [sys.executable, "-m", "rescalefs", "sync", "Rescale", "--live"],
                 cwd=self._folder,
                 env=self._environment,
@@ -231,6 +258,8 @@ class Stage:
                 start_new_session=True,
                 text=True,
             )
+            undo.callback(_end, process)
+        return process
 
     def unmount(self) -> None:
         """Leave no mount behind, whatever went wrong."""
@@ -258,11 +287,11 @@ def examples_folder() -> Path:
     raise DemoFailed(f"the example jobs are neither in {package} nor beside it. Install rescalefs anew")
 
 
-def _leave(number: int, _: FrameType | None) -> NoReturn:
-    """End as the signal wants it, and undo everything on the way, which no second signal may break off."""
-    for each in _ENDING:
-        signal.signal(each, signal.SIG_IGN)
-    sys.exit(128 + number)
+def _kill_all(process: subprocess.Popen[bytes]) -> None:
+    """The command may be over while what it has started goes on, which counts as a part of it."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(_PATIENCE)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 import click
 
-from rescalefs.background import Background, Ending
+from rescalefs import signals
+from rescalefs.background import Ending
+
+_PATIENCE = 30.0  # [s] for a command to end after its first signal
 
 
 @contextmanager
 def ended_by_signals(stop: Callable[[], None], at_once: bool = False) -> Iterator[Ending]:
-    """While the block runs, a signal calls ``stop`` on a thread of its own. It tells whether one came.
-    With ``at_once`` it also raises `click.Abort` in the main one, wherever that is.
+    """While the block runs, a signal calls ``stop`` on a thread of its own. `Ending` knows whether one came.
 
-    On its own thread: a handler runs between two instructions of the main one, which may hold the very lock
-    that ``stop`` wants. A second SIGINT ends the process as usual.
+    With ``at_once`` it also raises `click.Abort` in the main thread, wherever that is: a write to a reader
+    that reads no more ends at nothing else. A SIGINT after the first signal raises it in any case.
     """
-    ending, over = Ending(), threading.Event()
+    ending = Ending()
 
-    def on_signal(_: int, __: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    def asked(_: int) -> None:
         ending.ask()
         if at_once:
-            raise click.Abort
+            signal.raise_signal(signal.SIGINT)  # as if it came a second time
+        stop()
 
-    def wait(_: threading.Event) -> None:
-        ending.wait()
-        if not over.is_set():
-            stop()
-
-    background = Background()
-    background.start("signals", wait)
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield ending
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        over.set()
-        ending.ask()
-        background.close()
+        with signals.reported(asked, patience=_PATIENCE, again=True):
+            yield ending
+    except KeyboardInterrupt as error:
+        raise click.Abort from error

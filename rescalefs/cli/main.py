@@ -7,11 +7,13 @@ import gc
 import io
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 import click
 
+from rescalefs import signals
 from rescalefs.cli.lazy import LazyGroup
 from rescalefs.errors import BadFlags, RescaleFSError
 
@@ -76,7 +78,20 @@ def rescalefs(verbose: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None, context: object = None) -> int:
-    """Run one command; return its exit code. ``context`` is what commands find as ``click.Context.obj``."""
+    """Run one command; return its exit code. ``context`` is what commands find as ``click.Context.obj``.
+
+    Where SIGTERM or SIGHUP came, and the command did not see to it, the process ends by that signal.
+    """
+    try:
+        with signals.interrupting(signals.not_ignored((*signals.ENDING, signals.HANG_UP))):
+            return _run(arguments, context)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except signals.Terminated as error:
+        return _die_of(error.number)
+
+
+def _run(arguments: Sequence[str] | None, context: object) -> int:
     _let_any_name_through()
     try:
         outcome = rescalefs.main(
@@ -96,6 +111,13 @@ def main(arguments: Sequence[str] | None = None, context: object = None) -> int:
         click.echo(f"rescalefs: {_one_line(error)}", err=True)
         return _USAGE if isinstance(error, BadFlags) else _FAILED
     return outcome if isinstance(outcome, int) else _DONE
+
+
+def _die_of(number: int) -> int:
+    """End as every program does that knows nothing of the signal, so that a parent sees what it was."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+    return 128 + number  # where the signal does not end a process
 
 
 def _aborted(error: click.Abort) -> int:

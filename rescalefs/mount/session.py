@@ -11,12 +11,13 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from rescalefs import signals
 from rescalefs.background import Background, Ending
 from rescalefs.clock import Clock, SystemClock, never
 from rescalefs.errors import CannotMount
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PREFIX = "rescalefs: "  # of the one line in which the command line tells why it failed
 _POLL = 0.05  # seconds between two looks at whether a process has ended
 _WATCH = 500  # ms between two looks at whether the watch of the connection is to end
@@ -156,10 +156,12 @@ class _Session:
 
         threads = Background(patience=self._settings.patience)
         outside = self._mountpoint.stat().st_dev
-        with _signals(self._ending.ask):
+        numbers = (*signals.ENDING, *signals.not_ignored([signals.HANG_UP]))  # nohup(1) has SIGHUP ignored
+        with signals.reported(self._asked, numbers, patience=3 * self._settings.patience):
             threads.start("fuse", serve)
             try:
-                self._answers.wait()
+                while not (self._answers.wait(_POLL) or self._ending.is_asked):
+                    pass
                 if self._is_answering(outside):
                     on_ready()
                     self._notifier.ready(f"mounted on {self._mountpoint}")
@@ -170,6 +172,11 @@ class _Session:
                 self._end()
                 threads.close()
         self._complain()
+
+    def _asked(self, number: int) -> None:
+        """Runs on a thread of its own, when a signal came."""
+        log.info("%s: ending", signal.Signals(number).name)
+        self._ending.ask()
 
     def _start(self, on_start: Callable[[], None]) -> None:
         """libfuse's init: it cannot fail, so what fails here is kept and ends the mount."""
@@ -199,7 +206,9 @@ class _Session:
         return body
 
     def _is_answering(self, outside: int) -> bool:
-        return not self._gone.is_set() and self._failure is None and self._mountpoint.stat().st_dev != outside
+        if self._ending.is_asked or self._failure is not None:
+            return False
+        return not self._gone.is_set() and self._mountpoint.stat().st_dev != outside
 
     def _end(self) -> None:
         """Take the mount away if it is still there."""
@@ -218,25 +227,6 @@ class _Session:
             raise CannotMount(f"cannot mount on {self._mountpoint}: libfuse refused, and said why above")
         if self._failure is not None:
             raise self._failure
-
-
-@contextlib.contextmanager
-def _signals(ask: Callable[[], None]) -> Iterator[None]:
-    """Let the signals that end programs ask for the end. Off the main thread Python allows no handlers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, _: FrameType | None) -> None:
-        log.info("%s: ending", signal.Signals(number).name)
-        ask()
-
-    before = {number: signal.signal(number, handle) for number in _ENDING_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _adapter() -> ModuleType:
@@ -269,15 +259,20 @@ def mount_background(
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as news:
             address = f"{private}/notify"
             news.bind(address)
-            daemon = subprocess.Popen(  # noqa: S603  (our own command line)
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=messages,
-                stderr=messages,
-                start_new_session=True,
-                env={**(os.environ if environment is None else environment), VARIABLE: address},
-            )
-            why_not = _await_ready(daemon, news, clock, patience)
+            with signals.deferred():
+                daemon = subprocess.Popen(  # noqa: S603  (our own command line)
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=messages,
+                    stderr=messages,
+                    start_new_session=True,
+                    env={**(os.environ if environment is None else environment), VARIABLE: address},
+                )
+            try:
+                why_not = _await_ready(daemon, news, clock, patience)
+            except BaseException:
+                _put_down(daemon, mountpoint)
+                raise
     if why_not is None:
         daemon.returncode = 0  # it lives on without us; Popen would warn that it was forgotten
         return daemon.pid

@@ -6,7 +6,6 @@ import asyncio
 import ipaddress
 import logging
 import secrets
-import signal
 import socket
 import tempfile
 import threading
@@ -14,13 +13,14 @@ import uuid
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import final
 
 import uvicorn
 from filelock import FileLock, Timeout
 from starlette.types import Scope
 
+from rescalefs import signals
 from rescalefs.background import Background, Ending
 from rescalefs.clock import Clock, SystemClock
 from rescalefs.simulator.faults import FaultScript, read_script
@@ -84,7 +84,7 @@ class Simulator:
         self._ending.wait()
 
     def end(self) -> None:
-        """Let `wait` return. May be called in a signal handler."""
+        """Let `wait` return. From any thread."""
         self._ending.ask()
 
     def _start(self, held: ExitStack) -> None:
@@ -144,18 +144,9 @@ class Simulator:
 def serve(settings: SimulatorSettings, on_serving: Callable[[Simulator], None]) -> None:
     """Serve until SIGTERM or SIGINT; ``on_serving`` is called once it answers. In the main thread only."""
     simulator = Simulator(settings)
-
-    def end(_: int, __: FrameType | None) -> None:
-        simulator.end()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        with simulator:
-            on_serving(simulator)
-            simulator.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with signals.reported(lambda _: simulator.end()), simulator:
+        on_serving(simulator)
+        simulator.wait()
 
 
 class _Server(uvicorn.Server):
