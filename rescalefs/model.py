@@ -112,7 +112,8 @@ class User:
     email: str
     full_name: str = ""
     company: str = ""
-    workspace: str = ""
+    workspace: str = ""  # its name
+    workspace_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,7 @@ class Company(_Wire, frozen=True):
 
 
 class Workspace(_Wire, frozen=True):
+    id: Id | None = None
     name: str | None = None
 
 
@@ -330,6 +331,7 @@ def user(wire: User) -> model.User:
         full_name=wire.full_name or " ".join(filter(None, (wire.first_name, wire.last_name))),
         company=(wire.company and wire.company.code) or "",
         workspace=(wire.workspace and wire.workspace.name) or "",
+        workspace_id="" if wire.workspace is None or wire.workspace.id is None else str(wire.workspace.id),
     )
 
 

@@ -17,11 +17,13 @@ from rescalefs.assembly.facts import Facts
 from rescalefs.assembly.folder import submit_settings
 from rescalefs.assembly.memory import keep_few_arenas
 from rescalefs.assembly.ownfiles import LogTail, config_text
+from rescalefs.assembly.places import places_of
 from rescalefs.assembly.tails import Tails
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
 from rescalefs.config import Places, Settings
 from rescalefs.errors import ApiError, BadSettings, Forbidden, Unauthenticated
+from rescalefs.model import User
 from rescalefs.mount import DropFolder, FileSystem, OpenFiles
 from rescalefs.reading import ReadEngine, ReadingSettings
 from rescalefs.reading.live import LiveFiles
@@ -49,7 +51,9 @@ class Daemon:
         self._since = self._clock.now()
         self._began = self._clock.monotonic()
         self._account = account_of(settings)
-        places = Places.of(self._account.name, settings.cache_dir)
+        # Asked before anything is opened, because whose key it is decides which cache is shown.
+        user, trouble = self._first_look()
+        places = places_of(settings, self._account, user)
         self._background = Background(on_crash)
         self._log = LogTail()
         self._metrics_server = self._listening(settings.metrics_port)
@@ -73,12 +77,13 @@ class Daemon:
         open_files = OpenFiles(places.drops)
         self._submitter = Submitter(
             self._client,
-            submit_settings(settings, places),
+            submit_settings(settings, self._account, places),
             self._clock,
             self._background,
             unfinished=open_files.why_unfinished,
             heard=self._tree.heard,
             made=self._tree.made,
+            user=None if settings.read_only else user,
         )
         self._drops = DropFolder(
             places.drops,
@@ -95,19 +100,25 @@ class Daemon:
             self._drops,
             keep_unconfirmed=settings.verify == "off",
             cached=lambda: self._engine.cache_usage().used,
+            takes_drops=lambda: self._submitter.takes_drops,
         )
         logging.getLogger("rescalefs").addHandler(self._log)
+        if trouble is not None:
+            self._tree.failed(trouble)
 
-    def check_key(self) -> None:
-        """Raise if the server refuses the key. A server that can't be reached is no reason not to mount."""
+    def _first_look(self) -> tuple[User | None, ApiError | None]:
+        """Whose key it is, or why that is not known. Raises if the server refuses the key.
+
+        A server that cannot be reached is no reason not to mount.
+        """
         client = client_for(self._settings, self._account, self._clock, _FIRST_LOOK)
         try:
-            client.user()
+            return client.user(), None
         except (Unauthenticated, Forbidden):
             raise
         except ApiError as error:
             log.warning("%s; mounting with what is known from before", error)
-            self._tree.failed(error)
+            return None, error
         finally:
             client.close()
 

@@ -8,9 +8,10 @@ from contextlib import closing
 from pathlib import Path
 
 from rescalefs.assembly.client import account_of, client_for
+from rescalefs.assembly.places import key_of
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
-from rescalefs.config import Places, Settings, load_settings
+from rescalefs.config import Account, Places, Settings, load_settings
 from rescalefs.submit import (
     Awaited,
     DropReport,
@@ -25,12 +26,13 @@ from rescalefs.submit import (
 Watch = Callable[[DropReport], None]
 
 
-def submit_settings(settings: Settings, places: Places) -> SubmitSettings:
+def submit_settings(settings: Settings, account: Account, places: Places) -> SubmitSettings:
     """Where drops of the account lie and are remembered."""
     usual = SubmitSettings(
         folder=places.drops,
         journal=places.journal,
         account=places.journal.parent.name,
+        key=key_of(account),
         settle_time=settings.settle_time,
     )
     return dataclasses.replace(
@@ -52,7 +54,7 @@ class OneFolder:
         account = account_of(settings)
         self._clock = SystemClock()
         self._client = client_for(settings, account, self._clock)
-        self._settings = submit_settings(settings, Places.of(account.name, settings.cache_dir))
+        self._settings = submit_settings(settings, account, Places.of(account.name, settings.cache_dir))
 
     def plan(self, folder: Path, *, hold: bool, name: str | None) -> JobSpec | Rejection | Awaited:
         """What would be sent. Sends nothing."""

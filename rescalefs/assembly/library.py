@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from contextlib import closing
 
 from rescalefs.assembly.client import account_of, client_for
+from rescalefs.assembly.places import places_of
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
-from rescalefs.config import Places, load_settings
+from rescalefs.config import load_settings
 from rescalefs.model import RemoteFile
 from rescalefs.reading import OpenFile, ReadEngine, ReadingSettings
 from rescalefs.tree import Sorting, Tree, TreeSettings
@@ -30,7 +31,7 @@ class Library:
         """``flags`` as of `rescalefs mount`; None where one was not given."""
         settings = load_settings(flags)
         account = account_of(settings)
-        places = Places.of(account.name, settings.cache_dir)
+        places = places_of(settings, account)
         clock = SystemClock()
         self._process = os.getpid()
         self._notes: queue.SimpleQueue[None] = queue.SimpleQueue()  # one: it was closed or abandoned

@@ -190,7 +190,7 @@ class Sync:
         from rescalefs.submit import Submitter
 
         base, own = self._base, self._root / ".rescalefs"
-        usual = submit_settings(base.settings, base.places)
+        usual = submit_settings(base.settings, base.account, base.places)
         # The journal lies beside its drop folder: each folder that is synced is one of its own.
         settings = replace(usual, folder=self._root / "submit", journal=own / "journal.sqlite")
         submitter = Submitter(

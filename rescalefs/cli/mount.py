@@ -62,9 +62,12 @@ def mount(mountpoint: Path, foreground: bool, **flags: str | None) -> None:
     log_file = Places.of(account.name, settings.cache_dir).log
     mount_background(command, mountpoint, log_file)
     click.echo(f"mounted on {mountpoint}; its log is {log_file}", err=True)
-    server = _read_status(mountpoint).get("server", "")
+    told = _read_status(mountpoint)
+    server, actor = told.get("server", ""), told.get("drops are submitted by", "")
     if not server.endswith("(reached)"):
         click.echo(f"rescalefs: {server}; until it is back, what is known from before is shown", err=True)
+    if actor.startswith("nobody: ") and not settings.read_only:
+        click.echo(f"rescalefs: drops are submitted by {actor}", err=True)
 
 
 def _flag(name: str, value: str) -> str:
@@ -82,7 +85,6 @@ def _serve(mountpoint: Path, settings: Settings) -> None:
     ending = Ending()
     daemon = Daemon(settings, mountpoint.absolute(), on_crash=ending.ask)
     try:
-        daemon.check_key()
         # What is there now stays. Looked through for cycles again and again, it takes half the time in which
         # 10,000 files are listed for the first time.
         gc.freeze()

@@ -23,17 +23,22 @@ class Places:
 
     def make(self) -> None:
         """Make the folders that are missing, for nobody else to look into."""
-        account = self.blocks.parent
-        for folder in (account.parent, account, self.drops.parent, self.drops, self.journal.parent):
+        share = self.blocks.parent
+        cache = (share.parent.parent, share.parent, share)
+        for folder in (*cache, self.drops.parent, self.drops, self.journal.parent):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @classmethod
     @home_needed()
-    def of(cls, account: str, cache_dir: Path) -> Places:
-        """The places of an account, by its name. Nothing is made yet."""
+    def of(cls, account: str, cache_dir: Path, share: str = "") -> Places:
+        """The places of an account, by its name. Nothing is made yet.
+
+        ``share`` is the part of the cache that belongs to the API key's account, where other accounts were
+        met under this name before.
+        """
         data = platformdirs.user_data_path("rescalefs", appauthor=False) / account
         state = platformdirs.user_state_path("rescalefs", appauthor=False) / account
-        cache = cache_dir / account
+        cache = cache_dir / account / share
         return cls(
             blocks=cache / "blocks",
             listings=cache / "listings",

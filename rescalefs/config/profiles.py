@@ -48,6 +48,16 @@ class Account:
     base_url: str
     api_key: str = field(repr=False)
 
+    @property
+    def server(self) -> str:
+        """Host, and port where the address has one."""
+        return urlsplit(self.base_url).netloc.rpartition("@")[2].lower()
+
+    def key_mark(self, salt: str) -> str:
+        """A digest that tells keys apart. A key has 160 random bits, so none can be found from it."""
+        content = f"{salt}\n{self.api_key}"
+        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
 
 @home_needed()
 def profile_path(home: Path | None = None, platform: str = sys.platform) -> Path:

@@ -121,10 +121,12 @@ class FileSystem:
         drops: DropFolder,
         keep_unconfirmed: bool = False,
         cached: Callable[[], int] = lambda: 0,
+        takes_drops: Callable[[], bool] = lambda: True,
     ) -> None:
         """``keep_unconfirmed``: bytes that were not verified may stay in the kernel too (`--verify off`).
 
-        ``cached`` tells, at once, how many bytes the cache takes on the disk.
+        ``cached`` tells, at once, how many bytes the cache takes on the disk. While ``takes_drops`` is not
+        so, because the drop folder is another account's, everything below submit/ is read-only.
         """
         self._tree = tree
         self._reading = reading
@@ -134,6 +136,7 @@ class FileSystem:
         self._pages = PageCache()
         self._keep_unconfirmed = keep_unconfirmed
         self._cached = cached
+        self._takes_drops = takes_drops
         self._files: Handles[OpenThing] = Handles()
         self._folders: Handles[OpenFolder] = Handles()
         self._open_live_files = OpenByPath()
@@ -214,7 +217,8 @@ class FileSystem:
     def open(self, path: str, flags: int) -> Opened:
         below = below_drops(path)
         if below is not None:
-            thing = self._drops.open(below, flags)
+            reads = flags & os.O_ACCMODE == os.O_RDONLY and not flags & os.O_TRUNC
+            thing = (self._drops if reads else self._changeable_drops()).open(below, flags)
             return Opened(self._files.put(thing), direct_io=not isinstance(thing, BackingFile))
         node = self._tree.node(path)
         if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
@@ -229,7 +233,7 @@ class FileSystem:
         raise IsADirectory(path)
 
     def create(self, path: str, flags: int, mode: int, caller: Owner | None = None) -> Opened:
-        return Opened(self._files.put(self._drops.create(writable(path), flags, mode, caller)))
+        return Opened(self._files.put(self._changeable_drops().create(writable(path), flags, mode, caller)))
 
     def read_into(self, handle: int, buffer: memoryview, offset: int) -> int:
         """Fill ``buffer``, which must not be kept; short only where the file ends."""
@@ -239,7 +243,7 @@ class FileSystem:
         return self._files[handle].write(data, offset)
 
     def truncate(self, path: str, length: int) -> None:
-        self._drops.truncate(writable(path), length)
+        self._changeable_drops().truncate(writable(path), length)
 
     def truncate_handle(self, handle: int, length: int) -> None:
         self._files[handle].truncate(length)
@@ -262,34 +266,39 @@ class FileSystem:
     # --- names and attributes, in the drop folder alone
 
     def make_node(self, path: str, mode: int, device: int, caller: Owner | None = None) -> None:
-        self._drops.make_node(writable(path), mode, device, caller)
+        self._changeable_drops().make_node(writable(path), mode, device, caller)
 
     def make_folder(self, path: str, mode: int, caller: Owner | None = None) -> None:
-        self._drops.make_folder(writable(path), mode, caller)
+        self._changeable_drops().make_folder(writable(path), mode, caller)
 
     def symlink(self, path: str, target: str, caller: Owner | None = None) -> None:
-        self._drops.symlink(writable(path), target, caller)
+        self._changeable_drops().symlink(writable(path), target, caller)
 
     def link(self, old: str, new: str) -> None:
-        self._drops.link(movable(old, new), writable(new))
+        self._changeable_drops().link(movable(old, new), writable(new))
 
     def unlink(self, path: str) -> None:
-        self._drops.unlink(writable(path))
+        self._changeable_drops().unlink(writable(path))
 
     def remove_folder(self, path: str) -> None:
-        self._drops.remove_folder(writable(path))
+        self._changeable_drops().remove_folder(writable(path))
 
     def rename(self, old: str, new: str) -> None:
-        self._drops.rename(movable(old, new), writable(new))
+        self._changeable_drops().rename(movable(old, new), writable(new))
 
     def change_mode(self, path: str, mode: int) -> None:
-        self._drops.change_mode(changeable(path), mode)
+        self._changeable_drops().change_mode(changeable(path), mode)
 
     def change_owner(self, path: str, uid: int, gid: int) -> None:
-        self._drops.change_owner(changeable(path), uid, gid)
+        self._changeable_drops().change_owner(changeable(path), uid, gid)
 
     def change_times(self, path: str, accessed: Moment, modified: Moment) -> None:
-        self._drops.change_times(changeable(path), accessed, modified)
+        self._changeable_drops().change_times(changeable(path), accessed, modified)
+
+    def _changeable_drops(self) -> DropFolder:
+        if not self._takes_drops():
+            raise ReadOnly("submit/: the drops are another account's; .rescalefs/status says whose")
+        return self._drops
 
     # --- the tree's nodes
 

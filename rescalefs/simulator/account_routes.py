@@ -45,7 +45,7 @@ class AccountRoutes:
 
     def user(self, _: Call) -> Response:
         """Whose key it is."""
-        return answer(documents.user(self._world.owner))
+        return answer(documents.user(self._world.owner, self._world.workspace_id))
 
     def core_types(self, call: Call) -> Response:
         """`?isActive=true` leaves out what can't be bought any more."""

@@ -12,7 +12,7 @@ from rescalefs.simulator.records import FileRecord, JobRecord, RunRecord, Status
 
 USER_ID = "XkpTse"
 COMPANY = {"code": "simulator", "name": "Simulator"}
-WORKSPACE = {"id": "1", "name": "Default workspace"}
+WORKSPACE = "Default workspace"
 STORAGE = {"id": "simulator", "storageType": "disk", "encryptionType": "default"}
 
 _LABELS = {life.COMPLETED: "label-success", life.FAILED: "label-danger", life.SAVED: ""}
@@ -20,7 +20,7 @@ _LABELS = {life.COMPLETED: "label-success", life.FAILED: "label-danger", life.SA
 Find = Callable[[str], FileRecord | None]
 
 
-def user(email: str) -> dict[str, Any]:
+def user(email: str, workspace_id: str) -> dict[str, Any]:
     """`users/me/`."""
     return {
         "email": email,
@@ -28,7 +28,7 @@ def user(email: str) -> dict[str, Any]:
         "lastName": "Ulator",
         "fullName": "Sim Ulator",
         "company": COMPANY,
-        "workspace": WORKSPACE,
+        "workspace": {"id": workspace_id, "name": WORKSPACE},
     }
 
 

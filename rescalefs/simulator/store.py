@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS {0} (
     id TEXT PRIMARY KEY, number INTEGER NOT NULL, version INTEGER NOT NULL, document BLOB NOT NULL
 ) WITHOUT ROWID
 """
+_FACTS = "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 _ADD = "INSERT INTO {0} (id, number, version, document) VALUES (:id, :number, :version, :document)"
 _CHANGE = "UPDATE {0} SET version = :version, document = :document WHERE id = :id AND version < :version"
 _REMOVE = "DELETE FROM {0} WHERE id = :id"
@@ -41,6 +42,14 @@ class Store:
         self._connection.execute("PRAGMA synchronous = NORMAL")
         for table in _KINDS.values():
             self._connection.execute(_TABLE.format(table))
+        self._connection.execute(_FACTS)
+
+    def fact(self, name: str, new: Callable[[], str]) -> str:
+        """What is noted under this name; ``new`` makes it the first time."""
+        with self._lock:
+            self._connection.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, new()))
+            (value,) = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return str(value)
 
     def load(self, kind: type[R]) -> list[R]:
         """All records of a kind, in the order of their numbers."""

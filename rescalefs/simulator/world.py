@@ -41,6 +41,8 @@ class World:
         self.contents = Contents(data / "contents")
         self._clock = clock
         self._store = Store(data / "world.sqlite")
+        # Two data folders are two accounts, and one keeps its account under any key and address.
+        self.workspace_id = self._store.fact("workspace", new=lambda: secrets.token_hex(4))
         self._lock = threading.Lock()  # guards all below
         self._jobs: dict[str, JobRecord] = {job.id: job for job in self._store.load(JobRecord)}
         self._files: dict[str, FileRecord] = {file.id: file for file in self._store.load(FileRecord)}

@@ -194,6 +194,11 @@ class Ledger:
             page = self._page(folder)
             return page.drop.job_id if page else None
 
+    def is_open(self, folder: str) -> bool:
+        """Whether anything may still be expected of the drop that lies there."""
+        with self._lock:
+            return self._by_folder.get(folder, "") in self._open
+
     def reports(self) -> tuple[DropReport, ...]:
         """Every drop, for people."""
         with self._lock:

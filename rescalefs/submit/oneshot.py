@@ -26,6 +26,7 @@ from rescalefs.submit.report import DropReport
 from rescalefs.submit.service import JobService
 from rescalefs.submit.settings import SubmitSettings
 from rescalefs.submit.uploads import Carrier, Depot
+from rescalefs.submit.warden import Warden
 from rescalefs.submit.worker import Shelf, Worker, examine
 
 Watch = Callable[[DropReport], None]
@@ -67,6 +68,9 @@ def submit_folder(
     folder = path.resolve()
     journal = Journal(settings.journal)
     try:
+        warden = Warden(service, settings.key, journal, clock)
+        warden.confirm()
+        service = warden.service
         with _the_only_one(folder, settings, journal, clock):
             shot = _Shot(
                 folder, service, settings, clock, journal, _overrides(hold=hold, name=name), progress

@@ -6,7 +6,17 @@ from collections.abc import Callable, Mapping
 from io import RawIOBase
 from typing import Any, Protocol
 
-from rescalefs.model import Analysis, ComputePrice, CoreType, Job, JobDetail, JobStatus, Project, RemoteFile
+from rescalefs.model import (
+    Analysis,
+    ComputePrice,
+    CoreType,
+    Job,
+    JobDetail,
+    JobStatus,
+    Project,
+    RemoteFile,
+    User,
+)
 
 
 class JobService(Protocol):
@@ -14,6 +24,8 @@ class JobService(Protocol):
 
     ``create_job`` is asked once per call: when its answer is lost, it raises, and the job may exist.
     """
+
+    def user(self) -> User: ...
 
     def analyses(self) -> tuple[Analysis, ...]: ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rescalefs.belonging import Key
 from rescalefs.submit.limits import Limits
 
 
@@ -15,6 +16,8 @@ class SubmitSettings:
     folder: Path  # the backing directory: what people drop into
     journal: Path  # one account's SQLite file, on this machine's disk
     account: str = "this account"  # what people call it
+    key: Key = field(default_factory=Key)  # the API key, as far as it may be known here
+    remedy: str = ""  # what to do about a key of another account; empty: what is usual
     settle_time: float = 2.0  # without a change, before a folder counts as complete
     longest_settle: float = 60.0  # the same for a copy that comes in slowly
     rescan: float = 30.0  # between two looks at everything, whatever was or was not reported

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from rescalefs.background import Background
+from rescalefs.belonging import OtherAccount
 from rescalefs.clock import Clock
 from rescalefs.errors import RescaleFSError
-from rescalefs.model import Job
+from rescalefs.model import Job, User
 from rescalefs.submit.control import Control
 from rescalefs.submit.farewell import Farewell
+from rescalefs.submit.folder import folders
 from rescalefs.submit.journal import Journal, JournalFailed
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.machine import Drop
 from rescalefs.submit.owner import Tenure
+from rescalefs.submit.pace import retry_delay
 from rescalefs.submit.poller import Poller
+from rescalefs.submit.problems import printable
 from rescalefs.submit.report import DropReport
 from rescalefs.submit.service import JobService
 from rescalefs.submit.settings import SubmitSettings
 from rescalefs.submit.survey import Survey, below
 from rescalefs.submit.uploads import Carrier, Depot
+from rescalefs.submit.warden import REMEDY, Warden
 from rescalefs.submit.watcher import Hints, Watcher
 from rescalefs.submit.worker import Worker
 
 log = logging.getLogger(__name__)
 
+_LOOK_AGAIN = 15.0  # seconds between two questions whose API key it is, at most
 _TURN = 2.0  # seconds between two attempts to take over from another daemon
 _BURST = 0.2  # seconds in which hints are gathered, so that a copy of many files costs few looks
 
@@ -49,8 +57,10 @@ class Submitter:
         unfinished: Callable[[Path], str] = lambda _: "",
         heard: Callable[[str, str], None] = lambda _job_id, _status: None,
         made: Callable[[Job], None] = lambda _: None,
+        user: User | None = None,
     ) -> None:
         """``unfinished``: what a folder still waits for besides time; empty for nothing.
+        ``user``: whose key it is, if that was asked already.
 
         ``made`` is told each job of a drop, ``heard`` each new status of one, before a drop shows it.
         """
@@ -59,6 +69,10 @@ class Submitter:
         self._background = background
         self._journal = Journal(settings.journal)
         self._ledger = Ledger(self._journal, clock)
+        self._warden = Warden(
+            service, settings.key, self._journal, clock, self._is_unused, settings.remedy or REMEDY
+        )
+        service = self._warden.service  # all of this room asks the server for this account, or not at all
         self._depot = Depot(clock)
         self._carrier = Carrier(
             service,
@@ -75,7 +89,10 @@ class Submitter:
         self._farewell = Farewell(settings, clock, self._ledger)
         self._survey = Survey(settings, clock, self._ledger, self._journal, unfinished)
         self._tenure = Tenure(settings, self._journal, clock)
-        self._actor = "nobody yet"  # replaced whole, by the surveying thread
+        if user is not None:
+            with contextlib.suppress(OtherAccount):
+                self._warden.judge(user)
+        self._actor = self._objection() or "nobody yet"  # replaced whole, by the surveying thread
         self._bell = self._ledger.bell()
         self._hints = Hints(self._bell.set)
 
@@ -83,6 +100,7 @@ class Submitter:
         """Start to watch and to work."""
         self._settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._ledger.catch_up()
+        self._background.start("submit-account", self._make_sure)
         self._background.start("submit", self._run)
         self._background.start("submit-bell", self._ring_at_the_end)
 
@@ -93,7 +111,11 @@ class Submitter:
 
     def status(self, drop: str) -> bytes | None:
         """The content of a drop's `status`; None where there is no such drop."""
-        return self._ledger.status(drop)
+        text = self._ledger.status(drop)
+        refusal = self._warden.refusal
+        if text is None or not refusal or not self._ledger.is_open(drop):
+            return text
+        return text.rstrip(b"\n") + f" ({printable(refusal)})\n".encode()
 
     def log(self, drop: str) -> bytes | None:
         """The content of a drop's `status.log`."""
@@ -120,6 +142,11 @@ class Submitter:
         """Who acts on the drop folder, in words."""
         return self._actor
 
+    @property
+    def takes_drops(self) -> bool:
+        """Whether what is dropped now is for the account of the API key, as far as that is known."""
+        return self._warden.is_plausible
+
     def nudge(self, path: Path) -> None:
         """Look at the drop that ``path`` (in the backing directory) lies in, now."""
         name = below(self._settings.folder, path)
@@ -133,29 +160,55 @@ class Submitter:
         stop.wait()
         self._ledger.ring()
 
+    def _make_sure(self, stop: threading.Event) -> None:
+        """Find out whose API key it is, and again as long as it is the wrong one or the server is silent."""
+        failures = 0
+        while not stop.is_set():
+            try:
+                self._warden.confirm()
+            except OtherAccount:
+                self._ledger.ring()
+                delay = _LOOK_AGAIN
+            except Exception as error:  # noqa: BLE001  # whatever an answer raises: it is asked again
+                failures += 1
+                delay = min(_LOOK_AGAIN, retry_delay(failures, random.random()))
+                log.debug("whose API key it is, is not known: %s; asking again in %.0f s", error, delay)
+            else:
+                self._ledger.ring()
+                return
+            self._clock.wait(stop, delay)
+
     def _run(self, stop: threading.Event) -> None:
-        if not self._wait_for_turn(stop):
-            return
-        log.info("watching %s", self._settings.folder)
-        self._ledger.catch_up()
+        is_begun = False
+        while self._wait_for_turn(stop):
+            log.info("watching %s", self._settings.folder)
+            self._ledger.catch_up()
+            if not is_begun:
+                self._begin()
+                is_begun = True
+            watcher = Watcher(self._settings.folder, self.nudge)
+            watcher.start()
+            try:
+                self._watch(stop)
+            finally:
+                watcher.stop()
+            if self._warden.refusal:
+                self._tenure.release()  # to a daemon of the right account
+
+    def _begin(self) -> None:
+        """Start what asks the server. Where the key turns out to be wrong later, it asks nothing more."""
         for number in range(self._settings.desks):
             self._background.start(f"submit-desk-{number + 1}", self._serve)
         for number in range(self._settings.uploads):
             self._background.start(f"submit-upload-{number + 1}", self._carry)
         self._background.start("submit-poll", self._poll)
         self._background.start("submit-farewell", self._announce)
-        watcher = Watcher(self._settings.folder, self.nudge)
-        watcher.start()
-        try:
-            self._watch(stop)
-        finally:
-            watcher.stop()
 
     def _wait_for_turn(self, stop: threading.Event) -> bool:
         """Return True when we are the one to act, False when it is time to end."""
         while not stop.is_set():
             try:
-                other = self._tenure.acquire()
+                other = self._objection() or self._tenure.acquire()
                 if not other:
                     self._actor = "this process"
                     return True
@@ -168,10 +221,24 @@ class Submitter:
             self._clock.wait(stop, _TURN)
         return False
 
+    def _objection(self) -> str:
+        """Why the drop folder is not this key's to look after; nothing where it is, or most likely is."""
+        refusal = self._warden.refusal
+        if refusal:
+            return f"nobody: {refusal}. {self._settings.remedy or REMEDY}"
+        if self._warden.is_plausible:
+            return ""
+        return "nobody: the API key is new here, and the server has not said yet whose it is"
+
+    def _is_unused(self) -> bool:
+        """Whether no drop can belong to the account that was here before."""
+        is_empty = not self._settings.folder.is_dir() or not folders(self._settings.folder)
+        return is_empty and next(self._journal.entries(), None) is None
+
     def _watch(self, stop: threading.Event) -> None:
         """Survey everything at first and now and then, and what is hinted at in between."""
         next_round = self._clock.monotonic()
-        while not stop.is_set():
+        while not stop.is_set() and not self._warden.refusal:
             self._bell.clear()
             names = self._hints.take()
             try:
@@ -218,5 +285,7 @@ class Submitter:
             self._clock.wait(bell, self._settings.poll_most)
 
     def _drops(self) -> tuple[Drop, ...]:
-        """Those in the drop folder; `rescalefs submit DIR` sees to its own."""
+        """Those in the drop folder, of this key's account; `rescalefs submit DIR` sees to its own."""
+        if self._warden.refusal:
+            return ()
         return tuple(drop for drop in self._ledger.open_drops() if not Path(drop.folder).is_absolute())

@@ -25,6 +25,7 @@ from rescalefs.model import (
     JobStatus,
     Project,
     RemoteFile,
+    User,
 )
 from rescalefs.submit.catalogue import Catalogue
 from rescalefs.submit.journal import Journal, Upload
@@ -71,6 +72,9 @@ CATALOGUE = Catalogue(
     ),
 )
 
+ANNA = User("anna@example.com", workspace="Wings", workspace_id="aBcD")
+BEN = User("ben@example.com", workspace="Wings", workspace_id="aBcD")
+
 GOOD: dict[str, Any] = {
     "name": "wing",
     "jobanalyses": [
@@ -101,6 +105,7 @@ class FakeRescale:
     """Keeps what it is sent. ``point`` is told of each request before and after it is done."""
 
     clock: Clock
+    account: User = ANNA
     catalogue: Catalogue = CATALOGUE
     point: Callable[[str], None] = lambda _: None
     files: dict[str, tuple[RemoteFile, bytes]] = field(default_factory=dict)
@@ -114,6 +119,10 @@ class FakeRescale:
     def _begin(self, request: str) -> None:
         self.requests.append(request)
         self.point(f"before {request}")
+
+    def user(self) -> User:
+        self._begin("user")
+        return self.account
 
     def analyses(self) -> tuple[Analysis, ...]:
         self._begin("analyses")
