@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from contextlib import ExitStack
+from concurrent.futures import Future, wait
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from rescalefs.assembly.memory import keep_few_arenas
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
 from rescalefs.config import Settings, resolve_account
-from rescalefs.errors import NotFound
+from rescalefs.errors import NotFound, Unreachable
 from rescalefs.model import RemoteFile
 
 if TYPE_CHECKING:  # what takes its time to import is imported while connections open and the server thinks
@@ -26,6 +25,8 @@ MOST_CONNECTIONS = 32  # what `auto` means here: nobody waits for one file, so m
 # ours long before they run into the service's own limit, which is then honoured.
 UNMETERED = frozenset({"file-access"})
 _BEFOREHAND = 8  # connections, besides that of the list, that are opened at once: enough to fill most lines
+_LOOK = 1.0  # seconds between two looks whether the list can still come
+_WEEK = 7 * 86_400.0  # seconds for which parts that nobody goes on with stay
 _OPENING = 2.0  # seconds; who isn't reached by then is asked as usual, and with patience
 
 
@@ -59,6 +60,7 @@ class Download:
         self._client = client_for(settings, account, self._clock, unmetered=UNMETERED, opened=ahead.take)
         self._undo.callback(self._client.close)
         self._transport: Transfers | Stream | None = None
+        self._stopped = False
         self._listed: Future[tuple[RemoteFile, ...]] = Future()
         self._background.start("download-list", self._list)
         for number in range(beforehand):
@@ -70,16 +72,23 @@ class Download:
         from rescalefs.mirror import Ledger, Shelf, Transfers, choose, fetch_all, no_such_job  # noqa: F401
 
         try:
-            return choose(self._listed.result(), self._job_id, patterns)
+            return choose(self._list_of_files(), self._job_id, patterns)
         except NotFound:
             raise no_such_job(self._client, self._job_id) from None
 
+    def _list_of_files(self) -> tuple[RemoteFile, ...]:
+        """Wait for the list, which comes or fails within the time limits of its requests."""
+        while not wait((self._listed,), _LOOK).done:
+            if self._background.stopping and not self._listed.done():
+                raise Unreachable("the list of files did not come: told to end")
+        return self._listed.result(0)
+
     def to_folder(self, choices: Sequence[Choice], folder: Path, report: Report) -> None:
         """Download into a folder; what fails is in the report."""
-        from rescalefs.mirror import Ledger, Shelf, Transfers, fetch_all
+        from rescalefs.mirror import Ledger, Shelf, Transfers, fetch_all, parts_of
 
         folder.mkdir(parents=True, exist_ok=True)
-        parts = folder / ".rescalefs-download"
+        parts = parts_of(folder)
         ledger = Ledger(None)
         self._undo.callback(ledger.close)
         transfers = self._transport = Transfers(
@@ -92,9 +101,14 @@ class Download:
             heard=self._heard,
         )
         transfers.start()
-        fetch_all(choices, Shelf(folder, ledger, parts), transfers, report)
-        if not report["fail"]:
-            shutil.rmtree(parts, ignore_errors=True)
+        if self._stopped:
+            transfers.close()
+        shelf = Shelf(folder, ledger, parts)
+        fetch_all(choices, shelf, transfers, report)
+        # What was interrupted stays, to go on from. Other downloads may be at work here: they hold locks.
+        shelf.sweep_parts(self._clock.now().timestamp() - _WEEK)
+        with suppress(OSError):  # it is not empty
+            parts.rmdir()
 
     def to_sink(self, choices: Sequence[Choice], sink: Sink) -> None:
         """Hand the bytes of all files to ``sink``, in order; raise what went wrong."""
@@ -113,6 +127,7 @@ class Download:
 
     def stop(self) -> None:
         """Give up. From any thread."""
+        self._stopped = True
         if self._transport is not None:
             self._transport.close()
         self._client.close()
@@ -128,5 +143,5 @@ class Download:
     def _list(self, _: threading.Event) -> None:
         try:
             self._listed.set_result(self._client.output_files(self._job_id))
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is raised to who chooses
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it is raised to who chooses
             self._listed.set_exception(error)

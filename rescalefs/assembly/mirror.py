@@ -19,8 +19,18 @@ from rescalefs.assembly.tails import Tails
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
 from rescalefs.config import Places, Settings
-from rescalefs.errors import ApiError, Unauthenticated, UserError
-from rescalefs.mirror import DropNotes, Ledger, LiveCopies, Mirror, Report, Selection, Shelf, Transfers
+from rescalefs.errors import Unauthenticated, UserError
+from rescalefs.mirror import (
+    DropNotes,
+    Ledger,
+    LiveCopies,
+    Mirror,
+    Report,
+    Selection,
+    Shelf,
+    Transfers,
+    reason,
+)
 from rescalefs.model import Job, RemoteFile
 from rescalefs.tree import Sorting, Tree, TreeSettings
 
@@ -159,6 +169,7 @@ class Sync:
         """One round. What fails is in the report; raises what makes all of it fail."""
         if not self._dry_run:
             self._transfers.start()
+            self._shelf.check()
         self._round(self._base.client.jobs(), report)
 
     def keep_going(self, rounds: Callable[[], Report], done: Callable[[Report], None]) -> None:
@@ -169,20 +180,29 @@ class Sync:
         if self._with_live:
             self._base.background.start("live-copies", self._live.keep_up)
             self._base.background.start("live-names", self._mirror.look_for_begun)
-        first = True
+        began = False
         while not self._stopped:
             report = rounds()
-            try:
-                self._round(self._base.client.jobs() if first else self._tree.jobs(), report)
-                first = False
-            except Unauthenticated:
-                raise
-            except ApiError as error:
-                if not self._stopped:
-                    report.note("fail", "", str(error))
+            began = self._try_round(report, began) or began
             if not self._stopped:
                 done(report)
             self._wait(notes)
+
+    def _try_round(self, report: Report, began: bool) -> bool:
+        """One round; whether there was one. Whatever hinders it may pass: the next one tries again.
+
+        Except a key that is refused at the very beginning: that is a slip of the person who is looking.
+        """
+        try:
+            self._shelf.check()
+            self._round(self._tree.jobs() if began else self._base.client.jobs(), report)
+        except Exception as error:
+            if isinstance(error, Unauthenticated) and not began:
+                raise
+            if not self._stopped:
+                report.note("fail", "", reason(error, "a round"))
+            return False
+        return True
 
     def _start_submitter(self) -> Submitter:
         # Imported here: one round needs neither a journal nor a watcher.

@@ -72,19 +72,23 @@ def sync(
     stays as you made it. Started again, it goes on where it was.
     """
     from rescalefs.assembly.mirror import Sync
-    from rescalefs.mirror import Report, Selection
+    from rescalefs.clock import SystemClock
+    from rescalefs.mirror import Folding, Report, Selection
 
     settings = load_settings({"profile": profile, "connections": connections})
     selection = Selection(jobs, include, exclude, finished, live, max_size)
     once = once or dry_run
     failed = False
 
+    folding = Folding(_tell_trouble, SystemClock())
+
     def report() -> Report:
-        return Report(_tell_all if dry_run and not as_json else _tell_trouble)
+        return Report(_tell_all if dry_run and not as_json else folding.note)
 
     def done(round_: Report) -> None:
         nonlocal failed
         failed = round_["fail"] > 0
+        folding.end_round()
         _show(round_, as_json, quiet=not once, dry_run=dry_run)
 
     with byte_bar(once and not dry_run and not as_json) as bar:
@@ -113,9 +117,12 @@ def sync(
 def _tell_trouble(act: str, path: str, detail: str) -> None:
     if act == "none":
         click.echo(f"rescalefs: {printable(path)} {detail}", err=True)
+    elif act == "over":
+        click.echo(f"rescalefs: over: {printable(detail)}", err=True)
     elif act in ("keep", "fail"):
         word = "kept as it is" if act == "keep" else "failed"
-        click.echo(f"rescalefs: {printable(path)}: {word}: {printable(detail)}", err=True)
+        where = f"{printable(path)}: " if path else ""
+        click.echo(f"rescalefs: {where}{word}: {printable(detail)}", err=True)
 
 
 def _tell_all(act: str, path: str, detail: str) -> None:
@@ -127,9 +134,9 @@ def _tell_all(act: str, path: str, detail: str) -> None:
 
 def _show(round_: Report, as_json: bool, *, quiet: bool, dry_run: bool) -> None:
     record = round_.record()
-    acted = sum(
-        value for key, value in record.items() if key not in ("unchanged", "kept", "skipped", "bytes")
-    )
+    # What fails has been told, and once: it may do so again in every round, for days.
+    untold = ("unchanged", "kept", "skipped", "bytes", "failed")
+    acted = sum(value for key, value in record.items() if key not in untold)
     if quiet and not acted:
         return
     if as_json:

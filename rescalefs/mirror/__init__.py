@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rescalefs.doors import opened_by_name
 
 if TYPE_CHECKING:
-    from rescalefs.mirror.download import Choice, choose, fetch_all, no_such_job
+    from rescalefs.mirror.download import Choice, choose, fetch_all, no_such_job, parts_of
     from rescalefs.mirror.drops import DropNotes
     from rescalefs.mirror.ledger import Ledger
     from rescalefs.mirror.live import LiveCopies
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from rescalefs.mirror.shelf import Shelf
     from rescalefs.mirror.stream import Sink, Stream
     from rescalefs.mirror.transfers import Transfers
+    from rescalefs.mirror.trouble import Folding, reason
 else:
     __getattr__ = opened_by_name(
         __name__,
         {
-            "download": ("Choice", "choose", "fetch_all", "no_such_job"),
+            "download": ("Choice", "choose", "fetch_all", "no_such_job", "parts_of"),
             "drops": ("DropNotes",),
             "ledger": ("Ledger",),
             "live": ("LiveCopies",),
@@ -39,6 +40,7 @@ else:
             "shelf": ("Shelf",),
             "stream": ("Sink", "Stream"),
             "transfers": ("Transfers",),
+            "trouble": ("Folding", "reason"),
         },
     )
 
@@ -46,6 +48,7 @@ __all__ = [
     "Choice",
     "DropNotes",
     "DropViews",
+    "Folding",
     "Ledger",
     "LiveCopies",
     "LiveSource",
@@ -59,4 +62,6 @@ __all__ = [
     "choose",
     "fetch_all",
     "no_such_job",
+    "parts_of",
+    "reason",
 ]

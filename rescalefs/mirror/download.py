@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
-from rescalefs.errors import NoSuchPath, RescaleFSError
+from rescalefs.errors import NoSuchPath
+from rescalefs.mirror.claims import is_anothers
 from rescalefs.mirror.part import Part
 from rescalefs.mirror.receiving import Stopped
 from rescalefs.mirror.report import FAIL, FETCH, SAME, Report
 from rescalefs.mirror.selection import matches
 from rescalefs.mirror.shelf import Shelf, Standing
-from rescalefs.mirror.transfers import Failure, Transfers, is_hopeless
+from rescalefs.mirror.transfers import Transfers
+from rescalefs.mirror.trouble import concerns_all, reason
 from rescalefs.model import Job, RemoteFile
 from rescalefs.tree import nanoseconds, placed
 
@@ -51,10 +56,23 @@ def no_such_job(service: JobLister, name: str) -> NoSuchPath:
     return NoSuchPath(f"there is no job {name}; {instead}")
 
 
+def parts_of(folder: Path) -> Path:
+    """Where the parts of downloads into a folder are: two people who share it have one each."""
+    parts = folder / ".rescalefs-download"
+    with suppress(OSError):
+        if is_anothers(parts.lstat()):
+            return folder / f".rescalefs-download-{os.geteuid()}"
+    return parts
+
+
 def fetch_all(choices: Sequence[Choice], shelf: Shelf, transfers: Transfers, report: Report) -> None:
     """Download into the shelf's folder what is not there; return when all is done, or given up."""
     for choice in choices:
-        standing = shelf.of_file(choice.path, choice.file)
+        try:
+            standing = shelf.of_file(choice.path, choice.file)
+        except Exception as error:  # noqa: BLE001  # it is this file's failure
+            report.note(FAIL, choice.path, reason(error, choice.path))
+            continue
         if standing is Standing.CURRENT:
             report.note(SAME, choice.path)
         elif standing is Standing.FOREIGN:
@@ -63,8 +81,15 @@ def fetch_all(choices: Sequence[Choice], shelf: Shelf, transfers: Transfers, rep
             )
         else:
             done = partial(_arrived, choice, shelf, transfers, report)
-            transfers.add(choice.file, f"{choice.path}\n{choice.file.version}", done)
+            is_here = partial(_is_here, choice, shelf)
+            transfers.wait_for_room()
+            transfers.add(choice.file, f"{choice.path}\n{choice.file.version}", done, is_here)
     transfers.drain()
+
+
+def _is_here(choice: Choice, shelf: Shelf) -> bool:
+    """Whether another process has put it here meanwhile."""
+    return shelf.of_file(choice.path, choice.file) is Standing.CURRENT
 
 
 def _arrived(
@@ -73,21 +98,32 @@ def _arrived(
     transfers: Transfers,
     report: Report,
     part: Part | None,
-    failure: Failure | None,
+    failure: Exception | None,
 ) -> None:
     try:
+        _put(choice, shelf, report, part, failure)
+    except Stopped:
+        pass
+    except Exception as error:  # noqa: BLE001  # it is this file's failure
+        report.note(FAIL, choice.path, reason(error, choice.path))
+        if concerns_all(error):
+            transfers.abandon(error)
+    finally:
         if part is not None:
-            size = part.size
-            if shelf.place(choice.path, part, choice.file.version, _date(choice.file)):
-                report.note(FETCH, choice.path, f"{size} bytes", size)
-            else:
-                report.note(FAIL, choice.path, "another file of this name has just appeared there")
-    except (RescaleFSError, OSError) as error:
-        failure = error
-    if failure is not None and not isinstance(failure, Stopped):
-        report.note(FAIL, choice.path, str(failure))
-        if is_hopeless(failure):
-            transfers.close()
+            part.let_go()
+
+
+def _put(choice: Choice, shelf: Shelf, report: Report, part: Part | None, failure: Exception | None) -> None:
+    if failure is not None:
+        raise failure
+    if part is None:
+        report.note(SAME, choice.path)
+        return
+    size = part.size
+    if shelf.place(choice.path, part, choice.file.version, _date(choice.file)):
+        report.note(FETCH, choice.path, f"{size} bytes", size)
+    else:
+        report.note(FAIL, choice.path, "another file of this name has just appeared there")
 
 
 def _date(file: RemoteFile) -> int | None:

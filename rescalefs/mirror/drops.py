@@ -7,6 +7,7 @@ import os
 
 from rescalefs.mirror.service import DropViews
 from rescalefs.mirror.shelf import Shelf, Standing
+from rescalefs.mirror.trouble import reason
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ class DropNotes:
         self._shelf = shelf
         self._views = views
         self._told: set[str] = set()
+        self._troubled: dict[str, str] = {}  # drop -> what was said to keep its status from being written
 
     def write(self) -> None:
         """Bring all of them up to date."""
@@ -31,14 +33,21 @@ class DropNotes:
             names = [entry.name for entry in os.scandir(self._shelf.root / _SUBMIT) if entry.is_dir()]
         except FileNotFoundError:
             return
+        except OSError as error:
+            self._tell(_SUBMIT, f"submit/ cannot be looked at: {reason(error, _SUBMIT)}")
+            return
         for name in names:
             self._look_after(name)
 
     def _look_after(self, name: str) -> None:
         try:
             self._write(name)
-        except OSError as error:
-            self._tell(name, f"submit/{name}: its status cannot be written: {error}")
+            self._troubled.pop(name, None)
+        except Exception as error:  # noqa: BLE001  # the other drops go on
+            why = f"submit/{name}: its status cannot be written: {reason(error, name)}"
+            if self._troubled.get(name) != why:
+                self._troubled[name] = why
+                log.warning("%s", why)
 
     def _write(self, name: str) -> None:
         where = f"{_SUBMIT}/{name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import threading
 from pathlib import Path
@@ -98,6 +99,25 @@ class Ledger:
     def note_fact(self, name: str, value: str) -> None:
         self._ask("INSERT OR REPLACE INTO facts VALUES (?, ?)", name, value)
 
+    def facts(self, prefix: str) -> dict[str, str]:
+        """All facts whose names begin so; by what follows in the name."""
+        rows = self._ask("SELECT name, value FROM facts WHERE substr(name, 1, ?) = ?", len(prefix), prefix)
+        return {str(name)[len(prefix) :]: str(value) for name, value in rows}
+
+    def forget_fact(self, name: str) -> None:
+        self._ask("DELETE FROM facts WHERE name = ?", name)
+
     def _ask(self, statement: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
-        with self._lock:
-            return self._connection.execute(statement, values).fetchall()
+        try:
+            with self._lock:
+                return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise OSError(_errno_of(error), f"the list of what is here: {error}") from error
+
+
+def _errno_of(error: sqlite3.Error) -> int:
+    """What the disk said: SQLite has words of its own for it."""
+    words = str(error)
+    if "full" in words:
+        return errno.ENOSPC
+    return errno.EROFS if "readonly" in words else errno.EIO

@@ -6,16 +6,17 @@ import logging
 import threading
 
 from rescalefs.clock import Clock
-from rescalefs.errors import RescaleFSError
 from rescalefs.mirror.part import Part
 from rescalefs.mirror.service import LiveSource
 from rescalefs.mirror.shelf import Shelf
+from rescalefs.mirror.trouble import reason
 from rescalefs.model import LiveFile
 
 log = logging.getLogger(__name__)
 
 _VERSION = "live"
 _EVERY = 1.0  # seconds; with the requests, a copy is less than two behind (1.5: 2.1, measured with two files)
+_FINISH = 60.0  # seconds
 _AT_THAT_PACE = 10  # files: ten requests a second, half of what the service allows in an hour
 
 
@@ -69,7 +70,8 @@ class LiveCopies:
         for path, file in known.items():
             self._follow_again(path, file)
         with self._lock:
-            self._done.wait_for(lambda: not any(path.startswith(folder) for path in self._busy))
+            # Who writes is bounded by the time limits of its request; waited for no longer, it is no harm.
+            self._done.wait_for(lambda: not any(path.startswith(folder) for path in self._busy), _FINISH)
             for path in known:
                 self._followed.pop(path, None)
                 self._left.pop(path, None)
@@ -92,8 +94,8 @@ class LiveCopies:
                 return
         try:
             self.follow(path, file)
-        except (RescaleFSError, OSError) as error:  # if it lasts, the next round says so
-            log.debug("%s is followed no more: %s", path, error)
+        except Exception as error:  # noqa: BLE001  # if it lasts, the next round says so
+            log.debug("%s is followed no more: %s", path, reason(error, path))
 
     def _bring_up(self, path: str, file: LiveFile) -> tuple[int | None, bool]:
         """By how much it grew, and whether looking again soon costs little."""
@@ -103,12 +105,12 @@ class LiveCopies:
         with self._source.open_tail(file, known) as body:
             if body.start == known and known and (body.total is None or body.total >= known):
                 return self._shelf.append(path, body, _VERSION), True
-            part = Part(self._shelf.parts, f"{path}\n{_VERSION}", resumable=False)
-            size = 0
-            for chunk in body:
-                part.write(chunk, size)
-                size += len(chunk)
-        if not self._shelf.place(path, part, _VERSION, None):
-            return None, False
+            with Part(self._shelf.parts, f"{path}\n{_VERSION}", resumable=False) as part:
+                size = 0
+                for chunk in body:
+                    part.write(chunk, size)
+                    size += len(chunk)
+                if not self._shelf.place(path, part, _VERSION, None):
+                    return None, False
         # A server that sends the whole file, though only the end was asked for, is asked once a round.
         return max(0, size - known) or int(size != known), body.start == known

@@ -9,20 +9,23 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from rescalefs.clock import Clock
-from rescalefs.errors import NotYetUploaded, RescaleFSError
+from rescalefs.errors import NotYetUploaded
 from rescalefs.mirror.live import LiveCopies
 from rescalefs.mirror.part import Part
 from rescalefs.mirror.receiving import Stopped
 from rescalefs.mirror.report import COPY, FAIL, FETCH, KEEP, LINK, NONE, REMOVE, SAME, SKIP, WRITE, Report
+from rescalefs.mirror.room import Room
 from rescalefs.mirror.selection import Selection, matches
 from rescalefs.mirror.shelf import Shelf, Standing
-from rescalefs.mirror.transfers import Failure, Transfers, is_hopeless
+from rescalefs.mirror.transfers import Transfers
+from rescalefs.mirror.trouble import concerns_all, is_no_room, reason
+from rescalefs.mirror.views import Gone
+from rescalefs.mirror.visit import Pending, Visit, inner, is_live, kind_folder
 from rescalefs.model import Job, RemoteFile
 from rescalefs.tree import Directory, LinkNode, LiveNode, Node, RemoteNode, TextNode, Tree
 
-_Arrival = Callable[
-    [str, "Part | None", "Failure | None"], None
-]  # what was done, the part, why there is none
+# What was done, the part, why there is none. Raises nothing.
+_Arrival = Callable[[str, "Part | None", "Exception | None"], None]
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ _BEGUN_EVERY = 1.5  # seconds; with the requests, a file that a job begins is he
 _AT_THAT_PACE = 5  # folders; more of them are looked at all the more rarely
 _WALKERS = 8  # jobs that are looked at at once
 _QUIET, _LONGEST = 60.0, 86_400.0  # seconds before a job that has ended is looked at again
+_WEEK = 7 * 86_400.0  # seconds for which parts stay in rounds that have failures
 _CHANGED_HERE = "changed here, or not ours"
 
 
@@ -56,8 +60,11 @@ class Mirror:
         self._clock = clock
         self._live = live
         self._dry_run = dry_run
+        self._room = Room(shelf, clock)
+        self._gone = Gone(shelf, shelf.ledger, clock)
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # guards all below
+        self._halted: Exception | None = None  # why no file is fetched any more in this round
         self._flying: dict[str, list[_Arrival]] = {}  # version -> who else wants it
         self._unmatched = set(selection.include)  # patterns that have fitted no file so far
         self._told_unmatched = False
@@ -72,22 +79,24 @@ class Mirror:
     def round(self, jobs: tuple[Job, ...], report: Report) -> None:
         """Look at all ``jobs`` that are selected, and at the views. What fails is in the report.
 
-        Raises what makes going on useless: a full disk, or a key that is refused.
+        Raises nothing on account of an item. Where the disk is full, or the key is refused, the files that
+        have not begun fail without a try; the next round tries them again.
         """
+        with self._lock:
+            self._halted = None
         wanted = [job for job in jobs if self._selection.wants_job(job)]
         due = [job for job in wanted if self._is_due(job)]
         with ThreadPoolExecutor(_WALKERS, "rescalefs-walk") as walkers:
-            for failure in walkers.map(partial(self._job, report=report), due):
-                if failure is not None:
-                    self._stopping.set()
-                    self._transfers.close()
-                    raise failure
+            for _ in walkers.map(partial(self._job, report=report), due):
+                pass
         self._transfers.drain()
-        if not self._stopping.is_set():
-            self._tell_unmatched(jobs, wanted, report)
-            self._views({job.id for job in wanted}, report)
-        if not (self._dry_run or self._stopping.is_set() or report[FAIL]):
-            self._shelf.clear_parts()
+        if self._stopping.is_set():
+            return
+        self._tell_unmatched(jobs, wanted, report)
+        self._views({job.id for job in wanted}, {job.id for job in jobs}, report)
+        if not self._dry_run:
+            now = self._clock.now().timestamp()
+            self._shelf.sweep_parts(now - _WEEK if report[FAIL] else float("inf"))
 
     def _tell_unmatched(self, jobs: Iterable[Job], wanted: list[Job], report: Report) -> None:
         """Say once which patterns fit nothing: a slip of the pen looks the same as an empty account."""
@@ -108,58 +117,81 @@ class Mirror:
             rest = self._rests.get(job.id)
         return rest is None or rest[0] != job or self._clock.monotonic() >= rest[2]
 
-    def _job(self, job: Job, report: Report) -> Failure | None:
-        """Look at one job; return only what ends the round."""
+    def _job(self, job: Job, report: Report) -> None:
+        """Look at one job."""
         where = f"jobs/{job.id}"
         try:
             if self._stopping.is_set():
-                return None
+                return
             self._tree.heard(job.id, job.status)
             folder = self._tree.node(f"/{where}")
             assert isinstance(folder, Directory)
             self._walk(job, folder, where, report)
-        except (RescaleFSError, OSError) as error:
-            report.note(FAIL, where, str(error))
-            return error if is_hopeless(error) else None
-        return None
+        except Exception as error:  # noqa: BLE001  # it is this job's failure
+            self._failed(where, error, report)
 
     def _walk(self, job: Job, folder: Directory, where: str, report: Report) -> None:
         """Ask for the files; the texts come when these are there, since they tell which are verified."""
-        texts: list[tuple[str, TextNode]] = []
-        pending = _Pending(partial(self._texts, job, where, texts, folder, report))
-        growing: list[str] = []
-        for path, node in self._nodes(folder, where, growing):
+        visit = Visit(job, where, folder)
+        pending = Pending(partial(self._texts, visit, report))
+
+        def failed(path: str, error: Exception) -> None:
+            pending.fail()
+            self._failed(path, error, report)
+
+        for path, node in self._nodes(folder, where, failed, visit.growing):
             if self._stopping.is_set():
                 break
-            if isinstance(node, TextNode):
-                texts.append((path, node))
-            elif isinstance(node, RemoteNode):
-                self._file(path, node, pending, report)
-            elif isinstance(node, LiveNode):
-                with self._lock:
-                    self._growing.setdefault(_kind_folder(path), set()).add(path)
-                self._live_file(path, node, report)
-            elif isinstance(node, LinkNode):
-                self._link(path, node, report)
-        self._note_growing(where, growing)
-        pending.done(not self._stopping.is_set())
+            try:
+                self._visit(path, node, visit, pending, report)
+            except Exception as error:  # noqa: BLE001  # it is this path's failure
+                failed(path, error)
+        self._note_growing(where, visit.growing)
+        if self._stopping.is_set():
+            pending.fail()
+        pending.done()
+
+    def _visit(self, path: str, node: Node, visit: Visit, pending: Pending, report: Report) -> None:
+        if isinstance(node, TextNode):
+            visit.texts.append((path, node))
+        elif isinstance(node, RemoteNode):
+            visit.found(path, node.file)
+            self._file(path, node, pending, report)
+        elif isinstance(node, LiveNode):
+            with self._lock:
+                self._growing.setdefault(kind_folder(path), set()).add(path)
+            self._live_file(path, node, report)
+        elif isinstance(node, LinkNode):
+            self._link(path, node, report)
 
     def _nodes(
-        self, folder: Directory, where: str, growing: list[str] | None = None
+        self,
+        folder: Directory,
+        where: str,
+        failed: Callable[[str, Exception], None],
+        growing: list[str] | None = None,
     ) -> Iterator[tuple[str, Node]]:
-        """All that is below a folder and is not a folder; live/ of runs goes to ``growing``."""
-        for name, node in folder.entries().items():
+        """All that is below a folder and is not a folder; live/ of runs goes to ``growing``.
+
+        A folder that cannot be listed is told to ``failed``, and those beside it are listed all the same.
+        """
+        try:
+            entries = folder.entries().items()
+        except Exception as error:  # noqa: BLE001  # it is this folder's failure
+            failed(where, error)
+            return
+        for name, node in entries:
             path = f"{where}/{name}"
             if not isinstance(node, Directory):
                 yield path, node
-            elif not _is_live(path):
-                yield from self._nodes(node, path, growing)
+            elif not is_live(path):
+                yield from self._nodes(node, path, failed, growing)
             elif self._selection.live:
                 if growing is not None:
                     growing.append(path)
-                yield from self._nodes(node, path)
+                yield from self._nodes(node, path, failed)
 
-    def _file(self, path: str, node: RemoteNode, pending: _Pending, report: Report) -> None:
+    def _file(self, path: str, node: RemoteNode, pending: Pending, report: Report) -> None:
         file = node.file
         if not self._wants(path):
             return
@@ -173,16 +205,40 @@ class Mirror:
             report.note(KEEP, path, _CHANGED_HERE)
         elif self._dry_run:
             report.note(FETCH, path, "" if file.size is None else f"{file.size} bytes", file.size or 0)
+        elif halted := self._why_halted(file):
+            pending.fail()
+            report.note(FAIL, path, halted)
         else:
             pending.one_more()
+            self._transfers.wait_for_room()
             self._get(file, path, partial(self._arrived, path, node, pending, report))
 
+    def _why_halted(self, file: RemoteFile) -> str:
+        """Why a file is not to be fetched in this round; "" if it is."""
+        with self._lock:
+            halted = self._halted
+        return reason(halted, "a round") if halted is not None else self._room.why_not(file)
+
+    def _failed(self, path: str, error: Exception, report: Report) -> None:
+        """Tell of a failure. Where it concerns all files, the rest of the round does not try."""
+        report.note(FAIL, path, reason(error, path))
+        if not concerns_all(error):
+            return
+        with self._lock:
+            if self._halted is not None:
+                return
+        if is_no_room(error) and self._shelf.has_room():
+            return  # it was too large, and others fit
+        with self._lock:
+            self._halted = error
+        self._transfers.abandon(error)
+
     def _wants(self, path: str) -> bool:
-        inner = _inner(path)
+        below = inner(path)
         if self._unmatched:
             with self._lock:
-                self._unmatched = {each for each in self._unmatched if not matches(inner, (each,))}
-        return self._selection.wants_file(inner)
+                self._unmatched = {each for each in self._unmatched if not matches(below, (each,))}
+        return self._selection.wants_file(below)
 
     def _get(self, file: RemoteFile, path: str, arrival: _Arrival) -> None:
         """Wait where the file is under way, copy it where it is here already, else fetch it."""
@@ -194,14 +250,26 @@ class Mirror:
             self._flying[file.version] = []
         # Only now: what was under way a moment ago is here by now.
         landed = partial(self._landed, file, arrival)
-        copy = self._shelf.copy_of(file, path)
+        try:
+            copy = self._shelf.copy_of(file, path)
+        except Exception as error:  # noqa: BLE001  # those who wait for it are told
+            landed(COPY, None, error)
+            return
         if copy is not None:
             landed(COPY, copy, None)
         else:
-            self._transfers.add(file, f"{path}\n{file.version}", partial(landed, FETCH))
+            self._fetch(file, path, landed)
+
+    def _fetch(self, file: RemoteFile, path: str, arrival: _Arrival) -> None:
+        """Does not wait: any thread may call it, also one that carries bytes."""
+        is_here = partial(self._is_here, path, file)
+        self._transfers.add(file, _key(path, file), partial(arrival, FETCH), is_here)
+
+    def _is_here(self, path: str, file: RemoteFile) -> bool:
+        return self._shelf.of_file(path, file) is Standing.CURRENT
 
     def _landed(
-        self, file: RemoteFile, arrival: _Arrival, act: str, part: Part | None, failure: Failure | None
+        self, file: RemoteFile, arrival: _Arrival, act: str, part: Part | None, failure: Exception | None
     ) -> None:
         """A fetch, or a copy, has ended."""
         arrival(act, part, failure)
@@ -211,12 +279,16 @@ class Mirror:
             other(COPY, None, failure)
 
     def _share(
-        self, file: RemoteFile, path: str, arrival: _Arrival, act: str, _: None, failure: Failure | None
+        self, file: RemoteFile, path: str, arrival: _Arrival, act: str, _: None, failure: Exception | None
     ) -> None:
         """Another fetch of the same version has ended."""
-        copy = None if failure else self._shelf.copy_of(file, path)
+        copy = None
+        try:
+            copy = None if failure else self._shelf.copy_of(file, path)
+        except Exception as error:  # noqa: BLE001  # it is this file's failure
+            failure = error
         if copy is None and failure is None:
-            self._transfers.add(file, f"{path}\n{file.version}", partial(arrival, FETCH))
+            self._fetch(file, path, arrival)
         else:
             arrival(act, copy, failure)
 
@@ -224,49 +296,72 @@ class Mirror:
         self,
         path: str,
         node: RemoteNode,
-        pending: _Pending,
+        pending: Pending,
         report: Report,
         act: str,
         part: Part | None,
-        failure: Failure | None,
+        failure: Exception | None,
     ) -> None:
-        """A file is complete, or given up."""
+        """A file is complete, or given up, or came by another process."""
         good = False
         try:
+            good = self._put(path, node, report, act, part, failure)
+        except (NotYetUploaded, Stopped) as error:
+            if not isinstance(error, Stopped):
+                report.note(SKIP, path, str(error))
+        except Exception as error:  # noqa: BLE001  # it is this file's failure
+            with self._lock:
+                was_tried = error is not self._halted
+            if is_no_room(error) and was_tried:
+                self._make_room(path, node.file)
+            self._failed(path, error, report)
+        finally:
             if part is not None:
-                size = part.size
-                good = self._shelf.place(path, part, node.file.version, node.modified_ns)
-                if good:
-                    report.note(act, path, f"{size} bytes", size if act == FETCH else 0)
-                else:
-                    report.note(KEEP, path, _CHANGED_HERE)
-        except OSError as error:
-            failure = error
-        if isinstance(failure, NotYetUploaded):
-            report.note(SKIP, path, str(failure))
-        elif failure is not None and not isinstance(failure, Stopped):
-            report.note(FAIL, path, str(failure))
-            if is_hopeless(failure):
-                self.stop()
-        pending.done(good)
+                part.let_go()
+            if not good:
+                pending.fail()
+            pending.done()
 
-    def _texts(
+    def _put(
         self,
-        job: Job,
-        where: str,
-        texts: list[tuple[str, TextNode]],
-        folder: Directory,
+        path: str,
+        node: RemoteNode,
         report: Report,
-        complete: bool,
-    ) -> None:
-        """All files of the job are there (``complete``), or have been given up."""
+        act: str,
+        part: Part | None,
+        failure: Exception | None,
+    ) -> bool:
+        """Put a part in its place; whether that went well."""
+        if failure is not None:
+            raise failure
+        if part is None:
+            report.note(SAME, path)
+            return True
+        size = part.size
+        if self._shelf.place(path, part, node.file.version, node.modified_ns):
+            report.note(act, path, f"{size} bytes", size if act == FETCH else 0)
+            return True
+        report.note(KEEP, path, _CHANGED_HERE)
+        return False
+
+    def _make_room(self, path: str, file: RemoteFile) -> None:
+        """What came of a file that did not fit would keep others from fitting."""
+        self._transfers.forget(_key(path, file))
+        self._room.did_not_fit(file)
+
+    def _texts(self, visit: Visit, report: Report, complete: bool) -> None:
+        """All files of the job are there (``complete``), or have been given up. Raises nothing."""
         if self._stopping.is_set():
             return
         failures = report[FAIL]
-        for path, node in texts:
+        for path, node in visit.texts:
             self._text(path, node, report)
-        if job.is_finished and folder.find("live") is None:
-            self._remove_live(where, report)
+        job = visit.job
+        try:
+            if job.is_finished and visit.folder.find("live") is None:
+                self._remove_live(visit, report)
+        except Exception as error:  # noqa: BLE001  # it is this job's failure
+            self._failed(f"{visit.where}/live", error, report)
         if complete and job.is_finished and report[FAIL] == failures:
             self._let_rest(job)
 
@@ -285,8 +380,8 @@ class Mirror:
                 standing = self._shelf.of_text(path, text.content)
             else:
                 standing = self._shelf.write(path, text.content, text.modified_ns)
-        except (RescaleFSError, OSError) as error:
-            report.note(FAIL, path, str(error))
+        except Exception as error:  # noqa: BLE001  # it is this text's failure
+            self._failed(path, error, report)
             return
         self._note(standing, WRITE, path, report)
 
@@ -301,7 +396,10 @@ class Mirror:
             look = self._shelf.link_standing if self._dry_run else self._shelf.link
             self._note(look(path, node.target), LINK, path, report)
         except (OSError, NotImplementedError) as error:  # Windows makes links for few people
-            report.note(SKIP, path, f"no symbolic link can be made here: {error}")
+            if isinstance(error, OSError) and concerns_all(error):
+                self._failed(path, error, report)
+            else:
+                report.note(SKIP, path, f"no symbolic link can be made here: {error}")
 
     def look_for_begun(self, stop: threading.Event) -> None:
         """Between rounds, find the files that running jobs begin, until ``stop``."""
@@ -315,8 +413,8 @@ class Mirror:
                     return
                 try:
                     self._begun(where)
-                except (RescaleFSError, OSError) as error:  # if it lasts, the next round says so
-                    log.debug("%s cannot be looked at: %s", where, error)
+                except Exception as error:  # noqa: BLE001  # if it lasts, the next round says so
+                    log.debug("%s cannot be looked at: %s", where, reason(error, where))
 
     def _begun(self, where: str) -> None:
         _, job_id, *run = where.split("/")
@@ -324,7 +422,7 @@ class Mirror:
         folder = self._tree.node(f"/{where}")
         assert isinstance(folder, Directory)
         report = Report()
-        for path, node in self._nodes(folder, where):
+        for path, node in self._nodes(folder, where, _not_listed):
             with self._lock:
                 seen = self._growing.get(where)
                 if seen is None or path in seen or not isinstance(node, LiveNode):
@@ -332,9 +430,8 @@ class Mirror:
                 seen.add(path)
             self._live_file(path, node, report)
             with self._lock:
-                has_ended = where not in self._growing
-            if has_ended:  # just now, and its copies are being removed
-                self._remove_below(f"{where}/", report)
+                if where not in self._growing:  # it has ended just now: a round is to look at this copy
+                    self._rests.pop(job_id, None)
 
     def _note_growing(self, where: str, growing: list[str]) -> None:
         with self._lock:
@@ -352,88 +449,77 @@ class Mirror:
             return
         try:
             grown = self._live.follow(path, node.file)
-        except (RescaleFSError, OSError) as error:
-            report.note(FAIL, path, str(error))
+        except Exception as error:  # noqa: BLE001  # it is this copy's failure
+            self._failed(path, error, report)
             return
         if grown is None:
             report.note(KEEP, path, _CHANGED_HERE)
         else:
             report.note(FETCH if grown else SAME, path, f"{grown} bytes more", grown)
 
-    def _remove_live(self, where: str, report: Report) -> None:
-        """What the job wrote while it ran is in its outputs by now."""
-        self._remove_below(f"{where}/live/", report)
-        runs = {_kind_folder(path) for path in self._shelf.ours_below(f"{where}/runs/")}
-        for live in filter(_is_live, runs):
-            self._remove_below(f"{live}/", report)
+    def _remove_live(self, visit: Visit, report: Report) -> None:
+        """Remove copies of what the job wrote while it ran, each once its output is here and verified.
 
-    def _remove_below(self, folder: str, report: Report) -> None:
-        self._live.finish(folder)  # whoever follows one sees its last lines
-        for path in self._shelf.ours_below(folder):
-            if not self._dry_run and self._shelf.remove(path):
-                report.note(REMOVE, path, "the job has ended")
+        Those that are no output, and those whose output failed or is not wanted, stay: there is no other.
+        """
+        ours = self._shelf.ours_below
+        copies = [*ours(f"{visit.where}/live/"), *ours(f"{visit.where}/runs/")]
+        copies = [path for path in copies if is_live(kind_folder(path))]
+        for folder in {kind_folder(path) for path in copies}:
+            self._live.finish(f"{folder}/")  # whoever follows one sees its last lines
+        for path in copies:
+            here = any(self._is_in_place_of(path, *found) for found in visit.instead_of(path))
+            if here and not self._dry_run and self._shelf.remove(path):
+                report.note(REMOVE, path, "the job has ended, and the output is here")
+
+    def _is_in_place_of(self, live: str, path: str, file: RemoteFile) -> bool:
+        """Whether a file is here that has what a copy in live/ has. An input that the job changed has not."""
+        is_output = "/inputs/" not in path[: len(kind_folder(path)) + 1]
+        return self._is_here(path, file) and (is_output or self._shelf.size(path) == self._shelf.size(live))
 
     # --- views
 
-    def _views(self, job_ids: set[str], report: Report) -> None:
-        """Links and tables beside jobs/. A link that shows nowhere any more is removed."""
-        root = self._tree.node("/")
-        assert isinstance(root, Directory)
-        for name, view in root.entries().items():
-            if name in _NOT_MIRRORED or not isinstance(view, Directory):
-                continue
-            try:
-                self._view(name, view, job_ids, report)
-            except (RescaleFSError, OSError) as error:
-                report.note(FAIL, name, str(error))
+    def _views(self, wanted: set[str], jobs: set[str], report: Report) -> None:
+        """Links and tables beside jobs/."""
+        try:
+            root = self._tree.node("/")
+            assert isinstance(root, Directory)
+            views = root.entries().items()
+        except Exception as error:  # noqa: BLE001  # the next round tries again
+            self._failed("", error, report)
+            return
+        for name, view in views:
+            if name not in _NOT_MIRRORED and isinstance(view, Directory):
+                try:
+                    self._view(name, view, wanted, jobs, report)
+                except Exception as error:  # noqa: BLE001  # it is this view's failure
+                    self._failed(name, error, report)
 
-    def _view(self, name: str, view: Directory, job_ids: set[str], report: Report) -> None:
+    def _view(self, name: str, view: Directory, wanted: set[str], jobs: set[str], report: Report) -> None:
+        """One view. A link that shows nowhere any more is removed, see `Gone`."""
         shown: set[str] = set()
-        for path, node in self._nodes(view, name):
+        failures: list[str] = []
+
+        def failed(path: str, error: Exception) -> None:
+            failures.append(path)
+            self._failed(path, error, report)
+
+        for path, node in self._nodes(view, name, failed):
             if isinstance(node, TextNode):
                 self._text(path, node, report)
                 shown.add(path)
-            elif isinstance(node, LinkNode) and job_ids.intersection(node.target.split("/")):
+            elif isinstance(node, LinkNode) and wanted.intersection(node.target.split("/")):
                 self._link(path, node, report)
                 shown.add(path)
-        for path in self._shelf.ours_below(f"{name}/"):
-            if path not in shown and not self._dry_run and self._shelf.remove(path):
-                report.note(REMOVE, path, "not in the account any more")
+        if not (failures or self._dry_run):
+            removed = partial(report.note, REMOVE, detail="not in the account any more")
+            self._gone.settle(f"{name}/", shown, jobs, removed)
 
 
-def _inner(path: str) -> str:
-    """The path below outputs/, inputs/ or live/ of the job, or of one of its runs."""
-    return path[len(_kind_folder(path)) + 1 :]
+def _not_listed(path: str, error: Exception) -> None:
+    log.debug("%s cannot be listed: %s", path, reason(error, path))
 
 
-def _kind_folder(path: str) -> str:
-    """That outputs/, inputs/ or live/."""
-    names = path.split("/")
-    return "/".join(names[: 5 if names[2:3] == ["runs"] else 3])
-
-
-def _is_live(path: str) -> bool:
-    """Whether a folder is live/ of a job or a run, and not one of that name that a job wrote."""
-    return path.startswith("jobs/") and path.endswith("/live") and _kind_folder(path) == path
-
-
-class _Pending:
-    """Counts what is under way, and calls ``then`` once, when nothing is: with whether all went well."""
-
-    def __init__(self, then: partial[None]) -> None:
-        self._then = then
-        self._lock = threading.Lock()  # guards _count and _good
-        self._count = 1  # whoever is still adding
-        self._good = True
-
-    def one_more(self) -> None:
-        with self._lock:
-            self._count += 1
-
-    def done(self, good: bool) -> None:
-        with self._lock:
-            self._count -= 1
-            self._good = self._good and good
-            last = not self._count
-        if last:
-            self._then(self._good)
+def _key(path: str, file: RemoteFile) -> str:
+    """Finds what is left of an earlier attempt."""
+    return f"{path}\n{file.version}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import filecmp
 import hashlib
 import os
 import shutil
@@ -12,11 +13,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from rescalefs.errors import UserError
+from rescalefs.mirror.claims import make_folder
 from rescalefs.mirror.ledger import Ledger, Mark
-from rescalefs.mirror.part import Part
+from rescalefs.mirror.part import Part, sweep
 from rescalefs.model import RemoteFile
 
 _CHUNK = 1 << 20
+_LITTLE = 1 << 18  # bytes
 _LINK = -1  # in the place of a size
 
 
@@ -39,20 +43,21 @@ class Shelf:
     def __init__(self, root: Path, ledger: Ledger, parts: Path) -> None:
         self.root = root
         self.parts = parts
-        self._ledger = ledger
+        self._identity = _identity(root)
+        self.ledger = ledger
 
     def standing(self, path: str, version: str, size: int | None, sha512: str | None) -> Standing:
         """Compare by marks, or where none fits by checksum: what agrees is ours from then on."""
         look = self._look(path)
         if look is None:
             return Standing.MISSING
-        for mark in self._ledger.marks(path):
+        for mark in self.ledger.marks(path):
             if _fits(look, mark):
                 return Standing.CURRENT if mark.version == version else Standing.OLD
         if stat.S_ISREG(look.st_mode) and sha512 is not None and size in (None, look.st_size):
             with suppress(OSError):
                 if _digest(self.root / path) == sha512:
-                    self._ledger.note(path, Mark(look.st_size, look.st_mtime_ns, version))
+                    self.ledger.note(path, Mark(look.st_size, look.st_mtime_ns, version))
                     return Standing.CURRENT
         return Standing.FOREIGN
 
@@ -61,35 +66,64 @@ class Shelf:
         return self.standing(path, file.version, file.size, file.sha512)
 
     def place(self, path: str, part: Part, version: str, modified_ns: int | None) -> bool:
-        """Put a complete part there; False if somebody else's lies there by now. The part is used up."""
-        look = part.finish(modified_ns)
-        mark = Mark(look.st_size, look.st_mtime_ns, version)
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        before = self._look(path)
-        ours = before is None or any(_fits(before, known) for known in self._ledger.marks(path))
-        if ours:
-            self._ledger.note(path, mark)
-            if before is None:
-                ours = _appear(part.path, target)
-            else:
-                part.path.replace(target)
-        if not ours:
+        """Put a complete part there; False if a file of another origin lies there. The part is used up.
+
+        Where the same bytes lie there, since another process has just put them, that is as good.
+        """
+        with part:
+            look = part.finish(modified_ns)
+            target = self._target(path)
+            before = self._look(path)
+            if before is None or any(_fits(before, known) for known in self.ledger.marks(path)):
+                mark = Mark(look.st_size, look.st_mtime_ns, version)
+                self.ledger.note(path, mark)
+                if before is not None:
+                    part.path.replace(target)
+                if before is not None or _appear(part.path, target):
+                    part.placed()
+                    self.ledger.keep_only(path, mark)
+                    return True
+            is_same = self._take_over(path, part.path, version)
             part.discard()
+            return is_same
+
+    def _take_over(self, path: str, part: Path, version: str) -> bool:
+        """Whether what lies there has the bytes of a part; then it is ours from now on."""
+        look = self._look(path)
+        if look is None or not stat.S_ISREG(look.st_mode):
             return False
-        self._ledger.keep_only(path, mark)
-        return True
+        with suppress(OSError):
+            if filecmp.cmp(part, self.root / path, shallow=False):
+                self.ledger.note(path, Mark(look.st_size, look.st_mtime_ns, version))
+                return True
+        return False
+
+    def check(self) -> None:
+        """Raise `UserError` if the folder is not the one that it was: removed, replaced, or unmounted."""
+        if _identity(self.root) != self._identity:
+            raise UserError(f"{self.root} is not the folder that it was at the start: removed, or unmounted")
+
+    def _target(self, path: str) -> Path:
+        """The place of a path, with its folder. Raises `UserError` where a link leads out of this folder."""
+        self.check()
+        target = self.root / path
+        if not target.parent.resolve().is_relative_to(self.root.resolve()):
+            raise UserError(
+                f"{target.parent} leads out of {self.root} by a symbolic link; nothing is put there"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
 
     def write(self, path: str, content: bytes, modified_ns: int | None) -> Standing:
         """Have a path hold a text; return what it held before."""
         version = text_version(content)
         found = self.of_text(path, content)
         if found in (Standing.MISSING, Standing.OLD):
-            self.parts.mkdir(parents=True, exist_ok=True, mode=0o700)
-            part = Part(self.parts, f"{path}\n{version}", resumable=False)
-            part.write(content, 0)
-            if not self.place(path, part, version, modified_ns):
-                return Standing.FOREIGN
+            make_folder(self.parts)
+            with Part(self.parts, f"{path}\n{version}", resumable=False) as part:
+                part.write(content, 0)
+                if not self.place(path, part, version, modified_ns):
+                    return Standing.FOREIGN
         return found
 
     def of_text(self, path: str, content: bytes) -> Standing:
@@ -105,57 +139,65 @@ class Shelf:
         look = self._look(path)
         if look is None:
             return 0
-        known = [mark.size for mark in self._ledger.marks(path) if mark.version == version]
+        known = [mark.size for mark in self.ledger.marks(path) if mark.version == version]
         if not stat.S_ISREG(look.st_mode) or not known or look.st_size < min(known):
             return None
-        self._ledger.note(path, Mark(look.st_size, look.st_mtime_ns, version))
+        self.ledger.note(path, Mark(look.st_size, look.st_mtime_ns, version))
         return look.st_size
 
     def append(self, path: str, chunks: Iterable[bytes], version: str) -> int:
         """Add to a file of ours; return by how much it grew."""
         grown = 0
-        with (self.root / path).open("ab", buffering=0) as file:
+        with self._target(path).open("ab", buffering=0) as file:
             for chunk in chunks:
-                grown += file.write(chunk)
+                left = memoryview(chunk)
+                while left:  # a full disk takes a part of it, and only then says so
+                    count = file.write(left)
+                    left, grown = left[count:], grown + count
         look = self._look(path)
         if look is not None:
             mark = Mark(look.st_size, look.st_mtime_ns, version)
-            self._ledger.note(path, mark)
-            self._ledger.keep_only(path, mark)
+            self.ledger.note(path, mark)
+            self.ledger.keep_only(path, mark)
         return grown
+
+    def size(self, path: str) -> int | None:
+        """The size of what lies there."""
+        look = self._look(path)
+        return None if look is None else look.st_size
 
     def is_ours(self, path: str) -> bool:
         """Whether what lies there was put there by us, and has not changed."""
         look = self._look(path)
-        return look is not None and any(_fits(look, mark) for mark in self._ledger.marks(path))
+        return look is not None and any(_fits(look, mark) for mark in self.ledger.marks(path))
 
     def wrote_elsewhere(self, path: str) -> bool:
         """Whether a file is a copy of a text that we wrote somewhere in this folder."""
         with suppress(OSError):
-            return bool(self._ledger.holders(text_version((self.root / path).read_bytes())))
+            return bool(self.ledger.holders(text_version((self.root / path).read_bytes())))
         return False
 
     def adopt(self, path: str, version: str = "") -> None:
         """Take what lies there for ours, so that it may be replaced."""
         look = self._look(path)
         if look is not None:
-            self._ledger.note(path, Mark(look.st_size, look.st_mtime_ns, version))
+            self.ledger.note(path, Mark(look.st_size, look.st_mtime_ns, version))
 
     def link(self, path: str, target: str) -> Standing:
         """Have a path be a symbolic link; return what it was before. `OSError` where there are none."""
         place = self.root / path
         found = self.link_standing(path, target)
         if found in (Standing.MISSING, Standing.OLD):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            self.parts.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._target(path)
+            make_folder(self.parts)
             fresh = self.parts / f"{hashlib.sha1(path.encode(), usedforsecurity=False).hexdigest()}.link"
             with suppress(FileNotFoundError):
                 fresh.unlink()
             fresh.symlink_to(target, target_is_directory=True)
             mark = _link_mark(target)
-            self._ledger.note(path, mark)
+            self.ledger.note(path, mark)
             fresh.replace(place)
-            self._ledger.keep_only(path, mark)
+            self.ledger.keep_only(path, mark)
         return found
 
     def link_standing(self, path: str, target: str) -> Standing:
@@ -177,7 +219,7 @@ class Shelf:
             return False
         place = self.root / path
         place.unlink()
-        self._ledger.forget(path)
+        self.ledger.forget(path)
         for folder in place.relative_to(self.root).parents:
             if folder.name == "" or len(folder.parts) < 2:
                 break
@@ -189,30 +231,63 @@ class Shelf:
 
     def ours_below(self, folder: str) -> list[str]:
         """What we have put into a folder, whose name ends in a slash, as far as it is remembered."""
-        return self._ledger.below(folder)
+        return self.ledger.below(folder)
 
     def copy_of(self, file: RemoteFile, path: str) -> Part | None:
         """A part made of a file of the same version that is here already; None if there is none."""
-        for place, mark in self._ledger.holders(file.version):
+        for place, mark in self.ledger.holders(file.version):
             look = self._look(place)
-            if look is None or not _fits(look, mark) or not stat.S_ISREG(look.st_mode) or file.sha512 is None:
+            if look is None or not _fits(look, mark) or mark.version != file.version:
                 continue
             part = Part(self.parts, f"{path}\n{file.version}", resumable=False)
-            digest, position = hashlib.sha512(), 0
-            with suppress(OSError):
-                for chunk in _chunks(self.root / place):
-                    digest.update(chunk)
-                    part.write(chunk, position)
-                    position += len(chunk)
-                if digest.hexdigest() == file.sha512:
+            try:
+                # Where the server has no checksum, its size has to do, and that it is as we put it.
+                digest = self._copy(place, part)
+                if digest == (file.sha512 or digest) and part.size == mark.size and self.is_ours(place):
                     return part
+            except BaseException:
+                part.discard()
+                raise
             part.discard()
         return None
 
-    def clear_parts(self) -> None:
-        """Remove what is left of attempts that are of no use any more."""
-        shutil.rmtree(self.parts, ignore_errors=True)
-        self.parts.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def _copy(self, place: str, part: Part) -> str:
+        """Copy a file into a part; return its SHA-512."""
+        digest, position = hashlib.sha512(), 0
+        try:
+            for chunk in _chunks(self.root / place):
+                digest.update(chunk)
+                part.write(chunk, position)
+                position += len(chunk)
+        except (FileNotFoundError, PermissionError):
+            return "unreadable"
+        return digest.hexdigest()
+
+    def sweep_parts(self, oldest: float) -> None:
+        """Remove what is left of attempts, see `part.sweep`."""
+        sweep(self.parts, oldest)
+
+    def has_room(self) -> bool:
+        """Whether a little can be written; what the disk claims to have left says nothing of quotas."""
+        try:
+            make_folder(self.parts)
+            with Part(self.parts, "probe", resumable=False) as part:
+                part.write(bytes(_LITTLE), 0)
+                part.flush()
+        except OSError:
+            return False
+        return True
+
+    def free(self) -> int:
+        """How many bytes the disk claims to have left."""
+        return shutil.disk_usage(self.root).free
+
+    def leads_to(self, path: str) -> str | None:
+        """Where a link leads; None where there is none."""
+        try:
+            return str((self.root / path).readlink()).replace(os.sep, "/")
+        except OSError:
+            return None
 
     def _look(self, path: str) -> os.stat_result | None:
         try:
@@ -225,7 +300,16 @@ class Shelf:
         if not place.is_symlink():
             return False
         points = str(place.readlink()).replace(os.sep, "/")
-        return _link_mark(points) in self._ledger.marks(path)
+        return _link_mark(points) in self.ledger.marks(path)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Which folder it is, whatever its name; None if there is none."""
+    try:
+        look = folder.stat()
+    except OSError:
+        return None
+    return look.st_dev, look.st_ino
 
 
 def text_version(content: bytes) -> str:

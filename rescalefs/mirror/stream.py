@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from rescalefs.background import Background
 from rescalefs.clock import Clock
-from rescalefs.errors import NotYetUploaded, RescaleFSError, WrongBytes
+from rescalefs.errors import NotYetUploaded, WrongBytes
 from rescalefs.mirror.pieces import MIB, Piece
 from rescalefs.mirror.receiving import Receiver, Stopped
 from rescalefs.model import RemoteFile
@@ -21,6 +21,7 @@ from rescalefs.reading import Source
 _WINDOW = 64 * MIB
 _FIRST = MIB // 4  # bytes: who wants the beginning alone soon has it
 _LARGEST = 8 * MIB
+_LOOK = 30.0  # seconds after which every wait looks again by itself
 
 Sink = Callable[[bytes], None]
 
@@ -150,7 +151,7 @@ class Stream:
                 while not (bit.chunks or bit.failure or self.is_closed):
                     if bit.piece.position == bit.piece.stop:
                         return
-                    self._more.wait()
+                    self._more.wait(_LOOK)
                 if self.is_closed:
                     raise Stopped("told to end")
                 if not bit.chunks:
@@ -169,17 +170,18 @@ class Stream:
         while True:
             with self._lock:
                 while not (self._wanted or self.is_closed):
-                    self._work_to_do.wait()
+                    self._work_to_do.wait(_LOOK)
                 if self.is_closed:
                     return
                 bit = self._wanted.popleft()
             try:
                 self._receiver.receive(bit.file, bit.piece, bit, stop)
-            except (RescaleFSError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  # raised where its bytes are handed on
                 with self._lock:
                     bit.failure = error
                     self._more.notify()
 
     def _close_on_stop(self, stop: threading.Event) -> None:
-        stop.wait()
+        while not stop.wait(_LOOK):
+            pass
         self.close()

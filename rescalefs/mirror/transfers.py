@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import logging
 import threading
@@ -13,9 +12,11 @@ from pathlib import Path
 
 from rescalefs.background import Background
 from rescalefs.clock import Clock
-from rescalefs.errors import NotYetUploaded, RescaleFSError, Unauthenticated, WrongBytes
+from rescalefs.errors import ContentError, NotYetUploaded, WrongBytes
+from rescalefs.mirror.claims import PartTaken, make_folder
+from rescalefs.mirror.fetch import Done, Fetch, Hear, Receipt, Turn
 from rescalefs.mirror.part import Part
-from rescalefs.mirror.pieces import MIB, SMALLEST, Piece, Pieces
+from rescalefs.mirror.pieces import MIB, Piece, Pieces
 from rescalefs.mirror.receiving import Receiver, Stopped
 from rescalefs.model import RemoteFile
 from rescalefs.reading import Lead, Source
@@ -23,98 +24,27 @@ from rescalefs.reading import Lead, Source
 log = logging.getLogger(__name__)
 
 _HASHERS = 2
-_SMALL = SMALLEST  # bytes
 # The hash is the slower one where the server is near. Bytes that come in long before it gets to them would
 # take the processor from it, and the end would come later: docs/decisions/0038.
 _AHEAD = 32 * MIB  # bytes that may wait for the hash before it has the processor to itself
-_FASTER = 2  # times as fast as the line: then the hash is soon done with whatever waits
 _STEP = 8 * MIB  # bytes between two looks at how far the hash is
 _CHUNK = MIB  # bytes that come at once, at most: with more than the lead still to come, these may be the last
 _FILES_AHEAD = 4  # large files for each connection that wait for a hash, before no more is begun
 _UNFLUSHED = 64 * MIB  # bytes of a file: so that at its end there is little left to bring to the disk
 _UNFLUSHED_AT_THE_END = 8 * MIB  # once all of it is asked for: the hash is not done with it yet
-_WAITING = 4096  # files that wait for a connection, before who brings more has to wait
-
-Failure = RescaleFSError | OSError
-# (the complete part, or None; why not). The part is the receiver's from then on. Called on threads of ours.
-Done = Callable[[Part | None, Failure | None], None]
-Hear = Callable[[bytes], None]
-
-
-class _Fetch:
-    """One file on its way."""
-
-    def __init__(self, file: RemoteFile, key: str, done: Done) -> None:
-        self.file = file
-        self.key = key
-        self.done = done
-        self.part: Part | None = None  # once its turn has come: descriptors are few
-        self.pieces: Pieces | None = None  # of a large file, once its size is known
-        self.out = 0  # who works on the part: connections, and whoever brings it to the disk
-        self.began = 0.0  # monotonic
-        self.arrived = 0  # bytes since then
-        self.hashed = 0  # bytes, from the first on
-        self.hashing = 0.0  # seconds that the hash took for them
-        self.awaited = -1  # the byte that the hash waits for
-        self.unflushed = 0  # bytes that came since the part was last brought to the disk
-        self.failure: Failure | None = None
-        self.again = False  # it was fetched afresh, because its bytes were wrong
-
-    @property
-    def is_small(self) -> bool:
-        """Whether one request does, hashed as it comes."""
-        return self.file.size is not None and self.file.size <= _SMALL
-
-    @property
-    def opened(self) -> Part:
-        assert self.part is not None
-        return self.part
-
-    def hash_has_time(self, now: float) -> bool:
-        """Whether the hash is so much faster than the line that it soon has what waits for it."""
-        elapsed = now - self.began
-        return self.hashed > 0 and self.arrived * self.hashing * _FASTER < self.hashed * elapsed
-
-
-class _Turn:
-    """That one of so many requests at once is being made."""
-
-    def __init__(self) -> None:
-        self.is_over = False  # or as good as: another request may go out
-
-
-class _Receipt:
-    """Puts the bytes of a piece into their part, and whoever waits for them on its way."""
-
-    def __init__(self, owner: Transfers, turn: _Turn, fetch: _Fetch, piece: Piece, hear: Hear | None) -> None:
-        self._owner = owner
-        self._turn = turn
-        self._fetch = fetch
-        self._piece = piece
-        self._hear = hear
-        self._noted = piece.position
-
-    def is_given_up(self) -> bool:
-        return self._owner.is_closed or self._fetch.failure is not None
-
-    def take(self, data: bytes) -> None:
-        self._fetch.opened.write(data, self._piece.position)
-        if self._hear is not None:
-            self._hear(data)
-        self._owner.arrived(self._turn, self._fetch, self._piece, len(data))
-        self.note(last=False)
-
-    def note(self, last: bool) -> None:
-        """Remember what is there, as `Part.note` does."""
-        self._noted = self._fetch.opened.note(self._noted, self._piece.position, last)
+_WAITING = 4096  # files that wait for a connection, before `wait_for_room` waits
+_LOOK = 30.0  # seconds after which every wait looks again by itself
+_TAKEN_EVERY = 0.5  # seconds between two tries to have a part that another process writes
+_TAKEN_FOR = 60.0  # seconds in which that process writes nothing, before its part is waited for no more
 
 
 class Transfers:
     """Fetches files with ``connections`` requests at once; the next go out when those are nearly done.
 
     A file is given to whoever asked once its size and, where the server has one, its SHA-512 are right; wrong
-    bytes are fetched afresh once. Transfers that break go on where they broke. Call `start`, then `add` as
-    often as you like, then `drain`; `close` makes all of it give up.
+    bytes are fetched afresh once. Transfers that break go on where they broke. A part that another process
+    writes is waited for, for as long as that one writes. Call `start`, then `add` as often as you like, then
+    `drain`; `close` makes all of it give up. Each ``done`` is called once, on every path.
     """
 
     def __init__(
@@ -137,15 +67,16 @@ class Transfers:
         self._connections = connections
         self._verify = verify
         self._heard = heard
-        self._lock = threading.Lock()  # guards all that follows, and every _Fetch and its pieces
+        self._lock = threading.Lock()  # guards all that follows, and every Fetch and its pieces
         self._work_to_do = threading.Condition(self._lock)  # for connections
         self._arrived = threading.Condition(self._lock)  # for hashers
         self._dirty = threading.Condition(self._lock)  # for who brings parts to the disk
         self._room = threading.Condition(self._lock)  # for those who bring files, or wait for the end
-        self._fresh: deque[_Fetch] = deque()
-        self._large: deque[_Fetch] = deque()  # some of their pieces are not handed out
-        self._to_hash: deque[_Fetch] = deque()
-        self._to_flush: deque[_Fetch] = deque()
+        self._fresh: deque[Fetch] = deque()
+        self._taken: deque[tuple[float, Fetch]] = deque()  # when to try again, in this order
+        self._large: deque[Fetch] = deque()  # some of their pieces are not handed out
+        self._to_hash: deque[Fetch] = deque()
+        self._to_flush: deque[Fetch] = deque()
         self._pending = 0
         self._lead = Lead()
         self._busy = 0  # turns that are not over
@@ -153,7 +84,7 @@ class Transfers:
 
     def start(self) -> None:
         """Start the threads."""
-        self._parts.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self._parts)
         for number in range(threads_for(self._connections)):
             self._background.start(f"transfer-{number}", self._work)
         for number in range(_HASHERS):
@@ -161,36 +92,58 @@ class Transfers:
         self._background.start("transfer-flush", self._flush)
         self._background.start("transfer-stop", self._close_on_stop)
 
-    def add(self, file: RemoteFile, key: str, done: Done) -> None:
-        """Fetch a file; ``key`` finds what is left of an earlier attempt. Waits while many others wait."""
+    def add(
+        self, file: RemoteFile, key: str, done: Done, is_here: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Fetch a file; ``key`` finds what is left of an earlier attempt. It does not wait, on any thread.
+
+        ``is_here`` is asked once the part is this process's alone: if so, the file came by another one.
+        """
+        fetch, failure = Fetch(file, key, done, is_here), None
         if not file.is_uploaded:
-            done(None, NotYetUploaded(f"{file.path}: it is not on the server in full yet"))
-            return
+            failure = NotYetUploaded(f"{file.path}: it is not on the server in full yet")
         with self._lock:
-            self._room.wait_for(lambda: len(self._fresh) < _WAITING or self.is_closed)
-            if not self.is_closed:
-                self._pending += 1
-                self._fresh.append(_Fetch(file, key, done))
+            self._pending += 1
+            if failure is None and not self.is_closed:
+                self._fresh.append(fetch)
                 self._work_to_do.notify()
                 return
-        done(None, Stopped("told to end"))
+        self._finish(fetch, failure or Stopped("told to end"))
+
+    def wait_for_room(self) -> None:
+        """Return once few enough files wait. Not for threads of ours: they are the ones that make room."""
+        with self._lock:
+            _await(self._room, lambda: len(self._fresh) < _WAITING or self.is_closed)
 
     def drain(self) -> None:
         """Return when every file that was added is done, or given up."""
         with self._lock:
-            self._room.wait_for(lambda: not self._pending or self.is_closed)
+            _await(self._room, lambda: not self._pending or self.is_closed)
+
+    def abandon(self, failure: Exception) -> None:
+        """Give up all files that have not begun, for this reason."""
+        with self._lock:
+            waiting = [*self._fresh, *(fetch for _, fetch in self._taken)]
+            self._fresh, self._taken = deque(), deque()
+        for fetch in waiting:
+            self._finish(fetch, failure)
+
+    def forget(self, key: str) -> None:
+        """Remove what is left of a file that was given up."""
+        try:
+            Part(self._parts, key, resumable=False).discard()
+        except (PartTaken, OSError) as error:
+            log.debug("what is left of a file stays: %s", error)
 
     def close(self) -> None:
         """Make everybody give up; what has arrived is kept."""
         with self._lock:
             self.is_closed = True
-            waiting, self._fresh = list(self._fresh), deque()
             for condition in (self._work_to_do, self._arrived, self._dirty, self._room):
                 condition.notify_all()
-        for fetch in waiting:
-            self._finish(fetch, Stopped("told to end"))
+        self.abandon(Stopped("told to end"))
 
-    def arrived(self, turn: _Turn, fetch: _Fetch, piece: Piece, count: int) -> None:
+    def arrived(self, turn: Turn, fetch: Fetch, piece: Piece, count: int) -> None:
         """So many bytes of a piece are in the part."""
         with self._lock:
             lead = self._lead.bytes
@@ -203,7 +156,8 @@ class Transfers:
                 self._arrived.notify_all()
 
     def _close_on_stop(self, stop: threading.Event) -> None:
-        stop.wait()
+        while not stop.wait(_LOOK):
+            pass
         self.close()
 
     # --- connections
@@ -216,7 +170,7 @@ class Transfers:
         with self._lock:
             self._lead.transferred(count, seconds)
 
-    def _end(self, turn: _Turn) -> None:
+    def _end(self, turn: Turn) -> None:
         """Let another request go out: it is answered when this one has ended. The lock is held."""
         if not turn.is_over:
             turn.is_over = True
@@ -229,9 +183,9 @@ class Transfers:
                 while (job := None if self.is_closed else self._next()) is None:
                     if self.is_closed:
                         return
-                    self._work_to_do.wait()
+                    self._work_to_do.wait(_TAKEN_EVERY if self._taken else _LOOK)
                 fetch, piece = job
-                turn = _Turn()
+                turn = Turn()
                 self._busy += 1
                 self._room.notify_all()
             if piece is None:
@@ -241,7 +195,7 @@ class Transfers:
             with self._lock:
                 self._end(turn)
 
-    def _next(self) -> tuple[_Fetch, Piece | None] | None:
+    def _next(self) -> tuple[Fetch, Piece | None] | None:
         """A piece of a large file that has begun, else the next file, if there is any. The lock is held."""
         if self._busy >= self._connections:
             return None
@@ -260,31 +214,57 @@ class Transfers:
             if piece is not None:
                 fetch.out += 1
                 return fetch, piece
-        if not self._fresh or len(self._to_hash) > _FILES_AHEAD * self._connections:
+        if len(self._to_hash) > _FILES_AHEAD * self._connections:
             return None
-        return self._fresh.popleft(), None
+        if self._taken and self._taken[0][0] <= self._clock.monotonic():
+            return self._taken.popleft()[1], None
+        return (self._fresh.popleft(), None) if self._fresh else None
 
-    def _begin(self, fetch: _Fetch, turn: _Turn, stop: threading.Event) -> None:
-        failure: Failure | None = None
+    def _begin(self, fetch: Fetch, turn: Turn, stop: threading.Event) -> None:
+        failure: Exception | None = None
         try:
             if fetch.file.size is None:
                 fetch.file = dataclasses.replace(fetch.file, size=self._receiver.size_of(fetch.file))
             confirmed = fetch.file.sha512 is not None and self._verify
             fetch.part = Part(self._parts, fetch.key, resumable=confirmed and not fetch.is_small)
-            if not fetch.is_small:
+            if fetch.is_here():
+                fetch.part.discard()
+                fetch.part = None
+            elif fetch.is_small:
+                self._fetch_small(fetch, turn, stop)
+            else:
                 self._spread(fetch)
                 return
-            self._fetch_small(fetch, turn, stop)
-        except (RescaleFSError, OSError) as error:
+        except PartTaken as error:
+            if self._try_again(fetch, error):
+                return
+            failure = error
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is this file's failure
             failure = error
         self._finish(fetch, failure)
 
-    def _spread(self, fetch: _Fetch) -> None:
+    def _try_again(self, fetch: Fetch, error: PartTaken) -> bool:
+        """Wait for a part that another process writes; False if it no longer does, or it is time to end."""
+        now = self._clock.monotonic()
+        if not fetch.taken_since:
+            log.info("%s: %s; waiting for it", fetch.file.path, error)
+        if not fetch.taken_since or error.written_ns != fetch.taken_at:
+            fetch.taken_at, fetch.taken_since = error.written_ns, now
+        with self._lock:
+            if self.is_closed or now - fetch.taken_since > _TAKEN_FOR:
+                return False
+            self._taken.append((now + _TAKEN_EVERY, fetch))
+            self._work_to_do.notify()
+            return True
+
+    def _spread(self, fetch: Fetch) -> None:
         """Let all connections at a large file."""
         size = fetch.file.size or 0
-        pieces = Pieces(size, fetch.opened.there(), self._connections)
+        pieces = Pieces(size, fetch.opened.there(size), self._connections)
         known = size - pieces.missing
         with self._lock:
+            if self.is_closed:  # the threads that hash have ended, or are about to
+                raise Stopped("told to end")
             fetch.pieces, fetch.hashed, fetch.hashing = pieces, 0, 0.0
             fetch.began, fetch.arrived = self._clock.monotonic(), 0
             if pieces.missing:
@@ -296,7 +276,7 @@ class Transfers:
             log.info("%s: %d of %d bytes are there from before", fetch.file.path, known, size)
             self._heard(known)
 
-    def _fetch_small(self, fetch: _Fetch, turn: _Turn, stop: threading.Event) -> None:
+    def _fetch_small(self, fetch: Fetch, turn: Turn, stop: threading.Event) -> None:
         while True:
             digest = hashlib.sha512()
             self._receive(fetch, Piece(0, fetch.file.size or 0), turn, stop, digest.update)
@@ -304,11 +284,11 @@ class Transfers:
                 return
             self._start_over(fetch)
 
-    def _carry(self, fetch: _Fetch, piece: Piece, turn: _Turn, stop: threading.Event) -> None:
-        failure: Failure | None = None
+    def _carry(self, fetch: Fetch, piece: Piece, turn: Turn, stop: threading.Event) -> None:
+        failure: Exception | None = None
         try:
             self._receive(fetch, piece, turn, stop)
-        except (RescaleFSError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # it is the file's failure
             failure = error
         with self._lock:
             fetch.unflushed += piece.position - piece.start
@@ -321,7 +301,7 @@ class Transfers:
                 self._dirty.notify()
         self._let_go(fetch, failure)
 
-    def _let_go(self, fetch: _Fetch, failure: Failure | None) -> None:
+    def _let_go(self, fetch: Fetch, failure: Exception | None) -> None:
         with self._lock:
             fetch.out -= 1
             fetch.failure = fetch.failure or failure
@@ -330,50 +310,47 @@ class Transfers:
     def _flush(self, _stop: threading.Event) -> None:
         while True:
             with self._lock:
-                self._dirty.wait_for(lambda: self.is_closed or self._to_flush)
+                _await(self._dirty, lambda: self.is_closed or bool(self._to_flush))
                 if not self._to_flush:
                     return
                 fetch = self._to_flush.popleft()
-            failure: Failure | None = None
+            failure: Exception | None = None
             try:
                 fetch.opened.flush()
-            except OSError as error:  # told once: what comes at the end would know nothing of it
+            except Exception as error:  # noqa: BLE001  # told once: what comes at the end would not know
                 failure = error
             self._let_go(fetch, failure)
 
     def _receive(
-        self, fetch: _Fetch, piece: Piece, turn: _Turn, stop: threading.Event, hear: Hear | None = None
+        self, fetch: Fetch, piece: Piece, turn: Turn, stop: threading.Event, hear: Hear | None = None
     ) -> None:
-        receipt = _Receipt(self, turn, fetch, piece, hear)
+        receipt = Receipt(self, self._clock, turn, fetch, piece, hear)
         try:
             self._receiver.receive(fetch.file, piece, receipt, stop)
         finally:
-            receipt.note(last=True)
+            receipt.note()
 
     # --- verification of large files
 
     def _hash(self, _stop: threading.Event) -> None:
         while True:
             with self._lock:
-                self._arrived.wait_for(lambda: self.is_closed or self._to_hash)
+                _await(self._arrived, lambda: self.is_closed or bool(self._to_hash))
                 if not self._to_hash:
                     return
                 fetch = self._to_hash.popleft()
                 self._work_to_do.notify_all()
-            failure: Failure | None = None
+            failure: Exception | None = None
             try:
                 if not self._is_right(fetch.file, self._follow(fetch)):
                     self._fetch_afresh(fetch)
                     continue
-            except (RescaleFSError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  # it is the file's failure
                 failure = error
-                with self._lock:
-                    fetch.failure = fetch.failure or error
-                    # A connection that is at it would write into a file that is closed.
-                    self._arrived.wait_for(lambda fetch=fetch: not fetch.out)  # type: ignore[misc]
+                self._await_connections(fetch, error)
             self._finish(fetch, failure)
 
-    def _follow(self, fetch: _Fetch) -> str:
+    def _follow(self, fetch: Fetch) -> str:
         """Hash behind the arriving bytes; return the digest of them all."""
         digest, position = hashlib.sha512(), 0
         size, pieces = fetch.file.size or 0, fetch.pieces
@@ -388,17 +365,25 @@ class Transfers:
                 fetch.hashed = position
                 fetch.hashing += self._clock.monotonic() - began
                 self._work_to_do.notify_all()
-        with self._lock:
-            self._arrived.wait_for(lambda: not fetch.out)
-            if fetch.failure is not None:
-                raise fetch.failure
+        self._await_connections(fetch, None)
+        if fetch.failure is not None:
+            raise fetch.failure
         return digest.hexdigest()
 
-    def _await_more(self, fetch: _Fetch, pieces: Pieces, position: int) -> int:
+    def _await_connections(self, fetch: Fetch, failure: Exception | None) -> None:
+        """Return once none works on the part: it would write into a file that is closed."""
+        with self._lock:
+            fetch.failure = fetch.failure or failure
+            _await(self._arrived, lambda: not fetch.out)
+
+    def _await_more(self, fetch: Fetch, pieces: Pieces, position: int) -> int:
         """Up to where the bytes are there, once that is after ``position``."""
         with self._lock:
             fetch.awaited = position  # whoever has the byte tells; others wake nobody
-            self._arrived.wait_for(lambda: pieces.prefix > position or fetch.failure or self.is_closed)
+            _await(
+                self._arrived,
+                lambda: pieces.prefix > position or fetch.failure is not None or self.is_closed,
+            )
             fetch.awaited = -1
             if fetch.failure is not None:
                 raise fetch.failure
@@ -406,14 +391,14 @@ class Transfers:
                 raise Stopped("told to end")
             return pieces.prefix
 
-    def _fetch_afresh(self, fetch: _Fetch) -> None:
+    def _fetch_afresh(self, fetch: Fetch) -> None:
         self._start_over(fetch)
         self._spread(fetch)
 
     def _is_right(self, file: RemoteFile, digest: str) -> bool:
         return not self._verify or file.sha512 is None or digest == file.sha512
 
-    def _start_over(self, fetch: _Fetch) -> None:
+    def _start_over(self, fetch: Fetch) -> None:
         """Forget wrong bytes; raise if it is not the first time."""
         fetch.opened.start_over()
         if fetch.again:
@@ -421,24 +406,35 @@ class Transfers:
         log.warning("%s: the bytes do not match the server's SHA-512; fetching them afresh", fetch.file.path)
         fetch.again = True
 
-    def _finish(self, fetch: _Fetch, failure: Failure | None) -> None:
+    def _finish(self, fetch: Fetch, failure: Exception | None) -> None:
+        if failure is not None and self.is_closed:
+            failure = Stopped("told to end")  # whatever was cut off by that
         try:
             if failure is not None and fetch.part is not None:
-                fetch.part.close()
+                _leave(fetch.part, failure)
             fetch.done(None if failure else fetch.part, failure)
+        except Exception:  # contained here: other files go on
+            log.exception("%s: what follows on its transfer failed", fetch.file.path)
         finally:
             with self._lock:
                 self._pending -= 1
                 self._room.notify_all()
 
 
+def _leave(part: Part, failure: Exception) -> None:
+    """Let a part go, and keep what another attempt can go on from."""
+    if isinstance(failure, ContentError):  # another version, or wrong bytes
+        part.discard()
+    else:
+        part.let_go()
+
+
+def _await(condition: threading.Condition, is_true: Callable[[], bool]) -> None:
+    """Return once it is true. A wake-up that was lost costs half a minute, not for ever."""
+    while not condition.wait_for(is_true, _LOOK):
+        pass
+
+
 def threads_for(connections: int) -> int:
     """How many it takes to keep so many connections receiving: some wait for an answer meanwhile."""
     return connections + max(1, connections // 4)
-
-
-def is_hopeless(error: Failure) -> bool:
-    """Whether trying other files is of no use: the disk is full, or the key is not taken."""
-    return isinstance(error, Unauthenticated) or (
-        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-    )

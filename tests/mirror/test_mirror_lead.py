@@ -11,7 +11,6 @@ from pathlib import Path
 from rescalefs.background import Background
 from rescalefs.mirror import Transfers
 from rescalefs.mirror.part import Part
-from rescalefs.mirror.transfers import Failure
 from rescalefs.model import RemoteFile
 from tests.fakes import FakeClock
 
@@ -65,7 +64,7 @@ def test_on_a_far_line_the_next_piece_is_asked_for_before_the_last_bytes_of_the_
     transfers.start()
     failures: list[object] = []
 
-    def done(part: Part | None, failure: Failure | None) -> None:
+    def done(part: Part | None, failure: Exception | None) -> None:
         failures.append(failure)
         if part is not None:
             part.discard()

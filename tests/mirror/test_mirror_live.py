@@ -157,10 +157,6 @@ def test_a_file_that_a_job_begins_is_here_two_seconds_later(tmp_path: Path, runs
     assert look(mirror, service, 1) == 1
     assert of_a_job(tmp_path) == {f"{live}/log", f"{live}/fields/begun"}
     assert clock.waits == [1.5]
-    service.working.clear()
-    service.add("a")
-    mirror.round((service.all["a"],), Report())
-    assert of_a_job(tmp_path) == set()
 
 
 def test_a_job_that_ended_is_looked_at_no_more_and_many_more_rarely(tmp_path: Path) -> None:
