@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +32,6 @@ class Facts:
 
     def as_json(self) -> bytes:
         """One object, its keys in this order."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False).encode(errors="replace") + b"\n"
+        # Not `dataclasses.asdict`: it makes a Counter anew from pairs, which then are its keys.
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return json.dumps(values, indent=2, ensure_ascii=False).encode(errors="replace") + b"\n"

@@ -11,6 +11,13 @@ from rescalefs.cli.drops import age_text
 from rescalefs.cli.listing import Row, printable
 
 Counters = Mapping[str, Any]  # `.rescalefs/counters.json`
+COUNTERS = frozenset(
+    (
+        *("account", "age", "server", "reachable", "trouble", "jobs", "requests", "drops", "under_way"),
+        *("bytes_fetched", "blocks_found", "blocks_missed", "connections", "connection_limit"),
+        *("cache_used", "cache_limit"),
+    )
+)  # what is shown of them; an older or newer daemon may lack some
 
 _MOST_DROPS = 10  # of those under way; `rescalefs drops` lists all
 _BAR = 20

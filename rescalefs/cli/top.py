@@ -10,11 +10,13 @@ from pathlib import Path
 
 import click
 
-from rescalefs.cli.gauges import Counters, Gauge, gauge
+from rescalefs.cli.gauges import COUNTERS, Counters, Gauge, gauge
 from rescalefs.cli.listing import json_option, print_json
 from rescalefs.clock import Clock, SystemClock, never
 
 _HINT = "nothing is mounted; `rescalefs mount ~/Rescale` does that"
+
+_OTHER_VERSION = "it is of another version of rescalefs; unmount it, and mount it again"
 
 Look = Callable[[], Mapping[str, Counters | str]]  # mountpoint -> its counters, or why there are none
 
@@ -64,8 +66,8 @@ def look() -> Mapping[str, Counters | str]:
 def _counters(mountpoint: Path) -> Counters | str:
     try:
         counters: Counters = json.loads((mountpoint / ".rescalefs" / "counters.json").read_bytes())
-    except FileNotFoundError:
-        return "it is of an older version; mount it anew"
+    except (FileNotFoundError, ValueError):
+        return _OTHER_VERSION
     except OSError as error:
         return f"it does not answer ({error.strerror})"
     return counters
@@ -74,6 +76,8 @@ def _counters(mountpoint: Path) -> Counters | str:
 def _gauge(path: str, before: Counters | str | None, now: Counters | str) -> Gauge:
     if isinstance(now, str):
         return Gauge(path, trouble=now)
+    if not now.keys() >= COUNTERS:
+        return Gauge(path, trouble=_OTHER_VERSION)
     return gauge(path, None if isinstance(before, str) else before, now)
 
 

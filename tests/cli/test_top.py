@@ -116,3 +116,10 @@ def test_mounts_come_go_and_fall_silent_between_two_looks() -> None:
 )
 def test_sizes_are_told_as_du_tells_them(size: int, text: str) -> None:
     assert bytes_text(size) == text
+
+
+def test_a_daemon_of_another_version_is_told_as_that() -> None:
+    lacking = {name: value for name, value in counters(1.0).items() if name != "cache_used"}
+    answers: list[Mapping[str, Counters | str]] = [{"/a": lacking}]
+    (shown,) = next(watch(lambda: answers.pop(0), FakeClock(), 2.0))
+    assert "of another version" in shown.trouble

@@ -146,7 +146,10 @@ class MountedAccount:
 
     def wait_for_status(self, drop: Path, words: str) -> None:
         """Return once the drop's status begins with ``words``."""
-        self.wait_for(lambda: self.text(drop / "status").startswith(words))
+        try:
+            self.wait_for(lambda: self.text(drop / "status").startswith(words))
+        except AssertionError as error:
+            raise AssertionError(f"{drop.name}: {self.text(drop / 'status')!r}, not {words!r}") from error
 
     def last_words(self) -> str:
         """The end of the daemons' logs."""
