@@ -33,7 +33,10 @@ from rescalefs.reading.waiter import Waiter
 
 log = logging.getLogger(__name__)
 
-_IDLE_CONTENTS = 64  # files that nobody has open of which we remember how far they were hashed
+# Files that are not open, of which the board remembers how far they were hashed, and the memory for that:
+# a file takes 1.4 KiB for each block that was read.
+_IDLE_CONTENTS = 64
+_IDLE_WEIGHT = 16 << 20  # bytes
 _IN_MEMORY = 24  # blocks, when the disk won't have them: 96 MiB
 _STORING_FROM_MEMORY = _IN_MEMORY // 4  # of them that wait to be tried on the disk once more
 _ONCE_MORE = (
@@ -90,7 +93,10 @@ class Board:
         self._work = threading.Condition(self._lock)  # for connections
         self._chores_there = threading.Condition(self._lock)  # for the librarian
         self._hashing_there = threading.Condition(self._lock)  # for the hashers
-        self._contents: OrderedDict[_Key, Content] = OrderedDict()  # the idle ones in order of age
+        self._contents: dict[_Key, Content] = {}
+        self._idle: OrderedDict[_Key, Content] = (
+            OrderedDict()
+        )  # those that are not open; the last closed last
         self._streams: deque[Stream] = deque()  # whose turn it is
         self._urgent_lookups: deque[Chore] = deque()  # somebody waits
         self._lookups: deque[Chore] = deque()
@@ -125,6 +131,7 @@ class Board:
             content = self._contents.get(_key(file, size))
             if content is None:
                 content = self._contents[_key(file, size)] = self._new_content(file, size)
+            self._idle.pop(_key(file, size), None)
             stream = Stream(content, self.used())
             content.streams.append(stream)
             self._streams.append(stream)
@@ -165,7 +172,7 @@ class Board:
             if not content.streams:
                 self._stop_full_read(content)
                 self._keep_pieces(content)
-                self._contents.move_to_end(_key(content.file, content.size))
+                self._idle[_key(content.file, content.size)] = content
                 self._forget_idle()
 
     def move_window(self, stream: Stream, window: Span) -> None:
@@ -380,6 +387,8 @@ class Board:
                 error = None  # who waits asks again, by a request of its own, and hears that one's
             if extent.epoch == content.epoch and not extent.outrun:
                 self._release(extent, error)
+            if not content.streams:
+                self._forget_idle()
             self._work.notify()
 
     # -- for the librarian
@@ -496,7 +505,7 @@ class Board:
                 self._failures.pop(content.file.version, None)
                 self._stop_full_read(content)
                 self._end_verdict_waits(content)
-                self._add_chore(Record(content.file.version, bytes(content.digests)))
+                self._add_chore(Record(content))
             else:
                 self._throw_away(content, f"its SHA-512 is {found} and should be {content.file.sha512}")
 
@@ -880,8 +889,7 @@ class Board:
         block = content.blocks.get(number)
         if block is not None:
             return block if block.present == block.full else None
-        first = number * content.grid.leaves_per_block
-        if 0 not in content.seen[first : first + content.grid.leaves_per_block]:
+        if content.has_seen(number):
             # It came in, was stored, and made room for others.
             block = self._add_block(content, number)
             if not block.looked_up:
@@ -947,11 +955,17 @@ class Board:
         self._chores_there.notify()
 
     def _forget_idle(self) -> None:
-        idle = [each for each in self._contents.values() if not each.streams and not each.extents]
-        for content in idle[: max(0, len(idle) - _IDLE_CONTENTS)]:
+        """Forget files that are not open any more: beyond some of them, and beyond some memory."""
+        resting = [(key, each) for key, each in self._idle.items() if not each.extents]
+        weight = sum(each.weight for _, each in resting)
+        count = len(resting)
+        for key, content in resting:
+            if count <= _IDLE_CONTENTS and weight <= _IDLE_WEIGHT:
+                return
+            count, weight = count - 1, weight - content.weight
             for block in list(content.blocks.values()):
                 self._remove(content, block)
-            del self._contents[_key(content.file, content.size)]
+            del self._contents[key], self._idle[key]
 
 
 class Found:

@@ -50,10 +50,9 @@ class DropFile:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A version was verified, and these are the digests of its leaves."""
+    """A file was verified: save the digests of its leaves."""
 
-    version: str
-    digests: bytes
+    content: Content
 
 
 Chore = LookUp | Keep | Touch | Drop | DropFile | Record

@@ -13,6 +13,8 @@ from rescalefs.reading.straggling import Progress
 from rescalefs.reading.trailer import DIGEST
 from rescalefs.reading.waiter import Waiter
 
+_OVERHEAD = 400  # bytes of Python objects for each block
+
 
 class Extent:
     """One request's worth of leaves, taken by one connection."""
@@ -64,6 +66,25 @@ class Stream:
         return self.window.overlaps(span) or any(each.overlaps(span) for each in self.demands.values())
 
 
+class Known:
+    """What is known of the leaves of one block, whether or not its bytes are here just now."""
+
+    __slots__ = ("digests", "seen", "served")
+
+    def __init__(self, digests: bytearray, seen: int) -> None:
+        self.digests = digests
+        self.seen = seen  # the leaves that came in, whose digests are known
+        self.served = 0  # the leaves that some reader was given
+
+    def differs(self, digests: bytearray, mask: int) -> bool:
+        """Whether one of the leaves has another digest than the one known for it."""
+        for leaf in each_leaf(mask & self.seen):
+            at = slice(DIGEST * leaf, DIGEST * (leaf + 1))
+            if self.digests[at] != digests[at]:
+                return True
+        return False
+
+
 class Content:
     """One version of one file.
 
@@ -89,10 +110,10 @@ class Content:
         self.hash_queued = False
 
     def _forget_bytes(self) -> None:
-        self.digests = bytearray(DIGEST * self.grid.leaves)
-        self.seen = bytearray(self.grid.leaves)  # 1: the leaf came in, and its digest is known
+        # Made for a block when a leaf of it comes in or is given: the size is only what the server claims.
+        self._known: dict[int, Known] = {}
+        self._record: bytes | None = None  # in place of `_known`: digests of all leaves, confirmed earlier
         self.unseen = self.grid.leaves
-        self.served = bytearray(self.grid.leaves)  # 1: some reader was given it
         self.unserved = self.grid.leaves
         self.given = False  # anything was given to any reader
         self.hash = hashlib.sha512()
@@ -112,10 +133,23 @@ class Content:
     def confirm(self, digests: bytes | None = None) -> None:
         """The bytes are right; ``digests`` are theirs if it was another time that they were confirmed."""
         if digests is not None:
-            self.digests = bytearray(digests)
-        self.seen = bytearray(b"\1" * self.grid.leaves)
+            self._known, self._record = {}, digests
         self.unseen = 0
         self.confirmed = self.settled = True
+
+    def all_digests(self) -> bytes | None:
+        """The digests of all leaves in order; None while some are not known. Called without the lock, too:
+        once a file is confirmed, they do not change."""
+        if self._record is not None or self.unseen:
+            return self._record
+        known = self._known
+        return b"".join(known[number].digests for number in range(self.grid.blocks))
+
+    @property
+    def weight(self) -> int:
+        """How much memory it takes, in bytes, about."""
+        per_block = DIGEST * self.grid.leaves_per_block + _OVERHEAD
+        return len(self._record or b"") + (len(self._known) + len(self.blocks)) * per_block
 
     def key(self, number: int) -> str:
         """Under which the store has a block."""
@@ -126,39 +160,50 @@ class Content:
         self.blocks[number] = block
         return block
 
+    def has_seen(self, number: int) -> bool:
+        """Whether all leaves of a block came in at some time."""
+        known = self._of(number)
+        return known is not None and known.seen == self.grid.full(number)
+
     def agrees(self, block: Block, mask: int) -> bool:
         """Whether leaves of a block have the digests known for them; new ones become known."""
-        first = block.number * self.grid.leaves_per_block
-        for leaf in each_leaf(mask):
-            index = first + leaf
-            at = index * DIGEST
-            now = block.digests[leaf * DIGEST : (leaf + 1) * DIGEST]
-            if not self.seen[index]:
-                self.digests[at : at + DIGEST] = now
-                self.seen[index] = 1
-                self.unseen -= 1
-            elif self.digests[at : at + DIGEST] != now:
-                return False
+        known = self._touched(block.number)
+        if known.differs(block.digests, mask):
+            return False
+        new = mask & ~known.seen
+        for leaf in each_leaf(new):
+            known.digests[DIGEST * leaf : DIGEST * (leaf + 1)] = block.digest_of(leaf)
+        known.seen |= new
+        self.unseen -= new.bit_count()
         return True
 
     def contradicts(self, block: Block, mask: int, digests: bytearray) -> bool:
         """Whether a leaf of the store's has another digest than the one known for it."""
-        first = block.number * self.grid.leaves_per_block
-        for leaf in each_leaf(mask):
-            index = first + leaf
-            known = self.digests[index * DIGEST : (index + 1) * DIGEST]
-            if self.seen[index] and known != digests[leaf * DIGEST : (leaf + 1) * DIGEST]:
-                return True
-        return False
+        known = self._of(block.number)
+        return known is not None and known.differs(digests, mask)
 
     def will_be_served(self, span: Span) -> bool:
         """Note that a reader gets these bytes; tell whether every leaf has been given to somebody now."""
-        if not span:
-            return self.unserved == 0
-        first, behind = span.start // self.grid.leaf_size, -(-span.stop // self.grid.leaf_size)
-        self.unserved -= self.served.count(0, first, behind)
-        self.served[first:behind] = b"\1" * (behind - first)
+        for number in self.grid.numbers(span):
+            known = self._touched(number)
+            new = self.grid.mask(number, span) & ~known.served
+            known.served |= new
+            self.unserved -= new.bit_count()
         return self.unserved == 0
+
+    def _of(self, number: int) -> Known | None:
+        if self._record is None:
+            return self._known.get(number)
+        at = number * self.grid.leaves_per_block * DIGEST
+        digests = self._record[at : at + DIGEST * self.grid.leaves_per_block]
+        return Known(bytearray(digests), self.grid.full(number))
+
+    def _touched(self, number: int) -> Known:
+        known = self._of(number)
+        if known is None:
+            leaves = self.grid.full(number).bit_length()
+            known = self._known[number] = Known(bytearray(DIGEST * leaves), 0)
+        return known
 
     def wanted(self, span: Span) -> bool:
         return self.full_read.wants(span) or any(stream.wants(span) for stream in self.streams)

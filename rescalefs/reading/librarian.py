@@ -45,9 +45,8 @@ class Librarian:
                 self._store.drop(key)
             case DropFile(version):
                 self._store.drop_group(version, self._record_key(version))
-            case Record(version, digests):
-                key = self._record_key(version)
-                self._store.save_record(key, seal_record(key, digests))
+            case Record(content):
+                self._record(content)
 
     def _record_key(self, version: str) -> str:
         return f"{version}/{self._leaf_size}"
@@ -65,6 +64,12 @@ class Librarian:
             os.close(fd)
         if not right:
             self._store.drop(key)
+
+    def _record(self, content: Content) -> None:
+        key = self._record_key(content.file.version)
+        digests = content.all_digests()
+        if digests is not None:  # else it was thrown away meanwhile
+            self._store.save_record(key, seal_record(key, digests))
 
     def _recorded(self, content: Content) -> bytes | None:
         key = self._record_key(content.file.version)

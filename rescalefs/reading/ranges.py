@@ -71,6 +71,10 @@ class Grid:
         """How long block ``number`` is: the last one ends with the file."""
         return min(self.block_size, self.size - number * self.block_size)
 
+    def full(self, number: int) -> int:
+        """The mask of all leaves of block ``number``."""
+        return (1 << -(-self.length(number) // self.leaf_size)) - 1
+
     def numbers(self, span: Span) -> range:
         """The blocks that have a byte of ``span``."""
         if not span:
