@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from rescalefs.reading.board import _IDLE_WEIGHT
 from tests.reading.engines import read, running
 
 KIB, MIB, TB = 1 << 10, 1 << 20, 10**12
-SIZES = {"block_size": 4 * MIB, "leaf_size": 64 * KIB}
+SIZES: dict[str, Any] = {"block_size": 4 * MIB, "leaf_size": 64 * KIB}
 
 
 class Zeros:
