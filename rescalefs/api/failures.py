@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import requests
 import urllib3
 
+from rescalefs.api.bounds import TooMuch
 from rescalefs.api.retry import Failure
+from rescalefs.containment import log_once
 from rescalefs.errors import (
     ApiError,
     Forbidden,
@@ -23,6 +27,8 @@ from rescalefs.errors import (
     Unreachable,
 )
 
+log = logging.getLogger(__name__)
+
 # What requests and urllib3 raise while they send and receive; some of it is urllib3's own, some the socket's.
 BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
@@ -33,6 +39,24 @@ class AttemptFailed(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(str(failure.error))
         self.failure = failure
+
+
+@contextmanager
+def understanding(what: str) -> Iterator[None]:
+    """The one way out for what reading an answer raises: an `ApiError`, or an `AttemptFailed` with one.
+
+    What comes from outside can be wrong in ways that neither we nor the libraries foresaw.
+    """
+    try:
+        yield
+    except (ApiError, AttemptFailed):
+        raise
+    except BROKEN as error:
+        raise AttemptFailed(failure_of(error, what)) from error
+    except Exception as error:
+        log_once(log, f"{what.partition(' ')[0]}: an answer that cannot be understood", error)
+        reason = f"{what}: the server's answer cannot be understood ({type(error).__name__})"
+        raise AttemptFailed(Failure(UnexpectedAnswer(reason), passing=False, acted=True)) from error
 
 
 def error_for(status: int, what: str, said: tuple[str, ...], retry_after: float | None) -> ApiError:
@@ -59,6 +83,9 @@ def failure_of(error: Exception, what: str) -> Failure:
         why = getattr(insecure, "verify_message", "") or _innermost(error)
         reason = f"{what}: no secure connection ({why}). Check the address and the CA bundle"
         return Failure(Unreachable(reason), passing=False, acted=True)
+    if any(isinstance(each, TooMuch) for each in _causes(error)):
+        too_much = UnexpectedAnswer(f"{what}: the server's answer is larger than any should be")
+        return Failure(too_much, passing=False, acted=True)
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader)):
         return Failure(UnexpectedAnswer(f"{what}: {_innermost(error)}"), passing=False, acted=False)
     if _is_before_sending(error):

@@ -21,6 +21,10 @@ class Content(Protocol):
     def readinto(self, buffer: Any, /) -> int | None: ...
 
 
+class FormFailed(OSError):
+    """The file could not be read, or its progress not be reported: nothing that the server did."""
+
+
 class FileForm:
     """The body of a POST: fields, and ``size`` bytes of ``content`` as the part `file`. Iterated over once.
 
@@ -46,6 +50,7 @@ class FileForm:
         self._size = size
         self._progress = progress
         self._clock = clock
+        self.sending: Callable[[], object] = lambda: None  # is called before each piece
         self.failure: Exception | None = None  # what reading or `progress` raised, before it was renamed
 
     def __len__(self) -> int:
@@ -60,11 +65,13 @@ class FileForm:
             piece = buffer[: min(most, self._size - sent)]
             self._fill(piece, sent)
             began = self._clock.monotonic()
+            self.sending()
             yield piece
             most = PIECE if self._clock.monotonic() - began < _QUICKLY else CHUNK
             sent += len(piece)
             with self._noting_failure():
                 self._progress(sent)
+        self.sending()
         yield self._end
 
     def _fill(self, piece: memoryview, sent: int) -> None:
@@ -83,4 +90,4 @@ class FileForm:
             yield
         except Exception as error:
             self.failure = error
-            raise
+            raise FormFailed(str(error)) from error

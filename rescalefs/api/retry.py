@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 
 from rescalefs.errors import ApiError
 
 _FIRST_DELAY = 0.25  # seconds; doubled after each failure
 _LONGEST_DELAY = 15.0
-_LONGEST_WISH = 3600.0  # seconds; the service counts by the hour, so what is longer is a mistake
 
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})  # a 504 now and then is normal [Nextflow plugin]
 
@@ -48,20 +44,3 @@ def wait_before_next(
         # The jitter on top keeps those who were told the same moment from all coming at once.
         wait = failure.retry_after + _FIRST_DELAY * jitter
     return wait if elapsed + wait <= patience else None
-
-
-def parse_retry_after(text: str | None, now: datetime) -> float | None:
-    """The header's value in seconds from ``now``, an hour at most; None where there is none.
-
-    It is a number or a date (RFC 9110, 10.2.3).
-    """
-    if text is None:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(text) - now).total_seconds()
-        except (TypeError, ValueError):
-            return None
-    return None if math.isnan(seconds) else min(max(0.0, seconds), _LONGEST_WISH)

@@ -12,8 +12,11 @@ import requests
 import requests.adapters
 
 from rescalefs import __version__
-from rescalefs.api.sockets import Opened, OpeningPool, OpenSockets, none_opened
+from rescalefs.api.bounds import Bounds
+from rescalefs.api.sockets import Opened, OpeningPool, OpenSockets, keeping_bounds, none_opened
+from rescalefs.clock import Clock
 
+SMALL_CHUNK = 1 << 14  # bytes; what is given away first of a body, and on the slowest lines
 CHUNK = 1 << 18  # bytes; iter_content at this size is as fast as reading the socket (docs/decisions/0005)
 LARGE_CHUNK = (
     1 << 20
@@ -26,16 +29,17 @@ class Sessions:
     Not thread-locals: FUSE calls us on threads of C, for which Python makes new thread-locals at every call.
     """
 
-    def __init__(self, opened: Opened = none_opened) -> None:
+    def __init__(self, clock: Clock, opened: Opened = none_opened) -> None:
         """``opened`` is asked for a connection before one is opened."""
+        self._clock = clock
         self._lock = threading.Lock()  # guards _idle and _closed
-        self._idle: list[requests.Session] = []
+        self._idle: list[Session] = []
         self._closed = False
         self._sockets = OpenSockets(opened)
         self._pools = self._sockets.pools()
 
     @contextmanager
-    def lent(self, fresh: bool = False) -> Iterator[requests.Session]:
+    def lent(self, fresh: bool = False) -> Iterator[Session]:
         """A session; a ``fresh`` one has no connection that the server might have closed just now."""
         with self._lock:
             session = self._idle.pop() if self._idle and not fresh else None
@@ -74,14 +78,14 @@ class Sessions:
             session.close()
         self._sockets.cut()
 
-    def _new(self) -> requests.Session:
-        session = _Session()
+    def _new(self) -> Session:
+        session = Session(Bounds(self._clock))
         session.headers["User-Agent"] = f"rescalefs/{__version__}"
         session.headers["Accept-Encoding"] = "identity"  # lengths and ranges are of the bytes themselves
         # No cookies: a login of Django's would go before the key, and sessions are lent to anyone.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("https://", "http://"):
-            session.mount(scheme, _Adapter(self._pools))
+            session.mount(scheme, _Adapter(self._pools, session.bounds))
         return session
 
 
@@ -105,18 +109,26 @@ def no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-class _Session(requests.Session):
-    """Leaves redirects alone. Even unasked, requests reads their bodies and trips over their addresses."""
+class Session(requests.Session):
+    """Leaves redirects alone. Even unasked, requests reads their bodies and trips over their addresses.
+
+    What its answers may take is in ``bounds``, to be set before each request.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        super().__init__()
+        self.bounds = bounds
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """None: for all that requests knows, there are no redirects. `transport` follows them."""
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    """Makes connections whose sockets are known."""
+    """Makes connections whose sockets are known, and whose answers keep to ``bounds``."""
 
-    def __init__(self, pools: Mapping[str, type[Any]]) -> None:
+    def __init__(self, pools: Mapping[str, type[Any]], bounds: Bounds) -> None:
         self._pools = pools
+        self._bounds = bounds
         super().__init__(pool_connections=4, pool_maxsize=1)
 
     def connect(self, url: str, settings: Mapping[str, Any], timeout: float) -> None:
@@ -127,7 +139,14 @@ class _Adapter(requests.adapters.HTTPAdapter):
         pool = self.get_connection_with_tls_context(request, settings["verify"], cert=settings["cert"])
         self.cert_verify(pool, url, settings["verify"], settings["cert"])  # type: ignore[no-untyped-call]
         assert isinstance(pool, OpeningPool)
+        self._bounds.set(timeout, CHUNK)
         pool.open_one(timeout)
+
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        """The pool for a request; requests asks here each time, and offers this method for overriding."""
+        pool: Any = super().get_connection_with_tls_context(*args, **options)
+        pool.bounds = self._bounds
+        return pool
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
@@ -135,6 +154,9 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **options)
-        if not proxy.lower().startswith("socks"):  # whose pools are of a kind of their own
+        kinds = manager.pool_classes_by_scheme
+        if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = self._pools
+        elif not all(issubclass(kind, OpeningPool) for kind in kinds.values()):  # managers are kept
+            manager.pool_classes_by_scheme = {name: keeping_bounds(kind) for name, kind in kinds.items()}
         return manager

@@ -7,11 +7,14 @@ import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
 import urllib3
 import urllib3.connection
+
+from rescalefs.api.bounds import BoundedResponse, Bounds
 
 # (host, port) -> a connection that somebody has opened already, if there is one.
 Opened = Callable[[str, int], socket.socket | None]
@@ -23,7 +26,18 @@ def none_opened(_host: str, _port: int) -> socket.socket | None:
 
 
 class OpeningPool(urllib3.HTTPConnectionPool):
-    """A pool that can open a connection before there is a request for it."""
+    """A pool that can open a connection before there is a request. Its answers keep to bounds."""
+
+    bounds: Bounds | None = None  # of the session that uses the pool; set before each request
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        # _get_conn is private, and the one place through which each connection comes before it is used.
+        connection: Any = super()._get_conn(timeout)
+        if self.bounds is not None:
+            # http.client makes its answers of this, also those of a proxy to CONNECT.
+            connection.response_class = partial(BoundedResponse, self.bounds)
+            self.bounds.use(connection)
+        return connection
 
     def open_one(self, timeout: float) -> None:
         connection = self._get_conn(timeout)
@@ -95,6 +109,11 @@ class OpenSockets:
             too_late = self._is_cut
         if too_late:
             _shut_down(connected)
+
+
+def keeping_bounds(kind: type[urllib3.HTTPConnectionPool]) -> type[urllib3.HTTPConnectionPool]:
+    """A kind of pool like this one, whose answers keep to bounds as well."""
+    return type(kind.__name__, (OpeningPool, kind), {"ConnectionCls": kind.ConnectionCls})
 
 
 def _limited(connected: socket.socket | None, timeout: Any) -> socket.socket | None:

@@ -8,31 +8,40 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import tenacity
 
+from rescalefs.api.bounds import Bounds
 from rescalefs.api.complaints import complaints
-from rescalefs.api.failures import BROKEN, AttemptFailed, error_for, failure_of
+from rescalefs.api.failures import BROKEN, AttemptFailed, error_for, failure_of, understanding
 from rescalefs.api.forms import Content, FileForm
+from rescalefs.api.headers import or_none, retry_after, whole_number
 from rescalefs.api.limits import Limits, scope_of
-from rescalefs.api.retry import RETRIED_STATUSES, Failure, parse_retry_after, wait_before_next
-from rescalefs.api.sessions import CHUNK, LARGE_CHUNK, KeyAuth, Sessions, no_auth
+from rescalefs.api.retry import RETRIED_STATUSES, Failure, wait_before_next
+from rescalefs.api.sessions import CHUNK, LARGE_CHUNK, SMALL_CHUNK, KeyAuth, Session, Sessions, no_auth
 from rescalefs.api.settings import ApiSettings, is_loopback, is_safe_url
 from rescalefs.api.sockets import Opened, none_opened
 from rescalefs.clock import Clock
-from rescalefs.errors import ApiError, Throttled, TimedOut, UnexpectedAnswer, Unreachable
+from rescalefs.errors import ApiError, Throttled, UnexpectedAnswer, Unreachable
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+LARGEST_ANSWER = 8 << 20  # bytes, unpacked; of what is not a list
+LARGEST_PAGE = 32 << 20  # bytes, unpacked; the 1,000 entries of a page take 1 to 2 MiB
 _REDIRECTS = 5
-_LONGEST_COMPLAINT = 1 << 16  # bytes of an error answer that are looked at
+_LARGEST_HEAD = 1 << 18  # bytes of status lines and headers, interim answers included
+_LONGEST_COMPLAINT = 1 << 14  # bytes of an error answer that are looked at
+_COMPLAINING = 10.0  # seconds that an error answer may take: it is read for its words alone
+_LEFTOVER = 2.0  # seconds for a body that is read for nothing but to keep its connection
+_BESIDE = 1 << 18  # bytes that may come beside a body: what frames its chunks, and what is read ahead
 _QUICKLY = 0.1  # seconds for a chunk
-_UPLOAD_ANSWER = 600.0  # seconds; the server stores the whole file before it answers
+_SLOWLY = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,30 +76,61 @@ class Answer:
 class StreamedAnswer:
     """A successful answer whose bytes are read as they arrive."""
 
-    def __init__(self, response: requests.Response, request: Request, clock: Clock) -> None:
+    def __init__(
+        self, response: requests.Response, request: Request, clock: Clock, bounds: Bounds, seconds: float
+    ) -> None:
+        """Each chunk may take ``seconds``; they are set anew in ``bounds`` before it is read."""
         self._response = response
         self._request = request
         self._clock = clock
+        self._bounds = bounds
+        self._seconds = seconds
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
 
     def __iter__(self) -> Iterator[bytes]:
-        """Chunks of at most `LARGE_CHUNK` bytes. Raises `Unreachable` or `TimedOut` where it breaks."""
+        """Chunks of at most `LARGE_CHUNK` bytes. Raises `Unreachable` or `TimedOut` where it breaks, and
+        `UnexpectedAnswer` where the answer makes no sense."""
+        chunks = self._in_chunks() if self._response.raw.chunked else self._growing()
         try:
-            yield from self._response.iter_content(CHUNK) if self._response.raw.chunked else self._growing()
-        except BROKEN as error:
-            raise failure_of(error, str(self._request)).error from error
+            while True:
+                with understanding(str(self._request)):
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    return
+                yield chunk
+        except AttemptFailed as failed:
+            raise failed.failure.error from failed
+
+    def _in_chunks(self) -> Iterator[bytes]:
+        """As the server cuts the body: each of its chunks, or `CHUNK` bytes of one that is larger."""
+        arriving = self._response.iter_content(CHUNK)
+        while True:
+            self._allow(CHUNK)
+            chunk = next(arriving, None)
+            if chunk is None:
+                return
+            yield chunk
 
     def _growing(self) -> Iterator[bytes]:
         """Large chunks while they come quickly, for fewer turns of Python's lock; else small ones, which show
-        progress on a slow line."""
-        size = CHUNK
-        asked = self._clock.monotonic()
-        while chunk := self._response.raw.read(size, decode_content=True):
-            got = self._clock.monotonic()
-            size = LARGE_CHUNK if got - asked < _QUICKLY else CHUNK
-            yield chunk
+        progress on a slow line, and lose little if one does not come in time."""
+        size = SMALL_CHUNK
+        while True:
+            self._allow(size)
             asked = self._clock.monotonic()
+            chunk = self._response.raw.read(size, decode_content=True)
+            if not chunk:
+                return
+            took = self._clock.monotonic() - asked
+            if took < _QUICKLY:
+                size = CHUNK if size == SMALL_CHUNK else LARGE_CHUNK
+            else:
+                size = CHUNK if took < _SLOWLY else SMALL_CHUNK
+            yield chunk
+
+    def _allow(self, size: int) -> None:
+        self._bounds.set(self._seconds, size + _BESIDE)
 
 
 class Transport:
@@ -101,34 +141,42 @@ class Transport:
         self._clock = clock
         self._base = settings.base_url.rstrip("/") + "/api/v2/"
         self._limits = Limits(settings.unmetered)
-        self._sessions = Sessions(opened)
+        self._sessions = Sessions(clock, opened)
         self._stopping = threading.Event()
         self._down = False  # the last word from the network was that there is no server; a hint, so unguarded
 
     def __repr__(self) -> str:
         return f"Transport({self._base})"
 
-    def request(self, request: Request) -> Answer:
-        """Send it and read the answer; retry within the settings' patience. Raises the tree of `ApiError`."""
+    def request(self, request: Request, read: Callable[[Answer], T], most: int = LARGEST_ANSWER) -> T:
+        """Send it, read the answer of at most ``most`` bytes, and give what ``read`` makes of it.
+
+        Retries within the settings' patience. Raises the tree of `ApiError`, whatever ``read`` raises.
+        """
         began = self._clock.monotonic()
 
-        def once() -> Answer:
-            with self._opened(request) as response:
-                try:
-                    content = b"".join(self._in_time(response, request, began))
-                except BROKEN as error:
-                    raise AttemptFailed(failure_of(error, str(request))) from error
-                return Answer(response.status_code, response.headers, content)
+        def once() -> T:
+            with self._opened(request, began) as (response, bounds):
+                return self._read(response, request, bounds, most, read)
 
         return self._persistently(request, once)
 
     @contextmanager
-    def stream(self, request: Request) -> Iterator[StreamedAnswer]:
-        """Send it and give the answer's bytes as they arrive. Its head is waited for and retried as in
-        `request`; what breaks after that is raised to whoever reads."""
+    def stream(self, request: Request, read: Callable[[StreamedAnswer], T]) -> Iterator[T]:
+        """Send it and give what ``read`` makes of an answer whose bytes are still to come. The head is waited
+        for and retried as in `request`; what breaks after that is raised to the reader of the bytes."""
+        began = self._clock.monotonic()
         with ExitStack() as opened:
-            response = self._persistently(request, lambda: opened.enter_context(self._opened(request)))
-            yield StreamedAnswer(response, request, self._clock)
+
+            def once() -> T:
+                with ExitStack() as attempt:
+                    response, bounds = attempt.enter_context(self._opened(request, began))
+                    with understanding(str(request)):
+                        body = read(StreamedAnswer(response, request, self._clock, bounds, self._longest))
+                    opened.push(attempt.pop_all())
+                    return body
+
+            yield self._persistently(request, once)
 
     def upload(
         self,
@@ -138,7 +186,8 @@ class Transport:
         size: int,
         fields: Mapping[str, str],
         progress: Callable[[int], None],
-    ) -> Answer:
+        read: Callable[[Answer], T],
+    ) -> T:
         """POST ``content`` as the form's part `file`, in constant memory. Sent once (docs/decisions/0005).
 
         What reading ``content`` or ``progress`` raises is raised as it is: it says nothing about the server.
@@ -153,22 +202,20 @@ class Transport:
             repeatable=False,
             # On a slow line, a piece may take longer to leave than a connection may take to be made.
             connect_timeout=max(self._settings.connect_timeout, self._settings.read_timeout),
-            read_timeout=_UPLOAD_ANSWER,
+            read_timeout=self._settings.upload_answer,
         )
         try:
-            with self._opened(request) as response:
-                return Answer(response.status_code, response.headers, response.content)
-        except (AttemptFailed, *BROKEN) as error:
+            with self._opened(request, self._clock.monotonic()) as (response, bounds):
+                return self._read(response, request, bounds, LARGEST_ANSWER, read)
+        except AttemptFailed as error:
             if form.failure is not None:
                 raise form.failure from None
-            if isinstance(error, AttemptFailed):
-                raise error.failure.error from error
-            raise failure_of(error, str(request)).error from error
+            raise error.failure.error from error
 
     def connect(self) -> None:
         """Open a connection to the server for a request to come. Where that fails, the request will tell."""
         timeout = self._settings.connect_timeout
-        with suppress(*BROKEN, OSError):
+        with suppress(AttemptFailed), understanding(f"GET {self._base}"):
             self._sessions.connect(self._base, timeout)
 
     def close(self) -> None:
@@ -176,14 +223,36 @@ class Transport:
         self._stopping.set()
         self._sessions.close()
 
-    def _in_time(self, response: requests.Response, request: Request, began: float) -> Iterator[bytes]:
-        """The body, unless it trickles in so slowly that each byte is in time and the whole never is."""
+    @property
+    def _longest(self) -> float:
+        """Seconds for one call with all its attempts; the last one may begin when patience ends."""
+        return self._settings.patience + self._settings.read_timeout
+
+    def _read(
+        self,
+        response: requests.Response,
+        request: Request,
+        bounds: Bounds,
+        most: int,
+        read: Callable[[Answer], T],
+    ) -> T:
+        """What ``read`` makes of an answer that is in time as a whole, not each of its bytes alone."""
+        with understanding(str(request)):
+            bounds.tighten(bounds.seconds(), most + _BESIDE)
+            content = self._whole(response, request, bounds, most)
+            return read(Answer(response.status_code, response.headers, content))
+
+    def _whole(self, response: requests.Response, request: Request, bounds: Bounds, most: int) -> bytes:
+        pieces, size = [], 0
         # read1: what has come, without waiting for more; what iter_content gives only once a chunk is full.
-        while chunk := response.raw.read1(CHUNK, decode_content=True):
-            yield chunk
-            if self._clock.monotonic() - began > self._settings.patience + self._settings.read_timeout:
-                error = TimedOut(f"{request}: the answer comes too slowly")
-                raise AttemptFailed(Failure(error, passing=False, acted=True))
+        # Of a compressed body no more is unpacked at a time either.
+        while piece := response.raw.read1(CHUNK, decode_content=True):
+            pieces.append(piece)
+            size += len(piece)
+            if size > most:
+                raise _unexpected(f"{request}: the server's answer has more than {most} bytes")
+            bounds.seconds()  # what is unpacked for ever reads nothing
+        return b"".join(pieces)
 
     # -- retries
 
@@ -239,8 +308,11 @@ class Transport:
     # -- one attempt; failures are raised as AttemptFailed
 
     @contextmanager
-    def _opened(self, request: Request) -> Iterator[requests.Response]:
-        """Wait for our turn, send, and check the answer's status. Its body has not been read."""
+    def _opened(self, request: Request, began: float) -> Iterator[tuple[requests.Response, Bounds]]:
+        """Wait for our turn, send, and check the answer's status. Its body has not been read.
+
+        ``began`` is when the call began that this is an attempt of: the head has to come in time for that.
+        """
         if self._stopping.is_set():
             raise self._ended(request)
         scope = scope_of(request.method, request.path)
@@ -248,10 +320,18 @@ class Transport:
         # A kept connection may just have been closed by the server, and then nobody could tell whether
         # what must not be sent twice has arrived: so that goes out on a fresh one.
         with self._sessions.lent(fresh=not request.repeatable) as session:
-            response = self._send(session, request)
+            bounds = session.bounds
+            bounds.set(began + self._longest - self._clock.monotonic(), _LARGEST_HEAD)
+            if isinstance(
+                request.body, FileForm
+            ):  # which may take hours; what follows its last piece may not
+                request.body.sending = partial(bounds.set, self._settings.upload_answer, _LARGEST_HEAD)
+            with understanding(str(request)), bounds.kept_until_answered():
+                response = self._send(session, request)
             try:
-                self._check(response, request, scope)
-                yield response
+                with understanding(str(request)):
+                    self._check(response, request, scope, bounds)
+                yield response, bounds
             finally:
                 response.close()  # closes the connection, too, if the body was not read to its end
 
@@ -270,7 +350,7 @@ class Transport:
         stopping = Unreachable(f"{request}: rescalefs is stopping")
         return AttemptFailed(Failure(stopping, passing=False, acted=False))
 
-    def _send(self, session: requests.Session, request: Request) -> requests.Response:
+    def _send(self, session: Session, request: Request) -> requests.Response:
         """Send, and follow redirects by hand: the key goes to our server only, and nothing to plain http."""
         url, params = self._base + request.path, request.params
         home = urlsplit(url)[:2]  # scheme, and host with port
@@ -295,7 +375,7 @@ class Transport:
                 raise AttemptFailed(failure_of(error, str(request))) from error
             if not response.is_redirect or request.method != "GET":
                 return response
-            _let_go(response)
+            _let_go(response, session.bounds)
             url, params = self._redirected(url, response.headers["location"], request), None
         raise _unexpected(f"{request}: more than {_REDIRECTS} redirects")
 
@@ -311,23 +391,22 @@ class Transport:
         where = self._without_key(location)[:100]
         raise _unexpected(f"{request}: the server redirects to {where!r}, which is not https")
 
-    def _check(self, response: requests.Response, request: Request, scope: str) -> None:
+    def _check(self, response: requests.Response, request: Request, scope: str, bounds: Bounds) -> None:
         """Raise what the status stands for."""
         status = response.status_code
         if 200 <= status < 300 or status in request.accept:
             return
-        retry_after = parse_retry_after(response.headers.get("retry-after"), self._clock.now())
-        try:
-            text = next(response.iter_content(_LONGEST_COMPLAINT), b"").decode("utf-8", "replace")
-        except BROKEN:
-            text = ""
+        wait = retry_after(response.headers.get("retry-after"), self._clock.now())
+        bounds.tighten(_COMPLAINING, _LONGEST_COMPLAINT + _BESIDE)
+        text = _beginning(response, bounds).decode("utf-8", "replace")
         # Before anything is cut to length: half a key is a secret, too.
-        said = complaints(self._without_key(text), response.headers.get("content-type", ""))
+        kind = response.headers.get("content-type", "")
+        said = or_none(lambda text: complaints(text, kind))(self._without_key(text)) or ()
         if status == 429:
-            self._limits.close(scope, self._clock.monotonic() + (retry_after or 0.0))
-        error = error_for(status, str(request), said, retry_after)
+            self._limits.close(scope, self._clock.monotonic() + (wait or 0.0))
+        error = error_for(status, str(request), said, wait)
         passing, acted = status in RETRIED_STATUSES, status != 429
-        raise AttemptFailed(Failure(error, passing, acted, retry_after))
+        raise AttemptFailed(Failure(error, passing, acted, wait))
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._settings.api_key, "<key>") if self._settings.api_key else text
@@ -346,10 +425,23 @@ def _host(url: str) -> str:
     return urlsplit(url).hostname or ""
 
 
-def _let_go(response: requests.Response) -> None:
+def _let_go(response: requests.Response, bounds: Bounds) -> None:
     """Done with an answer whose body nobody reads. A short one is read, so that its connection lives on."""
-    told = response.headers.get("content-length", "")
-    with suppress(*BROKEN):
-        if told.isdecimal() and int(told) <= _LONGEST_COMPLAINT:
-            _ = response.content
+    size = whole_number(response.headers.get("content-length"))
+    if size is not None and size <= _LONGEST_COMPLAINT:
+        with bounds.tightened(_LEFTOVER, _LONGEST_COMPLAINT + _BESIDE):
+            _beginning(response, bounds)
     response.close()
+
+
+def _beginning(response: requests.Response, bounds: Bounds) -> bytes:
+    """What comes of a body, `_LONGEST_COMPLAINT` bytes of it at most, within ``bounds``. Never raises."""
+    found = b""
+    with suppress(AttemptFailed), understanding("the body of an answer"):
+        while len(found) < _LONGEST_COMPLAINT:
+            piece = response.raw.read1(_LONGEST_COMPLAINT - len(found), decode_content=True)
+            if not piece:
+                break
+            found += piece
+            bounds.seconds()
+    return found

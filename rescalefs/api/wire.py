@@ -7,8 +7,10 @@ identity may be missing or null.
 from __future__ import annotations
 
 import functools
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, Generic, TypeVar, cast
@@ -16,9 +18,24 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from rescalefs import model
+from rescalefs.api.headers import or_none
+from rescalefs.api.repair import repaired
+from rescalefs.containment import log_once, shortened
 from rescalefs.errors import UnexpectedAnswer
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+V = TypeVar("V")
+_JOB_ID = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # what a job's id is made of; it becomes a path
+_LONGEST_ID = 200  # characters of other ids
+_LARGEST_SIZE = 1 << 60  # bytes; Linux' own limit is some times that
+_LARGEST_COUNT = 1 << 40
+_MOST_CORES = 1_000_000
+_LARGEST_PRICE = Decimal(10) ** 9  # for a core and an hour
+_MOST_DIGITS = 40
+_SHORT = 200  # characters; what is longer is no word that thousands of jobs share
+_MOST_VALUES = 2_000_000  # in one document; a list takes 8 bytes for each, and an empty list some 60
 _HEX = re.compile("[0-9a-f]+")
 S = TypeVar("S", str, tuple[str, ...])
 
@@ -30,10 +47,10 @@ class _Wire(msgspec.Struct, rename="camel", frozen=True):
     """A JSON object: `snake_case` here is `camelCase` there; fields not named are not read."""
 
 
-class Page(_Wire, Generic[T], frozen=True):
-    """One page of a list."""
+class Page(_Wire, frozen=True):
+    """One page of a list, its entries not yet read."""
 
-    results: list[T]
+    results: list[msgspec.Raw]
     count: int | None = None
     next: str | None = None  # absolute URL; some answers of 2016 lack it
 
@@ -78,7 +95,7 @@ class AnalysisRef(_Wire, frozen=True):
 
 class JobAnalysis(_Wire, frozen=True):
     analysis: AnalysisRef | None = None
-    input_files: list[File] | None = None
+    input_files: list[msgspec.Raw] | None = None
     env_vars: dict[str, Any] | None = None
 
 
@@ -183,38 +200,130 @@ def decode(content: bytes, kind: type[T], what: str) -> T:
 
     Numbers may come as strings (the documentation has both).
     """
+    if content.count(b",") + content.count(b"[") + content.count(b"{") > _MOST_VALUES:
+        raise UnexpectedAnswer(f"{what}: the server's answer has more parts than any should")
     try:
         return msgspec.json.decode(content, type=kind, strict=False)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        # A field of a wrong type stays wrong; what is no JSON may still be read.
+        found = None if isinstance(error, msgspec.ValidationError) else _repaired(content, kind)
+        if found is not None:
+            return found
         raise UnexpectedAnswer(
-            f"{what}: the server's answer is not what the API promises: {error}"
+            f"{what}: the server's answer is not what the API promises: {shortened(error)}"
         ) from error
 
 
-def parse_time(text: str | None) -> datetime | None:
-    """An ISO 8601 time in UTC; with `Z`, an offset, or neither (then UTC: guess). None if it is none."""
-    if not text:
-        return None
+def _repaired(content: bytes, kind: type[T]) -> T | None:
+    """As `decode`, of what is almost JSON; None where it is none."""
     try:
-        time = msgspec.convert(text, datetime)
-        return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
-    except (msgspec.ValidationError, OverflowError):
+        return msgspec.json.decode(repaired(content), type=kind, strict=False)
+    except (ValueError, RecursionError):
         return None
 
 
-def files(wires: Iterable[File]) -> tuple[model.RemoteFile, ...]:
-    """The files that are not deleted."""
-    return tuple(file(wire) for wire in wires if not wire.is_deleted)
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[V]):
+    """One entry of a list: what was made of it, or why that was not possible."""
+
+    identity: object  # what makes two entries the same one: what the service calls them, else all they say
+    value: V | None = None  # None: it is left out, as a file that was deleted
+    error: Exception | None = None
+
+
+def entry(raw: msgspec.Raw, kind: type[T], made: Callable[[T], V | None]) -> Entry[V]:
+    """What is ``made`` of an entry. Never raises: one that makes no sense must not hide the others."""
+    try:
+        wire = _forgiving(raw, kind)
+        named = getattr(wire, "id", None) or getattr(wire, "code", None) or bytes(raw)
+        return Entry(named, made(wire))
+    except Exception as error:  # noqa: BLE001  # whatever it is that the server sent
+        return Entry(bytes(raw), error=error)
+
+
+_FIELD = re.compile(r"`\$\.(\w+)")
+
+
+def _forgiving(raw: msgspec.Raw, kind: type[T]) -> T:
+    """The JSON as ``kind``, without those fields that are of a wrong type, where ``kind`` can do without."""
+    try:
+        return msgspec.json.decode(raw, type=kind, strict=False)
+    except msgspec.ValidationError as error:
+        first = last = error
+    document = msgspec.json.decode(raw)
+    while isinstance(document, dict):
+        found = _FIELD.search(str(last))
+        if found is None or found[1] not in document:
+            break
+        del document[found[1]]
+        try:
+            return msgspec.convert(document, kind, strict=False)
+        except msgspec.ValidationError as error:
+            last = error
+    raise first
+
+
+def entries(raws: Iterable[msgspec.Raw], kind: type[T], made: Callable[[T], V | None], what: str) -> list[V]:
+    """What is ``made`` of entries, those that make no sense left out; `UnexpectedAnswer` where none does."""
+    return sensible([entry(raw, kind, made) for raw in raws], what)
+
+
+def sensible(found: Iterable[Entry[V]], what: str) -> list[V]:
+    """The values of the entries, without those that make no sense; `UnexpectedAnswer` where none does."""
+    listed = list(found)
+    wrong = [each.error for each in listed if each.error is not None]
+    if wrong and len(wrong) == len(listed):
+        raise UnexpectedAnswer(
+            f"{what}: no entry is what the API promises, as the first one: {shortened(wrong[0])}"
+        ) from wrong[0]
+    for error in wrong:
+        log_once(log, "an entry of a list is left out", error, what)
+    return [each.value for each in listed if each.value is not None]
+
+
+@or_none
+def parse_time(text: str) -> datetime | None:
+    """An ISO 8601 time in UTC; with `Z`, an offset, or neither (then UTC: guess). None if it is none."""
+    time = msgspec.convert(text, datetime)
+    return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
+
+
+def checked_id(text: str) -> str:
+    """An id that can be asked for. Raises `ValueError`."""
+    if not text or len(text) > _LONGEST_ID or not text.isprintable():
+        raise ValueError(f"{text[:40]!r} is no id")
+    return text
+
+
+def checked_job_id(text: str) -> str:
+    """A job's id, which can be part of a path and of a link. Raises `ValueError`."""
+    if _JOB_ID.fullmatch(text) is None:
+        raise ValueError(f"{text[:40]!r} is no id of a job")
+    return text
+
+
+def _number(told: float | None, largest: float) -> float | None:
+    """A number between 0 and the largest that makes sense; None where it is another, or none."""
+    return told if told is not None and 0 <= told <= largest else None
+
+
+def _count(told: int | None, largest: int = _LARGEST_COUNT) -> int | None:
+    return told if told is not None and 0 <= told <= largest else None
+
+
+def listed_file(wire: File) -> model.RemoteFile | None:
+    """A file of a list; None where it was deleted."""
+    return None if wire.is_deleted else file(wire)
 
 
 def file(wire: File) -> model.RemoteFile:
     return model.RemoteFile(
-        id=wire.id,
+        id=checked_id(wire.id),
         name=wire.name,
         path=wire.relative_path or wire.name,
-        size=wire.decrypted_size if wire.decrypted_size is None or wire.decrypted_size >= 0 else None,
+        size=_count(wire.decrypted_size, _LARGEST_SIZE),
         sha512=_sha512(wire.file_checksums or ()),
-        type_id=wire.type_id,
+        type_id=_count(wire.type_id),
         uploaded=parse_time(wire.date_uploaded),
         is_uploaded=wire.is_uploaded is not False,
     )
@@ -234,7 +343,7 @@ def _is_hex(text: str, length: int) -> bool:
 
 def job(wire: JobSummary) -> model.Job:
     return model.Job(
-        id=wire.id,
+        id=checked_job_id(wire.id),
         name=wire.name,
         status=_shared((wire.job_status and wire.job_status.content) or ""),
         inserted=parse_time(wire.date_inserted),
@@ -248,7 +357,8 @@ def job(wire: JobSummary) -> model.Job:
 
 def _shared(value: S) -> S:
     """The same object for equal ones: thousands of jobs have few states, owners and programs between them."""
-    return cast("S", _kept(value))
+    size = sum(map(len, value))
+    return cast("S", _kept(value)) if size <= _SHORT else value
 
 
 @functools.lru_cache(maxsize=4096)
@@ -267,20 +377,21 @@ def job_detail(content: bytes, what: str) -> model.JobDetail:
     """A job's own page."""
     wire = decode(content, JobDocument, what)
     analyses = wire.jobanalyses or []
-    inputs = {each.id: each for analysis in analyses for each in analysis.input_files or ()}
+    listed = [raw for analysis in analyses for raw in analysis.input_files or ()]
+    inputs = {each.id: each for each in entries(listed, File, listed_file, what)}
     env_vars = (analyses[0].env_vars if analyses else None) or {}
     return model.JobDetail(
         job=job(wire),
-        inputs=files(inputs.values()),
+        inputs=tuple(inputs.values()),
         env_vars={name: str(value) for name, value in env_vars.items()},
-        expected_runs=wire.expected_runs,
-        document=document_without_secrets(content),
+        expected_runs=_count(wire.expected_runs),
+        document=document_without_secrets(content, what),
     )
 
 
-def document_without_secrets(content: bytes) -> bytes:
+def document_without_secrets(content: bytes, what: str) -> bytes:
     """The JSON indented, its order kept, without the fields that hold keys, as `encodedEncryptionKey`."""
-    document = _without_secrets(msgspec.json.decode(content))
+    document = _without_secrets(decode(content, object, what))
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
@@ -313,16 +424,19 @@ def _without_secrets(value: Any) -> Any:
     return value
 
 
-def statuses(wires: Iterable[StatusEntry], what: str) -> tuple[model.JobStatus, ...]:
-    """The history, oldest first, whatever order it came in."""
-    found = []
-    for wire in wires:
-        date = parse_time(wire.status_date)
-        if date is None:
-            raise UnexpectedAnswer(f"{what}: the statusDate of {wire.status[:40]!r} is not a time")
-        found.append(model.JobStatus(wire.status, date, wire.status_reason or None))
-    found.reverse()  # the service sends the newest first; the sort is stable, so equal times keep their order
-    return tuple(sorted(found, key=lambda status: status.date))
+def status(wire: StatusEntry) -> model.JobStatus:
+    """Raises `ValueError` where it has no time."""
+    date = parse_time(wire.status_date)
+    if date is None:
+        raise ValueError(f"the statusDate of {wire.status[:40]!r} is not a time")
+    return model.JobStatus(wire.status, date, wire.status_reason or None)
+
+
+def history(found: Iterable[model.JobStatus]) -> tuple[model.JobStatus, ...]:
+    """The statuses, oldest first, whatever order they came in."""
+    # The service sends the newest first; the sort is stable, so equal times keep their order.
+    oldest_first = reversed(list(found))
+    return tuple(sorted(oldest_first, key=lambda status: status.date))
 
 
 def user(wire: User) -> model.User:
@@ -336,37 +450,51 @@ def user(wire: User) -> model.User:
 
 
 def project(wire: Project) -> model.Project:
-    return model.Project(str(wire.id), wire.name or str(wire.id))
+    project_id = checked_id(str(wire.id))
+    return model.Project(project_id, wire.name or project_id)
 
 
 def core_type(wire: CoreType) -> model.CoreType:
+    """Counts of cores that cannot be asked for are left out; `ValueError` where nothing else is offered."""
+    cores = tuple(each for each in wire.cores or () if 1 <= each <= _MOST_CORES)
+    if wire.cores and not cores:
+        raise ValueError(f"the core type {wire.code[:40]!r} offers no number of cores")
+    memory = _number(wire.memory, _LARGEST_COUNT)
     return model.CoreType(
-        code=wire.code,
+        code=checked_id(wire.code),
         name=wire.name or wire.code,
-        cores=tuple(wire.cores or ()),
+        cores=cores,
         categories=tuple(wire.category_codes or ()),
-        memory_per_core=None if wire.memory is None else int(wire.memory),
-        storage_per_core=wire.storage,
+        memory_per_core=None if memory is None else int(memory),
+        storage_per_core=_number(wire.storage, _LARGEST_COUNT),
         processor=wire.processor_info or "",
         is_active=wire.is_active is not False,
         is_deprecated=bool(wire.is_deprecated),
     )
 
 
-def prices(wires: Iterable[ComputePrice]) -> tuple[model.ComputePrice, ...]:
-    """The entries that do name a price; none of their fields is promised."""
-    return tuple(
-        model.ComputePrice(
-            core_type=wire.core_type,
-            plan=wire.plan_type or "",
-            os=wire.os or "",
-            amount=wire.value.amount,
-            currency=wire.value.currency or "",
-            is_active=wire.is_active is not False,
-        )
-        for wire in wires
-        if wire.core_type is not None and wire.value is not None and wire.value.amount is not None
+def price(wire: ComputePrice) -> model.ComputePrice | None:
+    """None where the entry names no price; none of its fields is promised. `ValueError` for an odd one."""
+    if wire.core_type is None or wire.value is None or wire.value.amount is None:
+        return None
+    amount = wire.value.amount
+    # NaN compares with nothing, a price below 0 would be the cheapest, and digits without end are printed.
+    if not amount.is_finite() or not 0 <= amount <= _LARGEST_PRICE or _digits(amount) > _MOST_DIGITS:
+        raise ValueError(f"the price of {wire.core_type[:40]!r} is no price")
+    return model.ComputePrice(
+        core_type=wire.core_type,
+        plan=wire.plan_type or "",
+        os=wire.os or "",
+        amount=amount,
+        currency=wire.value.currency or "",
+        is_active=wire.is_active is not False,
     )
+
+
+def _digits(amount: Decimal) -> int:
+    """How many it takes to print it, exponents included."""
+    _, digits, exponent = amount.as_tuple()
+    return len(digits) + abs(int(exponent))
 
 
 def analysis(wire: Analysis) -> model.Analysis:
@@ -379,7 +507,9 @@ def analysis(wire: Analysis) -> model.Analysis:
         )
         for each in wire.versions or ()
     )
-    return model.Analysis(wire.code, wire.name or wire.code, wire.vendor_name or "", tuple(versions))
+    return model.Analysis(
+        checked_id(wire.code), wire.name or wire.code, wire.vendor_name or "", tuple(versions)
+    )
 
 
 def run(wire: Run) -> model.Run:
@@ -388,12 +518,12 @@ def run(wire: Run) -> model.Run:
         for each in wire.variables or ()
     }
     return model.Run(
-        str(wire.id),
+        checked_id(str(wire.id)),
         parse_time(wire.date_started),
         parse_time(wire.date_completed),
         variables,
-        wire.output_file_count,
-        wire.output_file_size,
+        _count(wire.output_file_count),
+        _count(wire.output_file_size, _LARGEST_SIZE),
     )
 
 

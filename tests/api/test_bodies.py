@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from requests import Response
 
 from rescalefs.api import RangeBody, TailBody
-from rescalefs.api.sessions import CHUNK, LARGE_CHUNK
+from rescalefs.api.bounds import Bounds
+from rescalefs.api.sessions import CHUNK, LARGE_CHUNK, SMALL_CHUNK
 from rescalefs.api.transport import Request, StreamedAnswer
 from rescalefs.errors import TimedOut, UnexpectedAnswer, Unreachable
 from tests.fakes import FakeClock
@@ -64,11 +65,11 @@ class Line:
 def test_chunks_are_large_while_they_come_quickly_and_small_on_a_slow_line() -> None:
     """So that on a slow line what came is given away soon."""
     clock = FakeClock()
-    line = Line(clock, [50e6, 50e6, 50e6, 1e6, 1e6, 50e6, 50e6])
-    answer = StreamedAnswer(cast("Response", line), Request("GET", WHAT), clock)
+    line = Line(clock, [50e6, 50e6, 50e6, 50e6, 1e6, 1e6, 1e4, 50e6, 50e6, 50e6])
+    answer = StreamedAnswer(cast("Response", line), Request("GET", WHAT), clock, Bounds(clock), 60.0)
     assert [len(chunk) for chunk in answer] == line.asked
-    small, large = CHUNK, LARGE_CHUNK
-    assert line.asked == [small, large, large, large, small, small, large]
+    least, small, large = SMALL_CHUNK, CHUNK, LARGE_CHUNK
+    assert line.asked == [least, small, large, large, large, small, small, least, small, large]
     assert small <= 256 << 10
 
 

@@ -82,7 +82,7 @@ def test_a_next_that_leads_nowhere_is_an_error_and_no_circle(
 
 def test_a_count_that_cannot_be_is_an_error(server: ScriptedServer, client: RescaleClient) -> None:
     server.script(page(projects(1), count=10**9))
-    with pytest.raises(UnexpectedAnswer, match="1000000000 pages"):
+    with pytest.raises(UnexpectedAnswer, match="1000000000 entries"):
         client.projects()
 
 

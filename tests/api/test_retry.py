@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rescalefs.api.retry import Failure, delay, parse_retry_after, wait_before_next
+from rescalefs.api.headers import retry_after
+from rescalefs.api.retry import Failure, delay, wait_before_next
 from rescalefs.errors import ServerFailed
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
@@ -93,17 +94,24 @@ def test_delays_double_up_to_a_limit_and_are_spread_over_half_of_it() -> None:
         ("7", 7.0),
         (" 7 ", 7.0),
         ("0.5", 0.5),
-        ("inf", 3600.0),  # the service counts by the hour
+        ("inf", None),
+        ("1e999", None),
+        ("9" * 50, 3600.0),  # the service counts by the hour
         ("86400", 3600.0),
         (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
         (format_datetime(NOW - timedelta(days=1), usegmt=True), 0.0),
+        ("Mon, 01 Jan 2024 00:00:00 +99999999999999999999", None),
+        ("Mon, 01 Jan 9999 00:00:00 -2359", 3600.0),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
+        ("Mon, 31 Dec 9999 23:59:00 -2359", None),
+        ("9" * 5000, 3600.0),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str | None, seconds: float | None) -> None:
-    assert parse_retry_after(text, NOW) == seconds
+    assert retry_after(text, NOW) == seconds
 
 
 @given(st.text())
 def test_no_retry_after_does_harm(text: str) -> None:
-    found = parse_retry_after(text, NOW)
+    found = retry_after(text, NOW)
     assert found is None or 0 <= found <= 3600

@@ -1,0 +1,120 @@
+"""Limits of time and of bytes for everything that is read of one answer.
+
+The time limits of requests and urllib3 count from one byte to the next. A server that sends one byte a
+second, in its headers, in interim answers (`100 Continue`), in the lines between chunks or in the body of
+an error, never exceeds them. So each read from a socket looks here first.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from rescalefs.clock import Clock
+
+
+class TooMuch(OSError):
+    """The server sends more bytes than its answer may have."""
+
+
+class Bounds:
+    """How long, and for how many bytes, the answer under way may still be read. For one thread at a time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until = clock.monotonic()
+        self._left = 0  # bytes
+        self._used: list[Any] = []  # what the answer under way comes on, each with a close()
+
+    def use(self, *used: Any) -> None:
+        """The answer comes on these: a connection, and what reads from it."""
+        self._used += used
+
+    @contextmanager
+    def kept_until_answered(self) -> Iterator[None]:
+        """Close what the answer came on, if it fails before a response was made of it that can be closed."""
+        try:
+            yield
+        except BaseException:
+            for each in self._used:
+                with suppress(Exception):
+                    each.close()
+            raise
+        finally:
+            self._used = []
+
+    def set(self, seconds: float, most: int) -> None:
+        """From now on, for ``seconds`` and ``most`` bytes."""
+        self._until = self._clock.monotonic() + seconds
+        self._left = most
+
+    def tighten(self, seconds: float, most: int) -> None:
+        """From now on, for ``seconds`` at most, and no longer than before; and for ``most`` bytes."""
+        self._until = min(self._until, self._clock.monotonic() + seconds)
+        self._left = most
+
+    @contextmanager
+    def tightened(self, seconds: float, most: int) -> Iterator[None]:
+        """As `tighten`, for a while."""
+        until, left = self._until, self._left
+        self.tighten(seconds, most)
+        try:
+            yield
+        finally:
+            self._until, self._left = until, left
+
+    def seconds(self) -> float:
+        """The seconds that are left. Raises `TimeoutError` when there are none."""
+        left = self._until - self._clock.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out: the answer comes too slowly")
+        return left
+
+    def count(self, size: int) -> None:
+        """So many bytes have come. Raises `TooMuch` when they are more than was allowed."""
+        self._left -= size
+        if self._left < 0:
+            raise TooMuch("the answer is too large")
+
+
+class BoundedResponse(http.client.HTTPResponse):
+    """An answer that keeps to `Bounds` at every read from its socket: head, chunks, trailers."""
+
+    def __init__(self, bounds: Bounds, sock: Any, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        # `fp` is where http.client and urllib3 read everything from; buffered again, as it was.
+        self.fp = io.BufferedReader(_BoundedRaw(self.fp.detach(), sock, bounds))
+        bounds.use(self)
+
+
+class _BoundedRaw(io.RawIOBase):
+    """The bytes of a socket, within `Bounds`."""
+
+    def __init__(self, inner: Any, sock: Any, bounds: Bounds) -> None:
+        self._inner = inner
+        self._sock = sock
+        self._bounds = bounds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        left, idle = self._bounds.seconds(), self._sock.gettimeout()
+        shorter = idle is None or left < idle
+        if shorter:
+            self._sock.settimeout(left)
+        try:
+            count: int | None = self._inner.readinto(buffer)
+        finally:
+            if shorter:
+                self._sock.settimeout(idle)
+        self._bounds.count(count or 0)
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._inner.close()
+        super().close()
