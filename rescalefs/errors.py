@@ -14,7 +14,8 @@
     ├── ContentError             the bytes of a remote file
     │   ├── WrongBytes           they do not match the checksum, after fetching them twice
     │   ├── FileChanged          another version than the one that was opened
-    │   └── NotYetUploaded       listed, but the server does not have all of it yet
+    │   ├── NotYetUploaded       listed, but the server does not have all of it yet
+    │   └── SizeUnknown          listed, but the server does not tell how large it is
     ├── PathError                what the caller asked of the tree
     │   ├── NoSuchPath
     │   ├── NotADirectory
@@ -104,6 +105,10 @@ class FileChanged(ContentError):
 
 class NotYetUploaded(ContentError):
     """The file is listed, but the server does not have its content yet."""
+
+
+class SizeUnknown(ContentError):
+    """The server does not tell how large the file is, and 0 would pass for an empty file."""
 
 
 class PathError(RescaleFSError):

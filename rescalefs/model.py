@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+LARGEST_SIZE = (1 << 63) - 1  # bytes; what a file system can tell of a file
+
 
 class FileType(enum.IntEnum):
     """A file's ``typeId`` (documentation of 2016, and the user API notebook of 2023-24)."""

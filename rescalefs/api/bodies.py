@@ -76,6 +76,8 @@ class RangeBody:
 class TailBody:
     """The bytes of a live file from `start` on; where the server ignored the range, `start` is 0."""
 
+    is_final = False  # the run may write more
+
     def __init__(self, answer: StreamedAnswer, what: str, asked: int) -> None:
         self._answer = answer
         self.start = asked if answer.status in (206, NOT_SATISFIABLE) else 0

@@ -71,7 +71,7 @@ class Daemon:
             self._engine.verification,
             self._own_texts(),
         )
-        tails = Tails(self._client, self._client, self._tree.output_of)
+        tails = Tails(self._client, self._client, self._tree.output_of, self._clock)
         self._live = LiveFiles(tails, self._clock, places.live)
         places.make()
         open_files = OpenFiles(places.drops)

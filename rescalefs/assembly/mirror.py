@@ -123,7 +123,7 @@ class Sync:
                 return verified if ledger.holders(file.version) else "no"
 
             self._tree = base.tree(verification)
-            tails = Tails(base.client, base.client, self._tree.output_of)
+            tails = Tails(base.client, base.client, self._tree.output_of, base.clock)
             self._live = live = LiveCopies(tails, self._shelf, base.clock)
             self._mirror = Mirror(
                 self._tree,

@@ -20,6 +20,7 @@ from rescalefs.errors import (
 from rescalefs.mirror.pieces import Piece
 from rescalefs.model import RemoteFile
 from rescalefs.reading import Source
+from rescalefs.reading.source import size_of
 
 log = logging.getLogger(__name__)
 
@@ -87,12 +88,8 @@ class Receiver:
                     raise
 
     def size_of(self, file: RemoteFile) -> int:
-        """The size of a file, asked of the server."""
-        with self._source.open_range(file, 0, 1) as body:
-            total = body.total
-        if total is None:
-            raise UnexpectedAnswer(f"{file.path}: the server does not tell how large it is")
-        return total
+        """The size of a file, asked of the server where its listing does not tell it."""
+        return size_of(self._source, file)
 
     def _transfer(self, file: RemoteFile, piece: Piece, taker: Taker) -> None:
         asked, first = self._clock.monotonic(), piece.position

@@ -20,6 +20,7 @@ _ERRNOS: dict[type[errors.RescaleFSError], int] = {
     errors.WrongBytes: errno.EIO,
     errors.FileChanged: errno.ESTALE,
     errors.NotYetUploaded: errno.EAGAIN,
+    errors.SizeUnknown: errno.EAGAIN,
     errors.NoSuchPath: errno.ENOENT,
     errors.NotADirectory: errno.ENOTDIR,
     errors.IsADirectory: errno.EISDIR,

@@ -56,6 +56,8 @@ class Reading(Protocol):
 
     def open(self, file: RemoteFile) -> OpenRemote: ...
 
+    def size(self, file: RemoteFile) -> int: ...
+
     def verification(self, file: RemoteFile) -> Verification: ...
 
 
@@ -304,7 +306,7 @@ class FileSystem:
 
     def _described(self, node: nodes.Node) -> Attributes:
         if isinstance(node, nodes.RemoteNode):
-            return self._remote(node, node.file.size or 0)
+            return self._remote(node, self._size_of(node.file))
         if isinstance(node, nodes.Directory):
             return described(_FOLDER, node.inode, self._owner, 0, node.modified_ns, node.links)
         if isinstance(node, nodes.TextNode):
@@ -321,6 +323,15 @@ class FileSystem:
 
     def _remote(self, node: nodes.RemoteNode, size: int) -> Attributes:
         return described(_FILE, node.inode, self._owner, size, node.modified_ns)
+
+    def _size_of(self, file: RemoteFile) -> int:
+        """Asks the server where the listing does not tell: of 0, `tar` and `rsync` make an empty file."""
+        if file.size:  # nearly all files: a `getattr` of them has to be cheap
+            return file.size
+        try:
+            return self._reading.size(file)
+        except OSError as error:  # of a socket, with an errno that is not the application's
+            raise ApiError(f"{file.path}: {error}") from error
 
     def _open_remote(self, path: str, node: nodes.RemoteNode) -> Opened:
         try:

@@ -8,7 +8,7 @@ import threading
 
 from rescalefs.background import Background
 from rescalefs.clock import Clock
-from rescalefs.errors import NotYetUploaded, UnexpectedAnswer
+from rescalefs.errors import NotYetUploaded
 from rescalefs.model import RemoteFile
 from rescalefs.reading.block import Block
 from rescalefs.reading.blocks import BlockStore, CacheUsage
@@ -22,6 +22,7 @@ from rescalefs.reading.positioned import read_at_once
 from rescalefs.reading.ranges import Span
 from rescalefs.reading.readahead import Readahead
 from rescalefs.reading.settings import ReadingSettings
+from rescalefs.reading.sizes import Sizes
 from rescalefs.reading.source import Source
 from rescalefs.reading.verification import Verification
 
@@ -40,7 +41,7 @@ class ReadEngine:
     def __init__(
         self, source: Source, settings: ReadingSettings, clock: Clock, background: Background
     ) -> None:
-        self._source = source
+        self._sizes = Sizes(source, clock)
         self._settings = settings
         self._background = background
         self._store = BlockStore(settings.cache_dir, settings.cache_size, clock)
@@ -65,15 +66,25 @@ class ReadEngine:
     def open(self, file: RemoteFile) -> OpenFile:
         """Open a file; asks the server only when the size is not known.
 
-        Raises `NotYetUploaded`, and what asking for the size raises.
+        Raises `NotYetUploaded`, and what `size` raises.
         """
         if not file.is_uploaded:
             raise NotYetUploaded(f"{file.path}: it is not on the server in full yet; try again later")
-        if file.size is None:
-            file = self._sized(file)
-        assert file.size is not None
+        size = self.size(file)
         strict = self._settings.verify == "strict"
-        return OpenFile(self._board, self._board.open(file, file.size), strict)
+        return OpenFile(self._board, self._board.open(dataclasses.replace(file, size=size), size), strict)
+
+    def size(self, file: RemoteFile) -> int:
+        """The size of a file in bytes; asks the server, once, where the listing does not tell.
+
+        Raises `NotYetUploaded`, `SizeUnknown`, and what asking raises. Never 0 for what is not known.
+        """
+        # What is listed with 0 bytes before its upload has ended is not known to be empty.
+        if file.size is not None and (file.size or file.is_uploaded):
+            return file.size
+        if not file.is_uploaded:
+            raise NotYetUploaded(f"{file.path}: it is not on the server in full yet; try again later")
+        return self._sizes.size(file)
 
     def verification(self, file: RemoteFile) -> Verification:
         """How far the file's bytes are known to be right. Asks neither the network nor the disk."""
@@ -99,13 +110,6 @@ class ReadEngine:
         while not stop.wait(_LOOK_AGAIN):
             pass
         self._board.close()
-
-    def _sized(self, file: RemoteFile) -> RemoteFile:
-        with self._source.open_range(file, 0, 1) as body:
-            total = body.total
-        if total is None:
-            raise UnexpectedAnswer(f"{file.path}: the server does not tell how large it is")
-        return dataclasses.replace(file, size=total)
 
 
 class OpenFile:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from rescalefs.model import RemoteFile
+from rescalefs.errors import SizeUnknown
+from rescalefs.model import LARGEST_SIZE, RemoteFile
 
 
 class Body(Protocol):
@@ -37,3 +38,17 @@ class Source(Protocol):
     def open_range(self, file: RemoteFile, start: int, stop: int) -> AbstractContextManager[Body]:
         """Ask for ``[start, stop)``; leaving the context early abandons the rest of the answer."""
         ...
+
+
+def size_of(source: Source, file: RemoteFile) -> int:
+    """The size of a file in bytes, asked of the server where its listing does not tell.
+
+    Raises `SizeUnknown` where the server does not tell it either, and what asking raised.
+    """
+    if file.size is not None:
+        return file.size
+    with source.open_range(file, 0, 1) as body:
+        total = body.total
+    if total is None or not 0 <= total <= LARGEST_SIZE:
+        raise SizeUnknown(f"{file.path}: the server does not tell how large it is; try again later")
+    return total

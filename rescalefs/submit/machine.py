@@ -288,7 +288,7 @@ class Ended(Event, frozen=True):
     """The job's last status has come."""
 
     outputs: int
-    size: int
+    size: int | None  # bytes of all outputs; None where the server does not tell it of each
     seconds: float | None = None
 
 

@@ -129,7 +129,8 @@ class Poller:
 
     def _ending(self, drop: Drop, statuses: tuple[JobStatus, ...]) -> machine.Ended:
         outputs = self._service.output_files(drop.job_id or "")
-        size = sum(each.size or 0 for each in outputs)
+        sizes = [each.size for each in outputs if each.size is not None]
+        size = sum(sizes) if len(sizes) == len(outputs) else None
         began = _executing_since(statuses) or drop.submitted
         seconds = (statuses[-1].date - began).total_seconds() if began else None
         last = next((each.status for each in statuses if _is_stop(each.status)), statuses[-1].status)

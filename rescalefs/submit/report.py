@@ -167,7 +167,8 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
             return [event.outcome] if event.outcome else []
         case machine.Ended():
             ran = f" after {duration_text(event.seconds)}" if event.seconds is not None else ""
-            outputs = f"{_count(event.outputs, 'output')}, {bytes_text(event.size)}"
+            size = "of unknown size" if event.size is None else bytes_text(event.size)
+            outputs = f"{_count(event.outputs, 'output')}, {size}"
             spent = cost.spent(before.hourly, before.currency, event.seconds)
             ran += f", {spent}" if spent else ""
             where = f"`rescalefs download {before.job_id} --to DIR` fetches them"

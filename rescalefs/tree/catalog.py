@@ -142,7 +142,7 @@ class Catalog:
         else:
             outputs = self.outputs(job_id, ended)
         found = (each for each in outputs.files if each.path == file.path and each.is_uploaded)
-        return next((each for each in found if each.size is not None), None)
+        return next(found, None)
 
     # --- what is in memory
 

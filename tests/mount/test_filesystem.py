@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from rescalefs.errors import FileChanged, IsADirectory, NoSuchPath, NotADirectory, NotYetUploaded, ReadOnly
+from rescalefs.errors import (
+    FileChanged,
+    IsADirectory,
+    NoSuchPath,
+    NotADirectory,
+    NotYetUploaded,
+    ReadOnly,
+    SizeUnknown,
+)
 from rescalefs.model import LiveFile, RemoteFile
 from rescalefs.mount import DropFolder, FileSystem, OpenFiles
 from rescalefs.mount.errnos import errno_for
@@ -124,6 +132,14 @@ def test_what_may_still_change_goes_past_the_kernels_pages(mount: Mount) -> None
     assert mount.fs.open("/jobs/aBc/outputs/growing", os.O_RDONLY).direct_io
     assert mount.fs.open("/jobs/aBc/outputs/unmeasured", os.O_RDONLY).direct_io
     assert mount.fs.open("/jobs/aBc/status", os.O_RDONLY).direct_io
+
+
+def test_a_size_that_the_listing_does_not_tell_is_asked_for_and_never_shown_as_0(mount: Mount) -> None:
+    assert mount.fs.attributes("/jobs/aBc/outputs/unmeasured").size == len(BYTES)
+    mount.reading.files["f1"] = SizeUnknown("the server does not tell")
+    with pytest.raises(SizeUnknown) as raised:
+        mount.fs.attributes("/jobs/aBc/outputs/unmeasured")
+    assert errno_for(raised.value) == errno.EAGAIN
 
 
 def test_a_text_is_as_it_was_when_it_was_opened(mount: Mount) -> None:

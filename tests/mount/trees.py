@@ -87,6 +87,9 @@ class MemoryReading:
     files: dict[str, MemoryFile | RescaleFSError] = field(default_factory=dict)
     verdict: Verification = Verification.YES
 
+    def size(self, file: RemoteFile) -> int:
+        return file.size if file.size is not None else self.open(file).size
+
     def verification(self, file: RemoteFile) -> Verification:
         return self.verdict
 

@@ -26,10 +26,12 @@ class Body:
     start: int
     content: bytes
     total: int | None
+    is_final: bool = False
 
     def __iter__(self) -> Iterator[bytes]:
-        for at in range(0, len(self.content), 3):
-            yield self.content[at : at + 3]
+        piece = max(3, len(self.content) // 20)
+        for at in range(0, len(self.content), piece):
+            yield self.content[at : at + piece]
 
 
 @dataclass
@@ -98,7 +100,13 @@ def test_only_what_is_new_is_sent(tmp_path: Path) -> None:
         files.look(LOG)
         clock.advance(1)
         cluster.content += b"y"
-    assert cluster.sent == [100, 1, 1]
+    assert cluster.sent == [100, 101, 102], "of a short file all, to see whether it is still that file"
+    cluster.content += b"z" * 100_000
+    files.look(LOG)
+    clock.advance(1)
+    cluster.content += b"y"
+    files.look(LOG)
+    assert cluster.sent[-1] == 257
     files.close()
 
 

@@ -522,7 +522,7 @@ def test_each_status_is_logged_once_with_the_servers_time_and_the_end_with_what_
     assert [line for line in text if "Completed" in line] == [
         f"{dates['Completed'].isoformat(timespec='seconds')}\tCompleted: Completed successfully"
     ]
-    ended = "ended after 1 s, less than 0.01 USD: 2 outputs, 1.5 MB, in job/outputs; "
+    ended = "ended after 1 s, less than 0.01 USD: 2 outputs, of unknown size, in job/outputs; "
     assert rig.log()[-1] == f"{ended}its console output is process_output.log there"
 
 
