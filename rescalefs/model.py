@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-LARGEST_SIZE = (1 << 63) - 1  # bytes; what a file system can tell of a file
+LARGEST_SIZE = 1 << 60  # bytes; what is claimed beyond is no size of a file
 
 
 class FileType(enum.IntEnum):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from rescalefs.clock import Clock
+from rescalefs.containment import log_once
 from rescalefs.errors import RescaleFSError, TimedOut, Unreachable
 from rescalefs.model import LARGEST_SIZE, LiveFile
 from rescalefs.reading.spool import FULL, Seen, SeenBytes, Spool
@@ -304,9 +305,10 @@ class _Growing:
             asking.set_exception(failure if told else Unreachable(f"{self._file.path}: interrupted"))
         _free(unused)
         if failure is not None and known is not None:
-            unforeseen = None if isinstance(failure, RescaleFSError) else failure
-            level = logging.DEBUG if unforeseen is None else logging.WARNING
-            log.log(level, "no news of live file %s: %s", self._file.path, failure, exc_info=unforeseen)
+            if isinstance(failure, RescaleFSError):
+                log.debug("no news of live file %s: %s", self._file.path, failure)
+            else:
+                log_once(log, "a look at a live file", failure, self._file.path)
         if failure is not None and not isinstance(failure, Exception):
             raise failure
 
