@@ -25,12 +25,14 @@ _PATIENCE = 10.0  # seconds: somebody waits at the terminal, and has perhaps mis
 @profile_option
 @click.option("--url", metavar="URL", help="The platform's address, such as https://eu.rescale.com.")
 @click.option("--key-stdin", is_flag=True, help="Read the key from standard input instead of asking for it.")
-def login(profile: str | None, url: str | None, key_stdin: bool) -> None:
+@click.option("--keyring", is_flag=True, help="Keep the key in the system's keyring, not in the file.")
+def login(profile: str | None, url: str | None, key_stdin: bool, keyring: bool) -> None:
     """Check an API key and keep it in a profile.
 
     The key comes from your profile page on Rescale, under API. It is checked with the server and then kept
-    where Rescale's own tools look for it: in ~/.config/rescale/apiconfig, readable by you alone. Without
-    --url, the address is the one that the profile has already, or that of North America.
+    where Rescale's own tools look for it: in ~/.config/rescale/apiconfig, readable by you alone. With
+    --keyring it is kept in the system's keyring, where Rescale's own tools do not find it. Without --url,
+    the address is the one that the profile has already, or that of North America.
     """
     # Imported here, as in every command: `rescalefs --help` has no use for them.
     from rescalefs.assembly.client import client_for
@@ -50,8 +52,9 @@ def login(profile: str | None, url: str | None, key_stdin: bool) -> None:
                 f"{address} does not know this key; nothing was changed. "
                 "Copy the whole key again, and check that it is of this platform (--url)"
             ) from None
-    write_profile(path, settings.profile, address, key)
-    click.echo(f"{user.email} at {address}: the key is kept in {path}, profile [{settings.profile}]")
+    write_profile(path, settings.profile, address, key, in_keyring=keyring)
+    place = f"the system's keyring (as {path} says)" if keyring else str(path)
+    click.echo(f"{user.email} at {address}: the key is kept in {place}, profile [{settings.profile}]")
     if os.environ.get(_KEY_VARIABLE):
         click.echo(f"rescalefs: {_KEY_VARIABLE} is set and goes before the profile", err=True)
 
@@ -83,11 +86,11 @@ def _address(url: str) -> str:
 
 def _known_address(profile: str) -> str:
     """What the profile says already, or else the first platform."""
-    from rescalefs.config import PLATFORMS, resolve_account
+    from rescalefs.config.profiles import profile_address, profile_path
 
     with suppress(BadSettings):  # no such profile yet: that is what login is for
-        return resolve_account(profile, chosen=True, environ={}).base_url
-    return PLATFORMS[0]
+        return profile_address(profile_path(), profile)
+    return profile_address(None, profile)
 
 
 def _ask_for_key(address: str, from_stdin: bool) -> str:

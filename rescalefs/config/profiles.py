@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
+from rescalefs.config import keychain
 from rescalefs.config.home import home_needed
 from rescalefs.errors import BadSettings
 
@@ -38,6 +39,7 @@ PLATFORMS = (
 
 KEY_VARIABLE = "RESCALE_API_KEY"
 URL_VARIABLE = "RESCALE_API_URL"
+_KEYRING = "keyring"  # an option of ours in a profile: its key is in the system's keyring
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,10 @@ def resolve_account(
     key, url = environ.get(KEY_VARIABLE, "").strip(), environ.get(URL_VARIABLE, "").strip()
     from_profile = _profile(path, profile) if chosen or not key else {}
     name = profile
-    if not key:
+    address = _address(url or from_profile.get("apibaseurl", ""))
+    if not key and _is_in_keyring(from_profile):
+        key = keychain.find(_account_name(profile, _address(from_profile.get("apibaseurl", ""))))
+    elif not key:
         key = from_profile.get("apikey", "").strip()
     elif key != from_profile.get("apikey", "").strip():
         # Whose account it is, the key alone tells: its drops and jobs must not get among the profile's.
@@ -95,12 +100,20 @@ def resolve_account(
             f"there is no API key: profile [{profile}] in {path} has none, and {KEY_VARIABLE} is not set. "
             "Run `rescalefs login`"
         )
-    url = (
-        (url or from_profile.get("apibaseurl", "").strip() or PLATFORMS[0])
-        .rstrip("/")
-        .removesuffix("/api/v2")
-    )
-    return Account(_account_name(name, url), url, key)
+    return Account(_account_name(name, address), address, key)
+
+
+def profile_address(path: Path | None, profile: str) -> str:
+    """The address that a profile names, or the first platform's; raise `BadSettings` for no such profile."""
+    return _address(_profile(path, profile).get("apibaseurl", "") if path else "")
+
+
+def _address(url: str) -> str:
+    return (url.strip() or PLATFORMS[0]).rstrip("/").removesuffix("/api/v2")
+
+
+def _is_in_keyring(profile: Mapping[str, str]) -> bool:
+    return profile.get(_KEYRING, "").strip().lower() in {"true", "yes", "on", "1"}
 
 
 def _account_name(name: str, url: str) -> str:
@@ -114,8 +127,11 @@ def _account_name(name: str, url: str) -> str:
     return f"{quote(name, safe='')}@{quote(host.replace(':', '_'), safe='') or 'nowhere'}"
 
 
-def write_profile(path: Path, profile: str, base_url: str, api_key: str) -> None:
-    """Write one profile, leaving all others and all comments; whole or not at all, readable by its owner."""
+def write_profile(path: Path, profile: str, base_url: str, api_key: str, in_keyring: bool = False) -> None:
+    """Write one profile, leaving all others and all comments; whole or not at all, readable by its owner.
+
+    ``in_keyring``: the key goes into the system's keyring, and the file only says so.
+    """
     if not profile.isprintable() or set(profile) & set("[]"):
         raise BadSettings(f"{profile!r} cannot be the name of a profile: leave out brackets and line ends")
     path = path.resolve()  # where it is a link, as those who keep such files in a repository have it
@@ -125,7 +141,13 @@ def write_profile(path: Path, profile: str, base_url: str, api_key: str) -> None
             config[config.sections()[-1]].add_after.space(1)
         config.add_section(profile)
     config.set(profile, "apibaseurl", base_url)
-    config.set(profile, "apikey", api_key)
+    if in_keyring:
+        keychain.keep(_account_name(profile, _address(base_url)), api_key)
+        config.set(profile, _KEYRING, "true")
+        config.remove_option(profile, "apikey")
+    else:
+        config.set(profile, "apikey", api_key)
+        config.remove_option(profile, _KEYRING)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".apiconfig-")  # 0600 by its own promise
     try:

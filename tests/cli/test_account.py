@@ -281,3 +281,40 @@ def test_doctor_shows_a_mark_and_a_remedy_for_people(
     assert "✗ API key" in printed
     assert "allow other users" in printed
     assert "allow_other from variable RESCALEFS_ALLOW_OTHER" in printed
+
+
+def test_login_can_keep_the_key_in_the_keyring(
+    simulator: Simulator, profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "keyring.json"
+    kept.write_text("{}")
+    environment = {
+        **os.environ,
+        "PYTHON_KEYRING_BACKEND": "tests.config.keyring_in_file.KeyringInFile",
+        "TEST_KEYRING_FILE": str(kept),
+    }
+
+    def run(*words: str, said: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "rescalefs", *words],
+            input=said,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = run("login", "--keyring", "--key-stdin", "--url", simulator.url, said=simulator.api_key)
+    assert done.returncode == 0, done.stderr
+    assert "the system's keyring" in done.stdout
+    assert simulator.api_key in kept.read_text()
+    assert simulator.api_key not in profile.read_text() + done.stdout + done.stderr
+    assert json.loads(run("whoami", "--json").stdout)["server"] == simulator.url
+    kept.unlink()
+    locked = run("whoami")
+    assert (locked.returncode, locked.stdout) == (1, "")
+    assert "keyring does not answer" in locked.stderr
+    # The address stays known though the key is not.
+    kept.write_text("{}")
+    assert run("login", "--key-stdin", said=simulator.api_key).returncode == 0
+    assert f"apikey = {simulator.api_key}" in profile.read_text()
