@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from rescalefs.cli.main import main
 
-sys.exit(main())
+def run() -> None:
+    """Run the command of the command line, and end the process with its exit code."""
+    from rescalefs.cli.main import main
+
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

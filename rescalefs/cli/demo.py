@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 import rescalefs
-from rescalefs import signals
+from rescalefs import signals, surroundings
 from rescalefs.errors import RescaleFSError
 
 _ENDING = (*signals.ENDING, signals.HANG_UP)
@@ -223,7 +223,7 @@ class Stage:
         click.secho("$ rescalefs simulator --port 0 --data server &", fg="green")
         with signals.deferred(), (self._folder / "simulator.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "rescalefs", "simulator", "--port", "0", "--data", "server"],
+                surroundings.ourselves("simulator", "--port", "0", "--data", "server"),
                 cwd=self._folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -249,7 +249,7 @@ class Stage:
         click.secho("$ rescalefs sync Rescale --live &", fg="green")
         with signals.deferred(), (self._folder / "sync.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "rescalefs", "sync", "Rescale", "--live"],
+                surroundings.ourselves("sync", "Rescale", "--live"),
                 cwd=self._folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -265,13 +265,14 @@ class Stage:
         """Leave no mount behind, whatever went wrong."""
         mountpoint = self._folder / "Rescale"
         if mountpoint.is_mount():
-            command = [sys.executable, "-m", "rescalefs", "umount", str(mountpoint)]
-            subprocess.run(command, env=self._environment, check=False)
+            command = surroundings.ourselves("umount", str(mountpoint))
+            subprocess.run(command, cwd="/", env=self._environment, check=False, timeout=_UNDOING)
 
 
 def _environment(folder: Path) -> dict[str, str]:
     """Ours, but with settings, cache and drops of the demo's own, and `rescalefs` on the PATH."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RESCALE")}
+    usual = surroundings.without_the_folder()
+    environment = {name: value for name, value in usual.items() if not name.startswith("RESCALE")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
     for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
         environment[f"XDG_{kind}_HOME"] = str(folder / ".local" / kind.lower())

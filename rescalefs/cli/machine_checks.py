@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from rescalefs import surroundings
 from rescalefs.cli.finding import Finding, broken, doubtful, fine
 
 _GIB = 1 << 30
@@ -58,7 +59,9 @@ def _is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
-def fusermount(which: Callable[[str], str | None] = shutil.which, is_root: bool | None = None) -> Finding:
+def fusermount(
+    which: Callable[[str], str | None] = surroundings.program, is_root: bool | None = None
+) -> Finding:
     """The set-user-id program through which libfuse mounts for people who aren't root."""
     check = "fusermount"
     path = which("fusermount")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import logging
-import sys
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from rescalefs import surroundings
 from rescalefs.cli.listing import print_json
 from rescalefs.config import SETTINGS, Places, Settings, load_settings, resolve_account
 
@@ -47,17 +48,9 @@ def mount(mountpoint: Path, foreground: bool, **flags: str | None) -> None:
     from rescalefs.mount import mount_background
 
     # The flags as they came: settings from elsewhere, the daemon finds for itself.
-    given = [_flag(name, value) for name, value in flags.items() if value is not None]
-    command = [
-        sys.executable,
-        "-m",
-        "rescalefs",
-        "mount",
-        "--foreground",
-        *given,
-        "--",
-        str(mountpoint.absolute()),
-    ]
+    given = [_flag(name, value, settings) for name, value in flags.items() if value is not None]
+    where = str(mountpoint.absolute())
+    command = surroundings.ourselves("mount", "--foreground", *given, "--", where)
     account = resolve_account(settings.profile, settings.profile_was_chosen)
     log_file = Places.of(account.name, settings.cache_dir).log
     mount_background(command, mountpoint, log_file)
@@ -70,8 +63,10 @@ def mount(mountpoint: Path, foreground: bool, **flags: str | None) -> None:
         click.echo(f"rescalefs: drops are submitted by {actor}", err=True)
 
 
-def _flag(name: str, value: str) -> str:
+def _flag(name: str, value: str, settings: Settings) -> str:
     setting = next(setting for setting in SETTINGS if setting.name == name)
+    if setting.is_path:
+        value = str(getattr(settings, name))  # absolute: the daemon is in another folder
     return setting.flag if setting.default in ("true", "false") else f"{setting.flag}={value}"
 
 
@@ -79,11 +74,15 @@ def _serve(mountpoint: Path, settings: Settings) -> None:
     from rescalefs.assembly.daemon import Daemon
     from rescalefs.background import Ending
     from rescalefs.mount import MountSettings, check_fuse, mount_foreground
+    from rescalefs.mount.mountpoint import absolute
 
     logging.getLogger("rescalefs").setLevel(min(logging.INFO, logging.getLogger().level))
     check_fuse(settings.allow_other)
     ending = Ending()
-    daemon = Daemon(settings, mountpoint.absolute(), on_crash=ending.ask)
+    mountpoint = absolute(mountpoint)
+    surroundings.leave_the_folder()
+    daemon = Daemon(settings, mountpoint, on_crash=ending.ask)
+    os.environ.pop(surroundings.KEY_VARIABLE, None)  # no program is to inherit it, libfuse's own included
     try:
         # What is there now stays. Looked through for cycles again and again, it takes half the time in which
         # 10,000 files are listed for the first time.

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 from rescalefs.config import keychain
 from rescalefs.config.home import home_needed
 from rescalefs.errors import BadSettings
+from rescalefs.surroundings import KEY_VARIABLE
 
 if TYPE_CHECKING:
     from configupdater import ConfigUpdater
@@ -37,7 +38,6 @@ PLATFORMS = (
     "https://itar.rescale-gov.com",
 )
 
-KEY_VARIABLE = "RESCALE_API_KEY"
 URL_VARIABLE = "RESCALE_API_URL"
 _KEYRING = "keyring"  # an option of ours in a profile: its key is in the system's keyring
 

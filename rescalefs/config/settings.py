@@ -52,6 +52,11 @@ class Setting:
         """The flag of `rescalefs mount`."""
         return f"--{self.name.replace('_', '-')}"
 
+    @property
+    def is_path(self) -> bool:
+        """Whether its value names a place, so that a relative one has to be made absolute."""
+        return self.parse is values.path
+
 
 @home_needed()
 def _default_cache() -> str:
@@ -257,6 +262,13 @@ def _read_file(file: Path, problems: list[str]) -> dict[str, str]:
         problems.append(f"{file} cannot be read: {error}")
         return {}
     known = {setting.name for setting in SETTINGS}
+    for name in (setting.name for setting in SETTINGS if setting.is_path):
+        if (
+            isinstance(document.get(name), str)
+            and not document[name].startswith("~")
+            and document[name].strip()
+        ):
+            document[name] = str(file.parent / document[name])  # not the folder that one happens to be in
     problems += [
         f"{file}: there is no setting {name!r}; there are {', '.join(sorted(known))}"
         for name in sorted(document.keys() - known)

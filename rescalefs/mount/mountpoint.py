@@ -7,19 +7,20 @@ import errno
 import logging
 import os
 import re
-import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rescalefs import surroundings
 from rescalefs.errors import CannotMount
 
 log = logging.getLogger(__name__)
 
 SUBTYPE = "rescalefs"
 _TYPE = f"fuse.{SUBTYPE}"
+_MOST_LINKS = 40  # as many as Linux follows
 _TOOL_LIMIT = 20.0  # seconds for one call of fusermount, which only asks the kernel
 
 INSTALL = "apt-get install fuse3 libfuse2 (libfuse2t64 on Ubuntu 24.04), or dnf install fuse fuse-libs"
@@ -39,9 +40,19 @@ class MountEntry:
 
 
 def absolute(mountpoint: Path) -> Path:
-    """Its real path, without asking the mountpoint itself: a dead mount would not answer."""
+    """Its real path, also by way of a symbolic link, without asking a mount that is there.
+
+    A dead mount would not answer. The kernel knows without asking that the root of a mount is no link.
+    """
     whole = Path(os.path.abspath(mountpoint))  # noqa: PTH100  (Path.resolve asks the last name, too)
-    return whole.parent.resolve() / whole.name
+    for _ in range(_MOST_LINKS):
+        whole = whole.parent.resolve() / whole.name
+        try:
+            target = whole.readlink()
+        except OSError:
+            return whole
+        whole = Path(os.path.abspath(whole.parent / target))  # noqa: PTH100
+    raise CannotMount(f"cannot mount on {mountpoint}: its symbolic links go in a circle")
 
 
 def mount_at(mountpoint: Path) -> MountEntry | None:
@@ -125,7 +136,11 @@ def detach(mountpoint: Path, lazy: bool = False) -> None:
     """Take the mount out of the tree; ``lazy`` also while files are open. Raise CannotMount when refused."""
     tool = unmounter()
     if tool is None:
-        command = ["umount", *(["-l"] if lazy else []), str(mountpoint)]
+        command = [
+            surroundings.program("umount") or "/bin/umount",
+            *(["-l"] if lazy else []),
+            str(mountpoint),
+        ]
     else:
         command = [tool, "-u", *(["-z"] if lazy else []), str(mountpoint)]
     result = subprocess.run(  # noqa: S603  (a system tool, with a path that we know)
@@ -135,7 +150,7 @@ def detach(mountpoint: Path, lazy: bool = False) -> None:
         text=True,
         errors="replace",
         timeout=_TOOL_LIMIT,
-        env={**os.environ, "LC_ALL": "C"},
+        env=surroundings.for_children({"LC_ALL": "C"}),
     )
     if result.returncode == 0:
         return
@@ -160,7 +175,7 @@ def holders(mountpoint: Path, at_most: int = 5) -> list[str]:
 
 def unmounter() -> str | None:
     """fusermount, under the name it has here."""
-    return shutil.which("fusermount3") or shutil.which("fusermount")
+    return surroundings.program("fusermount3") or surroundings.program("fusermount")
 
 
 def _check_folder(mountpoint: Path) -> None:

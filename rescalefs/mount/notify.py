@@ -9,6 +9,7 @@ import socket
 log = logging.getLogger(__name__)
 
 VARIABLE = "NOTIFY_SOCKET"
+_PATIENCE = 1.0  # [s]
 
 
 class Notifier:
@@ -34,6 +35,7 @@ class Notifier:
         # A leading @ stands for the zero byte of Linux's abstract names.
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.settimeout(_PATIENCE)  # a listener whose queue is full must not keep a mount from going on
             try:
                 sender.sendto(state.encode(), address)
             except (FileNotFoundError, ConnectionRefusedError):

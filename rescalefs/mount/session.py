@@ -8,8 +8,8 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from rescalefs import signals
+from rescalefs import signals, surroundings
 from rescalefs.background import Background, Ending
 from rescalefs.clock import Clock, SystemClock, never
 from rescalefs.errors import CannotMount
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PREFIX = "rescalefs: "  # of the one line in which the command line tells why it failed
+_CREDENTIALS = struct.Struct("iII")  # struct ucred of unix(7): process, user, group
 _POLL = 0.05  # seconds between two looks at whether a process has ended
 _WATCH = 500  # ms between two looks at whether the watch of the connection is to end
 
@@ -254,25 +255,24 @@ def mount_background(
     """
     clock = clock or SystemClock()
     log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="rescalefs-") as private, log_file.open("ab") as messages:
+    with log_file.open("ab") as messages, _news() as news:
         said_before = messages.tell()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as news:
-            address = f"{private}/notify"
-            news.bind(address)
-            with signals.deferred():
-                daemon = subprocess.Popen(  # noqa: S603  (our own command line)
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=messages,
-                    stderr=messages,
-                    start_new_session=True,
-                    env={**(os.environ if environment is None else environment), VARIABLE: address},
-                )
-            try:
-                why_not = _await_ready(daemon, news, clock, patience)
-            except BaseException:
-                _put_down(daemon, mountpoint)
-                raise
+        environment = surroundings.without_the_folder(environment)
+        with signals.deferred():
+            daemon = subprocess.Popen(  # noqa: S603  (our own command line)
+                command,
+                cwd="/",  # a daemon keeps no folder busy, and imports nothing from one
+                stdin=subprocess.DEVNULL,
+                stdout=messages,
+                stderr=messages,
+                start_new_session=True,
+                env={**environment, VARIABLE: _address(news)},
+            )
+        try:
+            why_not = _await_ready(daemon, news, clock, patience)
+        except BaseException:
+            _put_down(daemon, mountpoint)
+            raise
     if why_not is None:
         daemon.returncode = 0  # it lives on without us; Popen would warn that it was forgotten
         return daemon.pid
@@ -304,6 +304,30 @@ def umount(mountpoint: Path, *, clock: Clock | None = None, patience: float = 60
         clock.wait(never(), _POLL)
 
 
+def _news() -> socket.socket:
+    """Where the daemon says that it is ready: an address without a file, so that no folder has to take one.
+
+    The kernel chooses it. Other users can see and use such addresses, so each sender is looked at.
+    """
+    news = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    news.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    news.bind("")
+    return news
+
+
+def _address(news: socket.socket) -> str:
+    """As NOTIFY_SOCKET has it, with @ for the zero byte at the beginning."""
+    name: bytes = news.getsockname()
+    return f"@{name[1:].decode()}"
+
+
+def _says_ready(news: socket.socket) -> bool:
+    """Whether the next message is from a process of ours, and says so."""
+    text, extras, _, _ = news.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
+    users = [_CREDENTIALS.unpack(data)[1] for _, kind, data in extras if kind == socket.SCM_CREDENTIALS]
+    return b"READY=1" in text.splitlines() and users == [os.geteuid()]
+
+
 def _await_ready(
     daemon: subprocess.Popen[bytes], news: socket.socket, clock: Clock, patience: float
 ) -> str | None:
@@ -312,7 +336,7 @@ def _await_ready(
     news.settimeout(_POLL)
     while clock.monotonic() < deadline:
         with contextlib.suppress(TimeoutError):
-            if b"READY=1" in news.recv(4096).splitlines():
+            if _says_ready(news):
                 return None
         if daemon.poll() is not None:
             return f"the daemon ended with exit code {daemon.returncode}"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
+from rescalefs import surroundings
 from rescalefs.clock import Clock
 from rescalefs.submit.journal import Overtaken
 from rescalefs.submit.ledger import Ledger
@@ -86,7 +87,7 @@ class Farewell:
         return f"on_finished ran for {duration_text(self._clock.monotonic() - begun)}"
 
     def _notify(self, drop: Drop, stop: threading.Event) -> None:
-        tool = shutil.which("notify-send")
+        tool = surroundings.program("notify-send")
         if tool is None or not {"DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS"} & os.environ.keys():
             return
         title = printable(f"{drop.folder}: {drop.status}")
@@ -101,10 +102,10 @@ class Farewell:
         """Exit code, None when it took too long and was killed, and the end of what it said."""
         deadline = self._clock.monotonic() + limit
         where = Path(facts.get("RESCALEFS_FOLDER", "/"))
-        with tempfile.TemporaryFile() as output:
+        with _unnamed_file() as output:
             process = subprocess.Popen(  # noqa: S603  (what to run is the user's own choice)
                 command,
-                env={**os.environ, **facts},
+                env=_environment(facts),
                 cwd=where if where.is_dir() else "/",  # the folder may be gone
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -124,6 +125,23 @@ class Farewell:
                 raise CutShort
             output.seek(max(0, output.seek(0, os.SEEK_END) - _TAIL))
             return code, output.read().decode("utf-8", "replace").strip()
+
+
+def _environment(facts: Mapping[str, str]) -> dict[str, str]:
+    """Ours without the key, and with the command `rescalefs` behind everything else on the PATH."""
+    environment = surroundings.for_children(facts)
+    own = surroundings.own_programs()
+    if own is not None:
+        environment["PATH"] = os.pathsep.join(filter(None, (environment.get("PATH", os.defpath), str(own))))
+    return environment
+
+
+def _unnamed_file() -> IO[bytes]:
+    """For a command's output; in memory where no folder for temporary files takes one."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return os.fdopen(os.memfd_create("output"), "w+b")
 
 
 def _kill_all(process: subprocess.Popen[bytes]) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from rescalefs.cli.main import rescalefs
 from rescalefs.config import PLATFORMS, SETTINGS, Places, Settings, load_settings, profile_path
-from rescalefs.config.profiles import KEY_VARIABLE, URL_VARIABLE
+from rescalefs.config.profiles import URL_VARIABLE
 from rescalefs.config.settings import default_config_file
+from rescalefs.surroundings import KEY_VARIABLE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
 

@@ -1,0 +1,100 @@
+"""A mount depends neither on the folder that it is started in nor on room for temporary files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from rescalefs.mount.claims import daemon_of
+from rescalefs.mount.mountpoint import absolute, is_mounted
+from tests.mounted.account import MountedAccount
+
+pytestmark = pytest.mark.fuse
+
+
+def test_the_daemon_keeps_no_folder_busy(account: MountedAccount) -> None:
+    assert Path(f"/proc/{account.daemon()}/cwd").readlink() == Path("/")
+
+
+def test_a_foreground_mount_keeps_none_busy_either(account: MountedAccount) -> None:
+    account.run("umount", str(account.root))
+    with account.notify_socket() as (address, messages):
+        process = account.start("mount", "--foreground", str(account.root), NOTIFY_SOCKET=address)
+        assert "READY=1" in messages()
+        assert Path(f"/proc/{process.pid}/cwd").readlink() == Path("/")
+
+
+def test_no_program_that_the_daemon_starts_can_find_the_key(account: MountedAccount, pi_job: Path) -> None:
+    found = account.work / "found"
+    account.run("umount", str(account.root))
+    hook = f"env > {found}; command -v rescalefs >> {found}"
+    account.run("mount", str(account.root), RESCALEFS_ON_FINISHED=hook)
+    shutil.copytree(pi_job, account.root / "submit" / "pi")
+    account.wait_for(lambda: account.text(found).endswith("/rescalefs\n"))
+    key = account.environment["RESCALE_API_KEY"]
+    assert key not in found.read_text()
+    assert "RESCALEFS_JOB=" in found.read_text()
+
+
+@pytest.mark.parametrize("folder", ["x" * 120, "missing"])
+def test_temporary_files_are_not_needed(account: MountedAccount, folder: str) -> None:
+    job_id = account.add_finished_job("wing", {"result.dat": b"x" * 100_000})
+    account.run("umount", str(account.root))
+    if folder != "missing":
+        (account.work / folder).mkdir()
+    account.run("mount", str(account.root), TMPDIR=str(account.work / folder))
+    assert (account.root / "jobs" / job_id / "outputs" / "result.dat").stat().st_size == 100_000
+
+
+def test_relative_settings_mean_the_folder_that_the_command_was_given_in(account: MountedAccount) -> None:
+    account.run("umount", str(account.root))
+    relative = os.path.relpath(account.work / "elsewhere", Path(__file__).parents[2])
+    account.run("mount", str(account.root), f"--cache-dir={relative}")
+    assert (account.work / "elsewhere").is_dir()
+    assert str(account.work / "elsewhere") in (account.root / ".rescalefs" / "config").read_text()
+    account.run("umount", str(account.root))
+    account.run("mount", str(account.root), XDG_STATE_HOME=os.path.relpath(account.work / "s", Path.cwd()))
+    assert (account.work / "s" / "rescalefs").is_dir()
+
+
+def test_a_mountpoint_that_is_a_link_is_the_folder_that_it_leads_to(
+    account: MountedAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", account.environment["XDG_STATE_HOME"])
+    account.run("umount", str(account.root))
+    link, relative = account.work / "link", account.work / "relative"
+    link.symlink_to(account.root)
+    relative.symlink_to("link")
+    account.run("mount", str(relative))
+    assert is_mounted(relative)
+    assert is_mounted(account.root)
+    daemon = daemon_of(absolute(relative))
+    assert daemon == (account.daemon(), account.root)
+    assert f"mounted on: {account.root}\n" in account.run("status").stdout
+    done = account.run("mount", str(link), check=False)
+    assert "already mounted" in done.stderr
+
+    os.kill(account.daemon(), signal.SIGKILL)
+    account.wait_for(lambda: daemon_of(absolute(relative)) is None)
+    account.run("mount", str(relative))  # clears the dead one
+    os.kill(account.daemon(), signal.SIGKILL)
+    account.wait_for(lambda: daemon_of(absolute(relative)) is None)
+    account.run("umount", str(relative))
+    assert not is_mounted(account.root)
+    assert link.is_symlink()
+
+    account.run("mount", str(link))
+    account.run("umount", str(link))
+    assert not is_mounted(account.root)
+
+
+def test_links_that_lead_in_a_circle_are_refused(account: MountedAccount) -> None:
+    (account.work / "a").symlink_to("b")
+    (account.work / "b").symlink_to("a")
+    done = account.run("mount", str(account.work / "a"), check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
