@@ -83,6 +83,8 @@ def _serve(mountpoint: Path, settings: Settings) -> None:
     surroundings.leave_the_folder()
     daemon = Daemon(settings, mountpoint, on_crash=ending.ask)
     os.environ.pop(surroundings.KEY_VARIABLE, None)  # no program is to inherit it, libfuse's own included
+    if settings.profile_was_chosen:
+        os.environ["RESCALEFS_PROFILE"] = settings.profile  # for `rescalefs` in the command on_finished
     try:
         # What is there now stays. Looked through for cycles again and again, it takes half the time in which
         # 10,000 files are listed for the first time.
