@@ -110,10 +110,11 @@ class Sync:
         try:
             if not dry_run:
                 self._claim(root, own)
-            ledger = Ledger(own / "mirror.sqlite" if own.is_dir() else None)
+            memory = own / "mirror.sqlite" if own.is_dir() else None
+            ledger = Ledger(memory)
             base.undo.callback(ledger.close)
             self._check_account(ledger)
-            self._shelf = Shelf(root, ledger, own / "parts")
+            self._shelf = Shelf(root, ledger, own / "parts", sign=memory)
             self._transfers = base.transfers(own / "parts")
             verified = "yes" if settings.verify != "off" else "no"
 

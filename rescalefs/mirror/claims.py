@@ -113,6 +113,10 @@ def _attempt(path: Path) -> int | None:
     locked = False
     try:
         locked = _is_locked(descriptor, path) and _is_sole_name(descriptor, path)
+    except _NoLocks:
+        if not os.fstat(descriptor).st_size:
+            path.unlink(missing_ok=True)  # made just now, to learn that
+        raise
     finally:
         if not locked:
             os.close(descriptor)

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 
 from rescalefs.clock import Clock
@@ -271,12 +272,13 @@ class Mirror:
     def _landed(
         self, file: RemoteFile, arrival: _Arrival, act: str, part: Part | None, failure: Exception | None
     ) -> None:
-        """A fetch, or a copy, has ended."""
-        arrival(act, part, failure)
-        with self._lock:
-            others = self._flying.pop(file.version)
-        for other in others:
-            other(COPY, None, failure)
+        """A fetch, or a copy, has ended. All who wait are told, whatever telling one of them raises."""
+        with ExitStack() as calls:  # the last one pushed is called first
+            with self._lock:
+                others = self._flying.pop(file.version)
+            for other in reversed(others):
+                calls.callback(other, COPY, None, failure)
+            arrival(act, part, failure)
 
     def _share(
         self, file: RemoteFile, path: str, arrival: _Arrival, act: str, _: None, failure: Exception | None
@@ -310,10 +312,8 @@ class Mirror:
             if not isinstance(error, Stopped):
                 report.note(SKIP, path, str(error))
         except Exception as error:  # noqa: BLE001  # it is this file's failure
-            with self._lock:
-                was_tried = error is not self._halted
-            if is_no_room(error) and was_tried:
-                self._make_room(path, node.file)
+            if isinstance(error, OSError) and is_no_room(error):
+                self._make_room(path, node.file, error)
             self._failed(path, error, report)
         finally:
             if part is not None:
@@ -344,10 +344,14 @@ class Mirror:
         report.note(KEEP, path, _CHANGED_HERE)
         return False
 
-    def _make_room(self, path: str, file: RemoteFile) -> None:
+    def _make_room(self, path: str, file: RemoteFile, error: OSError) -> None:
         """What came of a file that did not fit would keep others from fitting."""
+        with self._lock:
+            if error is self._halted:
+                return  # it was not tried
         self._transfers.forget(_key(path, file))
-        self._room.did_not_fit(file)
+        if self._shelf.has_room():
+            self._room.did_not_fit(file, error)
 
     def _texts(self, visit: Visit, report: Report, complete: bool) -> None:
         """All files of the job are there (``complete``), or have been given up. Raises nothing."""

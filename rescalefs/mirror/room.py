@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ _FIRST, _LONGEST = 60.0, 600.0  # seconds before it is tried again, at first and
 class _Wait(NamedTuple):
     times: int
     until: float  # monotonic
-    free: int  # bytes that the disk had left when it had taken too much
+    free: int | None  # bytes that the disk had left when it had taken too much; None if that tells nothing
 
 
 class Room:
@@ -31,9 +32,11 @@ class Room:
         self._lock = threading.Lock()  # guards _waits
         self._waits: dict[str, _Wait] = {}  # by version
 
-    def did_not_fit(self, file: RemoteFile) -> None:
+    def did_not_fit(self, file: RemoteFile, error: OSError) -> None:
         """The disk was full before all of it had come. What had come is removed by now."""
-        free, now = self._shelf.free(), self._clock.monotonic()
+        now = self._clock.monotonic()
+        # What is left of a quota, or how large a file may be, is not told by the disk.
+        free = self._shelf.free() if error.errno == errno.ENOSPC else None
         with self._lock:
             before = self._waits.get(file.version)
             times = before.times + 1 if before else 0
@@ -45,7 +48,8 @@ class Room:
             wait = self._waits.get(file.version)
         if wait is None or self._clock.monotonic() >= wait.until:
             return ""
-        free = self._shelf.free()
-        if free > wait.free and free >= (file.size or 0):
-            return ""
+        if wait.free is not None:
+            free = self._shelf.free()
+            if free > wait.free and free >= (file.size or 0):
+                return ""
         return f"there is not enough space: it has {file.size} bytes, and did not fit. It is tried again"

@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import stat
+import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -40,10 +41,11 @@ class Shelf:
     changed since, it stays. Not noticed: a change that leaves both size and date of a file as they were.
     """
 
-    def __init__(self, root: Path, ledger: Ledger, parts: Path) -> None:
+    def __init__(self, root: Path, ledger: Ledger, parts: Path, sign: Path | None = None) -> None:
+        """Nothing is put there while ``sign`` is missing: then it is another folder, see `check`."""
         self.root = root
         self.parts = parts
-        self._identity = _identity(root)
+        self._sign = sign
         self.ledger = ledger
 
     def standing(self, path: str, version: str, size: int | None, sha512: str | None) -> Standing:
@@ -99,9 +101,14 @@ class Shelf:
         return False
 
     def check(self) -> None:
-        """Raise `UserError` if the folder is not the one that it was: removed, replaced, or unmounted."""
-        if _identity(self.root) != self._identity:
-            raise UserError(f"{self.root} is not the folder that it was at the start: removed, or unmounted")
+        """Raise `UserError` if the folder is not the one that it was: removed, replaced, or unmounted.
+
+        Not known by its inode number: some network disks give the same folder another one after a while.
+        """
+        if self._sign is not None and not self._sign.exists():
+            raise UserError(
+                f"{self._sign} is gone: {self.root} was removed, or unmounted. Nothing is put there"
+            )
 
     def _target(self, path: str) -> Path:
         """The place of a path, with its folder. Raises `UserError` where a link leads out of this folder."""
@@ -271,7 +278,7 @@ class Shelf:
         """Whether a little can be written; what the disk claims to have left says nothing of quotas."""
         try:
             make_folder(self.parts)
-            with Part(self.parts, "probe", resumable=False) as part:
+            with Part(self.parts, f"probe {threading.get_ident()}", resumable=False) as part:
                 part.write(bytes(_LITTLE), 0)
                 part.flush()
         except OSError:
@@ -301,15 +308,6 @@ class Shelf:
             return False
         points = str(place.readlink()).replace(os.sep, "/")
         return _link_mark(points) in self.ledger.marks(path)
-
-
-def _identity(folder: Path) -> tuple[int, int] | None:
-    """Which folder it is, whatever its name; None if there is none."""
-    try:
-        look = folder.stat()
-    except OSError:
-        return None
-    return look.st_dev, look.st_ino
 
 
 def text_version(content: bytes) -> str:

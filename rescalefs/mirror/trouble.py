@@ -13,8 +13,9 @@ from rescalefs.mirror.report import FAIL, SAME, Tell
 
 log = logging.getLogger(__name__)
 
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-_DISK = NO_ROOM | {errno.EROFS}
+# EFBIG: FAT takes no file of 4 GiB, and a user may be limited to less.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _LOGGED_MOST = 1000  # failures of which it is remembered that their traceback is in the log
 _logged: set[tuple[str, str]] = set()  # each step is one operation on a set
 
@@ -40,7 +41,7 @@ def concerns_all(error: Exception) -> bool:
 
 
 def is_no_room(error: Exception) -> bool:
-    """Whether the disk, or what this user may have of it, is full."""
+    """Whether the disk, or what this user may have of it, is full for a file of this size."""
     return isinstance(error, OSError) and error.errno in NO_ROOM
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rescalefs.background import Background
 from rescalefs.mirror import Ledger, LiveCopies, Mirror, Report, Selection, Shelf, Transfers
-from rescalefs.mirror.service import LiveSource
-from rescalefs.model import RemoteFile
+from rescalefs.mirror.service import LiveSource, TailBody
+from rescalefs.model import LiveFile, RemoteFile
 from tests.fakes import FakeClock, MemorySource
 from tests.tree.account import FakeService, file, tree_of
 
@@ -92,10 +92,8 @@ def rounds(
 class NoTails:
     """No job runs."""
 
-    @contextmanager
-    def open_tail(self, file: object, start: int) -> Iterator[None]:
-        raise AssertionError(f"{file} is asked for, and nothing runs")
-        yield None
+    def open_tail(self, file: LiveFile, start: int) -> AbstractContextManager[TailBody]:
+        raise AssertionError(f"{file} is asked for from {start} on, and nothing runs")
 
 
 def never() -> threading.Event:
