@@ -71,6 +71,7 @@ class Daemon:
             self._engine.verification,
             self._own_texts(),
         )
+        self._journal = places.journal
         tails = Tails(self._client, self._client, self._tree.output_of, self._clock)
         self._live = LiveFiles(tails, self._clock, places.live)
         places.make()
@@ -222,6 +223,7 @@ class Daemon:
             "fetched": f"{_human(counters.bytes_fetched)} in {counters.requests} requests",
             "drops": self._drops_by_state(),
             "drop folder": str(self._drops.folder),
+            "journal": str(self._journal),
             "drops are submitted by": "nobody: --read-only"
             if self._settings.read_only
             else self._submitter.actor,

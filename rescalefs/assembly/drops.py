@@ -3,41 +3,70 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rescalefs.assembly.client import account_of
+from rescalefs.assembly.client import account_of, client_for
+from rescalefs.assembly.places import key_of
+from rescalefs.belonging import Belonging, Key, OtherAccount, Verdict
 from rescalefs.clock import SystemClock
 from rescalefs.config import Places, load_settings
+from rescalefs.model import User
 from rescalefs.submit import DropReport
+from rescalefs.submit.journal import Journal
+from rescalefs.submit.ledger import Ledger
+from rescalefs.submit.warden import REMEDY, recorded, refusal, take_over
 
 
 @dataclass(frozen=True, slots=True)
 class KnownDrops:
-    """All drops of an account, in the order in which they were found, and the folder they lie in."""
+    """All drops of a profile, in the order in which they were found, and the folder they lie in."""
 
     reports: tuple[DropReport, ...]
     folder: Path
+    belonging: Belonging | None = None  # whose they are; None: no account was met yet
+    key: Key = field(default_factory=Key)  # of the profile
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the key is another one than those that were confirmed to be of the drops' account."""
+        return self.belonging is not None and not self.belonging.knows(self.key)
+
+    def check(self, user: User) -> None:
+        """Raise `OtherAccount` where the key, which is that of ``user``, is not of the drops' account."""
+        if self.belonging is not None and self.belonging.verdict(user, self.key) is not Verdict.SAME:
+            raise OtherAccount(refusal(self.belonging, Belonging.of(user, self.key)), REMEDY)
 
 
 def known_drops(profile: str | None) -> KnownDrops:
     """Read the journal. A daemon that runs is not disturbed, and none is needed."""
-    from rescalefs.submit.journal import Journal
-    from rescalefs.submit.ledger import Ledger
-
     settings = load_settings({"profile": profile})
-    places = Places.of(account_of(settings).name, settings.cache_dir)
+    account = account_of(settings)
+    places = Places.of(account.name, settings.cache_dir)
     if not places.journal.exists():
-        return KnownDrops((), places.drops)
-    journal = Journal(places.journal)
-    try:
+        return KnownDrops((), places.drops, None, key_of(account))
+    with closing(Journal(places.journal)) as journal:
         ledger = Ledger(journal, SystemClock())
         ledger.catch_up()
-        reports = ledger.reports()
-    finally:
-        journal.close()
+        reports, belonging = ledger.reports(), recorded(journal)
     shown = _shown_folder(places.drops)
-    return KnownDrops(tuple(_looked_at(each, places.drops, shown) for each in reports), places.drops)
+    looked_at = tuple(_looked_at(each, places.drops, shown) for each in reports)
+    return KnownDrops(looked_at, places.drops, belonging, key_of(account))
+
+
+def same_account(profile: str | None) -> tuple[Belonging | None, Belonging]:
+    """Have the drops of a profile belong to the account of its key; return whose they were, and are.
+
+    Asks the server. A daemon that refuses goes on within a minute.
+    """
+    settings = load_settings({"profile": profile})
+    account = account_of(settings)
+    with closing(client_for(settings, account, SystemClock())) as client:
+        user = client.user()
+    with closing(Journal(Places.of(account.name, settings.cache_dir).journal)) as journal:
+        before = recorded(journal)
+        return before, take_over(user, key_of(account), journal)
 
 
 def _looked_at(report: DropReport, drops: Path, shown: Path | None) -> DropReport:

@@ -6,12 +6,14 @@ import functools
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:  # `rescalefs --help` must not import an HTTP client
     from rescalefs.api import RescaleClient
+    from rescalefs.assembly.dropat import DropFound
     from rescalefs.assembly.drops import KnownDrops
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -29,12 +31,19 @@ def _known_drops(profile: str | None) -> KnownDrops:
     return known_drops(profile)
 
 
+def _drop_at(path: Path, profile: str | None) -> DropFound:
+    from rescalefs.assembly.dropat import drop_at
+
+    return drop_at(path, profile)
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """Opens clients and tells of drops; what `main` is given as its context stands in for it."""
 
     open_client: Callable[[str | None], RescaleClient] = _open_client
     known_drops: Callable[[str | None], KnownDrops] = _known_drops
+    drop_at: Callable[[Path, str | None], DropFound] = _drop_at
 
 
 def profile_option(command: _Command) -> _Command:
@@ -57,15 +66,13 @@ def with_client(command: Callable[..., Any]) -> Callable[..., Any]:
     return connected
 
 
-def with_client_and_drops(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same, and what was dropped as its second argument."""
+def with_connection(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give ``command`` the connection as its first argument, and its new ``--profile`` as its second."""
 
     @profile_option
     @click.pass_context
     @functools.wraps(command)
     def connected(ctx: click.Context, /, profile: str | None, **arguments: Any) -> Any:
-        connection = ctx.find_object(Connection) or Connection()
-        with closing(connection.open_client(profile)) as client:
-            return command(client, connection.known_drops(profile), **arguments)
+        return command(ctx.find_object(Connection) or Connection(), profile, **arguments)
 
     return connected

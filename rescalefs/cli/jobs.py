@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rescalefs.cli.connection import with_client, with_client_and_drops
+from rescalefs.cli.connection import Connection, with_client, with_connection
 from rescalefs.cli.drops import job_meant
 from rescalefs.cli.listing import Row, json_option, print_rows, printable
 from rescalefs.errors import NotFound, UserError
@@ -16,7 +16,6 @@ from rescalefs.model import Job, is_terminal
 
 if TYPE_CHECKING:
     from rescalefs.api import RescaleClient
-    from rescalefs.assembly.drops import KnownDrops
 
 _SAVED = "saved"
 _yes_option = click.option("-y", "--yes", is_flag=True, help="Don't ask.")
@@ -57,16 +56,20 @@ def statuses(client: RescaleClient, job: str, cluster: bool, as_json: bool) -> N
 
 
 @click.command()
-@with_client_and_drops
+@with_connection
 @click.argument("job", metavar="JOB_OR_DROP")
 @_yes_option
-def stop(client: RescaleClient, drops: KnownDrops, job: str, yes: bool) -> int:
+def stop(connection: Connection, profile: str | None, job: str, yes: bool) -> int:
     """Stop a job that runs.
 
     JOB_OR_DROP is its id, or the name or path of the drop it came from. What it has written so far becomes
     its outputs. Stopping takes a while; `rescalefs statuses` tells.
     """
-    job = job_meant(client, job, drops)
+    with job_meant(connection, job, profile) as (client, job_id):
+        return _stop(client, job_id, yes)
+
+
+def _stop(client: RescaleClient, job: str, yes: bool) -> int:
     name, status = _name_and_status(client, job)
     if status == _SAVED:
         raise UserError(f"job {job} cannot be stopped: it is saved, and was never submitted")
@@ -80,17 +83,21 @@ def stop(client: RescaleClient, drops: KnownDrops, job: str, yes: bool) -> int:
 
 
 @click.command()
-@with_client_and_drops
+@with_connection
 @click.argument("job", metavar="JOB_OR_DROP")
 @click.option("--with-inputs", is_flag=True, help="Delete its input files, too, which other jobs may use.")
 @_yes_option
-def delete(client: RescaleClient, drops: KnownDrops, job: str, with_inputs: bool, yes: bool) -> int:
+def delete(connection: Connection, profile: str | None, job: str, with_inputs: bool, yes: bool) -> int:
     """Delete a job and its outputs.
 
     JOB_OR_DROP is its id, or the name or path of the drop it came from. Nothing brings them back. The drop's
     folder stays as it is.
     """
-    job = job_meant(client, job, drops)
+    with job_meant(connection, job, profile) as (client, job_id):
+        return _delete(client, job_id, with_inputs, yes)
+
+
+def _delete(client: RescaleClient, job: str, with_inputs: bool, yes: bool) -> int:
     name, status = _name_and_status(client, job)
     what = "its outputs and its input files" if with_inputs else "its outputs"
     if not (yes or click.confirm(f"Delete job {job}, {name!r} ({status}), {what}, for ever?", err=True)):

@@ -165,16 +165,19 @@ def accept(
         take_over(user, key, journal)
         return
     if known.verdict(user, key) is not Verdict.SAME:
-        raise OtherAccount(_refusal(known, Belonging.of(user, key)), remedy)
+        raise OtherAccount(refusal(known, Belonging.of(user, key)), remedy)
     after = known.completed(user).with_key(key)
     if after != known:
         journal.note(_FACT, after.text())
 
 
-def take_over(user: User, key: Key, journal: Journal) -> None:
+def take_over(user: User, key: Key, journal: Journal) -> Belonging:
     """Record that the journal, and all drops in it, belong to the account of ``user``."""
-    journal.note(_FACT, Belonging.of(user, key).text())
+    belonging = Belonging.of(user, key)
+    journal.note(_FACT, belonging.text())
+    return belonging
 
 
-def _refusal(known: Belonging, now: Belonging) -> str:
+def refusal(known: Belonging, now: Belonging) -> str:
+    """Whose drops these are, and whose key it is, in words."""
     return f"these drops belong to {known}, and the API key is of {now}, so nothing is done for them"

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from rescalefs.assembly.dropat import DropFound
 from rescalefs.assembly.drops import KnownDrops
+from rescalefs.belonging import Belonging, Key
 from rescalefs.cli.catalogue import cheapest_prices
 from rescalefs.cli.connection import Connection
 from rescalefs.cli.drops import age_text
@@ -28,6 +30,7 @@ from rescalefs.model import (
     JobDetail,
     JobStatus,
     Project,
+    User,
 )
 from rescalefs.submit import DropReport
 from rescalefs.submit.advice import what_to_do
@@ -75,6 +78,9 @@ class FakeAccount:
 
     def cluster_statuses(self, job_id: str) -> tuple[JobStatus, ...]:
         return (JobStatus("Not Started", NOON),)
+
+    def user(self) -> User:
+        return User("anna@example.com")
 
     def stop_job(self, job_id: str) -> None:
         self.told.append(("stop_job", job_id))
@@ -124,18 +130,24 @@ class Shell:
         self.account = FakeAccount()
         self.profiles: list[str | None] = []
         self.drops: tuple[DropReport, ...] = ()
+        self.whose: Belonging | None = None
+        self.found: dict[tuple[Path, str | None], DropFound] = {}
         self.code: int | None = None
         self.errors = ""
 
     def __call__(self, *arguments: str) -> str:
         """What a command prints in a pipe; its exit code and standard error are kept."""
-        self.code = main(arguments, Connection(self._open_client, lambda _: KnownDrops(self.drops, FOLDER)))
+        known = KnownDrops(self.drops, FOLDER, self.whose)
+        self.code = main(arguments, Connection(self._open_client, lambda _: known, self._drop_at))
         captured = self._capsys.readouterr()
         self.errors = captured.err
         return captured.out
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self(*arguments, "--json"))
+
+    def _drop_at(self, path: Path, profile: str | None) -> DropFound:
+        return self.found[path, profile]
 
     def _open_client(self, profile: str | None) -> RescaleClient:
         self.profiles.append(profile)
@@ -265,17 +277,33 @@ def drop(name: str, state: State, job_id: str | None = None, **facts: Any) -> Dr
     return DropReport(f"id of {name}", name, state, state.value, job_id, "", **known)
 
 
-@pytest.mark.parametrize("word", ["wing", "/data/submit/wing", "/home/me/Rescale/submit/wing"])
-def test_a_job_is_stopped_by_the_name_or_the_path_of_its_drop(sh: Shell, word: str) -> None:
+def test_a_job_is_stopped_by_the_name_of_its_drop(sh: Shell) -> None:
     sh.drops = (drop("wing", State.RUNNING, "bbb", here=False), drop("wing", State.RUNNING, "ccc"))
-    assert sh("stop", word, "--yes") == "job ccc has been told to stop\n"
+    assert sh("stop", "wing", "--yes") == "job ccc has been told to stop\n"
     assert sh.account.told == [("stop_job", "ccc")]
 
 
-def test_a_job_is_deleted_by_its_folder_wherever_that_lies(sh: Shell, tmp_path: Path) -> None:
-    sh.drops = (drop(str(tmp_path), State.COMPLETED, "bbb"),)
-    sh("delete", f"{tmp_path}/", "--with-inputs", "--yes")
+def test_a_job_is_deleted_by_the_path_of_its_drop_with_the_drops_own_profile(sh: Shell) -> None:
+    sh.drops = (drop("wing", State.RUNNING, "ccc"),)  # the default account's of the same name
+    sh.found[Path("/mnt/submit/wing"), None] = DropFound(drop("wing", State.COMPLETED, "bbb"), "eu", Key())
+    sh("delete", "/mnt/submit/wing", "--with-inputs", "--yes")
     assert sh.account.told == [("delete_job", "bbb", True)]
+    assert sh.profiles == ["eu"]
+
+
+def test_a_drop_of_another_account_is_refused(sh: Shell) -> None:
+    theirs = Belonging("", "someone@else.example")
+    found = DropFound(drop("wing", State.RUNNING, "ccc"), None, Key(), theirs)
+    sh.found[Path("/mnt/submit/wing"), None] = found
+    sh("stop", "/mnt/submit/wing", "--yes")
+    assert (sh.code, sh.account.told) == (1, [])
+    assert "wing is a drop of someone@else.example, and the API key is of" in sh.errors
+    sh.drops, sh.whose = (drop("wing", State.RUNNING, "ccc"),), theirs
+    sh("stop", "wing", "--yes")
+    assert (sh.code, sh.account.told) == (1, [])
+    assert "these drops belong to someone@else.example" in sh.errors
+    sh("drops")
+    assert "these drops belong to someone@else.example" in sh.errors
 
 
 @pytest.mark.parametrize(
@@ -283,8 +311,7 @@ def test_a_job_is_deleted_by_its_folder_wherever_that_lies(sh: Shell, tmp_path: 
     [
         ("early", "early has no job yet (waiting). To keep it from becoming one, delete or move the folder"),
         ("aaa", "aaa is both a drop, whose job is ccc, and the id of another job. Name the drop by its path"),
-        ("./nowhere", "./nowhere is not a drop of this account; `rescalefs drops` lists them"),
-        ("/data/submit/held", "job aaa cannot be stopped: it is saved, and was never submitted"),
+        ("held", "job aaa cannot be stopped: it is saved, and was never submitted"),
     ],
 )
 def test_a_word_that_means_no_running_job_stops_none(sh: Shell, word: str, message: str) -> None:
