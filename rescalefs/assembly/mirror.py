@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +15,12 @@ from filelock import FileLock, Timeout
 from rescalefs.assembly.client import account_of, client_for
 from rescalefs.assembly.download import UNMETERED, connections_for
 from rescalefs.assembly.memory import keep_few_arenas
+from rescalefs.assembly.places import key_of, places_of
 from rescalefs.assembly.tails import Tails
 from rescalefs.background import Background
+from rescalefs.belonging import Belonging, OtherAccount, Verdict
 from rescalefs.clock import SystemClock
-from rescalefs.config import Places, Settings
+from rescalefs.config import Settings
 from rescalefs.errors import Unauthenticated, UserError
 from rescalefs.mirror import (
     DropNotes,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_BELONGING = "belonging"  # the name under which the folder's ledger knows whose it is
 _NOTES_EVERY = 0.5  # seconds between two looks at what to write into dropped folders
 
 Tell = Callable[[str, str, str], None]
@@ -52,7 +55,7 @@ class _Base:
         self.settings = settings
         self.clock = SystemClock()
         self.account = account_of(settings)
-        self.places = Places.of(self.account.name, settings.cache_dir)
+        self.places = places_of(settings, self.account)
         self.client = client_for(settings, self.account, self.clock, unmetered=UNMETERED)
         self.background = Background()
         self._heard = heard
@@ -98,11 +101,15 @@ class Sync:
         selection: Selection,
         *,
         dry_run: bool = False,
+        same_account: bool = False,
         heard: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """``same_account``: a person says that the key's account is the folder's, under another name."""
         self._base = base = _Base(settings, heard)
         self._root = root = root.absolute()
         self._dry_run = dry_run
+        self._same_account = same_account
+        self._is_confirmed = False  # that the key is of the folder's account
         self._with_live = selection.live
         self._wake = threading.Event()
         self._stopped = False
@@ -111,7 +118,7 @@ class Sync:
             if not dry_run:
                 self._claim(root, own)
             memory = own / "mirror.sqlite" if own.is_dir() else None
-            ledger = Ledger(memory)
+            self._ledger = ledger = Ledger(memory)
             base.undo.callback(ledger.close)
             self._check_account(ledger)
             self._shelf = Shelf(root, ledger, own / "parts", sign=memory)
@@ -150,14 +157,45 @@ class Sync:
         self._base.undo.callback(lock.release)
 
     def _check_account(self, ledger: Ledger) -> None:
-        name = self._base.account.name
-        known = ledger.fact("account")
+        """Before the server is asked: a folder that has met no account yet is told by profile and host."""
+        name, known = self._base.account.name, ledger.fact("account")
         if known is None:
             ledger.note_fact("account", name)
-        elif known != name:
-            raise UserError(
-                f"{self._root} holds the files of account {known}, this is {name}. Choose another folder"
+        elif known != name and ledger.fact(_BELONGING) is None and not self._same_account:
+            raise OtherAccount(
+                f"{self._root} holds the files of account {known}, this is {name}",
+                f"Choose another folder, or, if they are one account: {self._remedy}",
             )
+
+    @property
+    def _remedy(self) -> str:
+        return f"`rescalefs sync {self._root} --same-account`"
+
+    def _belonging(self) -> Belonging | None:
+        text = self._ledger.fact(_BELONGING)
+        return None if text is None else Belonging.parsed(text)
+
+    def _confirm(self) -> None:
+        """Return when the server has said that the key is of the folder's account; or raise `OtherAccount`.
+
+        Raises `ApiError` when the server does not say.
+        """
+        if self._is_confirmed:
+            return
+        user, key, known = self._base.client.user(), key_of(self._base.account), self._belonging()
+        if known is None or self._same_account:
+            after = Belonging.of(user, key)
+        elif known.verdict(user, key) is Verdict.SAME:
+            after = known.completed(user).with_key(key)
+        else:
+            raise OtherAccount(
+                f"{self._root} holds the files of {known}, and the API key is of {Belonging.of(user, key)}",
+                f"Choose another folder. If both are one account that was renamed: {self._remedy}",
+            )
+        if not self._dry_run:
+            self._ledger.note_fact(_BELONGING, after.text())
+            self._ledger.note_fact("account", self._base.account.name)
+        self._is_confirmed = True
 
     def stop(self) -> None:
         """End soon."""
@@ -171,6 +209,7 @@ class Sync:
         if not self._dry_run:
             self._transfers.start()
             self._shelf.check()
+        self._confirm()
         self._round(self._base.client.jobs(), report)
 
     def keep_going(self, rounds: Callable[[], Report], done: Callable[[Report], None]) -> None:
@@ -192,13 +231,15 @@ class Sync:
     def _try_round(self, report: Report, began: bool) -> bool:
         """One round; whether there was one. Whatever hinders it may pass: the next one tries again.
 
-        Except a key that is refused at the very beginning: that is a slip of the person who is looking.
+        Except a key that is refused at the very beginning, or is another account's: that is a slip of the
+        person who is looking.
         """
         try:
             self._shelf.check()
+            self._confirm()
             self._round(self._tree.jobs() if began else self._base.client.jobs(), report)
         except Exception as error:
-            if isinstance(error, Unauthenticated) and not began:
+            if isinstance(error, (Unauthenticated, OtherAccount)) and not began:
                 raise
             if not self._stopped:
                 report.note("fail", "", reason(error, "a round"))
@@ -209,11 +250,18 @@ class Sync:
         # Imported here: one round needs neither a journal nor a watcher.
         from rescalefs.assembly.folder import submit_settings
         from rescalefs.submit import Submitter
+        from rescalefs.submit.journal import Journal
+        from rescalefs.submit.warden import inherit
 
         base, own = self._base, self._root / ".rescalefs"
         usual = submit_settings(base.settings, base.account, base.places)
         # The journal lies beside its drop folder: each folder that is synced is one of its own.
-        settings = replace(usual, folder=self._root / "submit", journal=own / "journal.sqlite")
+        remedy = f"If both are one account that was renamed: {self._remedy}"
+        settings = replace(usual, folder=self._root / "submit", journal=own / "journal.sqlite", remedy=remedy)
+        with closing(Journal(settings.journal)) as journal:
+            # With `same_account`, what the ledger says is of before: the next answer is what counts.
+            known = None if self._same_account else self._belonging()
+            inherit(journal, known, instead=self._same_account)
         submitter = Submitter(
             base.client,
             settings,

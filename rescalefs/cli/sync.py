@@ -48,6 +48,7 @@ class SizeType(click.ParamType):  # type: ignore[type-arg]  # generic in newer v
 @click.option("--live", is_flag=True, help="Also what running jobs have written so far.")
 @click.option("--once", is_flag=True, help="Bring it up to date and end; without the drop folder.")
 @click.option("--dry-run", is_flag=True, help="Say what one round would do, and do nothing.")
+@click.option("--same-account", is_flag=True, help="The account was renamed: go on with DIR by this key.")
 @click.option("--connections", metavar="N", help="How many files or parts to fetch at once; auto is 32.")
 @profile_option
 @json_option
@@ -61,6 +62,7 @@ def sync(
     live: bool,
     once: bool,
     dry_run: bool,
+    same_account: bool,
     connections: str | None,
     profile: str | None,
     as_json: bool,
@@ -92,7 +94,9 @@ def sync(
         _show(round_, as_json, quiet=not once, dry_run=dry_run)
 
     with byte_bar(once and not dry_run and not as_json) as bar:
-        syncing = Sync(settings, folder, selection, dry_run=dry_run, heard=bar.advance)
+        syncing = Sync(
+            settings, folder, selection, dry_run=dry_run, same_account=same_account, heard=bar.advance
+        )
         try:
             with ended_by_signals(syncing.stop) as ending:
                 if once:

@@ -192,6 +192,11 @@ class Journal:
             connection.execute(_facts.delete().where(_facts.c.name == name))
             connection.execute(_facts.insert().values(name=name, value=value))
 
+    def forget_fact(self, name: str) -> None:
+        """Have nothing noted under this name."""
+        with self._writing() as connection:
+            connection.execute(_facts.delete().where(_facts.c.name == name))
+
     def close(self) -> None:
         """Let go of the file."""
         self._engine.dispose()

@@ -178,6 +178,17 @@ def take_over(user: User, key: Key, journal: Journal) -> Belonging:
     return belonging
 
 
+def inherit(journal: Journal, belonging: Belonging | None, instead: bool) -> None:
+    """Have a journal that has met no account belong to that of its folder, which is ``belonging``.
+
+    With ``instead``, it belongs to no other account any more. Without ``belonging``, the next one is the one.
+    """
+    if instead:
+        journal.forget_fact(_FACT)
+    if belonging is not None and (instead or journal.fact(_FACT) is None):
+        journal.note(_FACT, belonging.text())
+
+
 def refusal(known: Belonging, now: Belonging) -> str:
     """Whose drops these are, and whose key it is, in words."""
     return f"these drops belong to {known}, and the API key is of {now}, so nothing is done for them"

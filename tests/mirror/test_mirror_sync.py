@@ -12,7 +12,7 @@ import time
 import pytest
 
 from rescalefs.model import FileType
-from rescalefs.simulator import SeedFile
+from rescalefs.simulator import SeedFile, Simulator, SimulatorSettings
 from rescalefs.simulator.faults import Bandwidth, Corrupt, Fault, Status
 from tests.mirror.account import PATIENCE, Account
 
@@ -301,3 +301,32 @@ def test_it_stays_and_follows_and_submits_what_is_dropped(account: Account) -> N
         assert process.wait(PATIENCE) == 0
     with account.client() as client:
         assert [job.name for job in client.jobs()].count("wing") == 1
+
+
+def test_a_folder_stays_its_accounts_and_a_renamed_account_is_said_to_be_the_same(account: Account) -> None:
+    account.add_job("wing", {"a.txt": b"a"})
+    account.sync()
+    account.simulator.world.owner = "ben@simulator.example"
+    refused = account.run("sync", str(account.folder), "--once", check=False)
+    assert refused.returncode == 1
+    said = refused.stderr.decode()
+    assert "holds the files of user@simulator.example in workspace Default workspace (" in said
+    assert "the API key is of ben@simulator.example" in said
+    assert f"`rescalefs sync {account.folder} --same-account`" in said
+    dry = account.run("sync", str(account.folder), "--dry-run", check=False)
+    assert dry.returncode == 1
+    account.run("sync", str(account.folder), "--once", "--same-account")
+    assert account.sync()["failed"] == 0
+
+
+def test_a_renewed_key_of_the_account_goes_on_with_its_folder(account: Account) -> None:
+    job = account.add_job("wing", {"a.txt": b"a"})
+    account.sync()
+    account.simulator.close()
+    port, data = int(account.simulator.url.rpartition(":")[2]), account.simulator.data
+    with Simulator(SimulatorSettings(port=port, data=data, api_key="f" * 40)) as renewed:
+        renewed.world.add_finished_job("tail", {"b.txt": b"b"})
+        account.environment["RESCALE_API_KEY"] = renewed.api_key  # so the names of its other folders change
+        assert account.sync()["failed"] == 0
+    assert (account.folder / "jobs" / job / "outputs" / "a.txt").read_bytes() == b"a"
+    assert len(list((account.folder / "jobs").iterdir())) == 2
