@@ -1,8 +1,8 @@
-# The four things people do here. `make help` lists them.
+# What people do here. `make help` lists it.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test bench lint clean
+.PHONY: help setup demo test bench lint lock audit clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -11,7 +11,7 @@ help:  ## list the targets
 setup: .venv/.ready  ## install what is missing: system packages, and .venv with rescalefs in it
 
 # The script is the prerequisite as well: when what has to be installed changes, so does the stamp.
-.venv/.ready: pyproject.toml scripts/setup
+.venv/.ready: pyproject.toml constraints.txt scripts/setup
 	PYTHON="$(PYTHON)" scripts/setup
 
 demo: setup  ## the whole main job on the simulator, in a quarter of a minute
@@ -29,6 +29,16 @@ lint: setup  ## style, types and import contracts, as CI checks them
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lock: setup  ## choose the newest versions of all packages again, for constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[audit]'
+	{ head -n 1 constraints.txt; $(BIN)/uv pip compile --universal --python-version 3.10 --all-extras \
+	  --no-header --no-annotate --quiet --upgrade pyproject.toml; } > constraints.new
+	mv constraints.new constraints.txt
+
+audit: setup  ## look for known vulnerabilities of those versions (needs the database of pypi.org)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[audit]'
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 clean:  ## remove what setup and the tools made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
