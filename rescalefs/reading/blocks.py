@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -34,6 +35,7 @@ _PATIENCE = 1.0  # seconds to wait for other processes that write to the index
 _RECORDS_LIMIT = 256 << 20  # digests of verified files: 256 KiB for each GiB of them
 _COPY_AT_ONCE = 1 << 20  # bytes
 _UNNAMEABLE = (errno.EXDEV, errno.ENOENT, errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL)
+_FILE_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val")  # as diskcache's Disk.filename makes it
 _MODE_FILE = 2  # diskcache's mode for bytes in a file of their own
 
 
@@ -80,7 +82,23 @@ class _SpoolDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache ships no ty
         """A descriptor; never a pickle, whatever a damaged index says."""
         if mode != _MODE_FILE or not read:
             raise OSError(errno.EIO, "the index is damaged")
-        return os.open(Path(self._directory) / filename, os.O_RDONLY | BINARY)
+        return os.open(self._inside(filename), os.O_RDONLY | BINARY)
+
+    def get(self, key: Any, raw: bool) -> str:
+        """A key of the index. diskcache would unpickle it, which runs whatever a planted index says."""
+        if not raw or not isinstance(key, str):
+            raise sqlite3.DatabaseError("the index is damaged: a key that is no text")
+        return key
+
+    def remove(self, file_path: str) -> None:
+        """Remove a file of the cache, and nothing else, whatever the index calls it."""
+        self._inside(file_path)
+        super().remove(file_path)
+
+    def _inside(self, filename: str) -> Path:
+        if not _FILE_NAME.fullmatch(filename):
+            raise sqlite3.DatabaseError("the index is damaged: a name that is none of ours")
+        return Path(self._directory) / filename
 
 
 class BlockStore:
