@@ -16,7 +16,9 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from rescalefs.errors import RescaleFSError, UserError
 from rescalefs.submit.machine import AnyEvent, Drop, Event, OutOfPlace, step
 
-_FORMAT = 1  # PRAGMA user_version of the files we write
+_FORMAT = (
+    2  # PRAGMA user_version of the files we write; 2 has `Returned` and `SavedAgain`, which 1 cannot read
+)
 
 _tables = sql.MetaData()
 
@@ -207,7 +209,7 @@ class Journal:
             if found != ["ok"]:
                 raise self._damaged(str(found[0]))
             version = connection.exec_driver_sql("PRAGMA user_version").scalar()
-        if version not in {0, _FORMAT}:
+        if version not in range(_FORMAT + 1):
             raise UserError(f"{self._path} was written by a newer rescalefs; use that one")
         with self._writing() as connection:
             _tables.create_all(connection)

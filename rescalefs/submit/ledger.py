@@ -10,11 +10,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from rescalefs.clock import Clock
+from rescalefs.submit.diary import Diary
 from rescalefs.submit.journal import Entry, Journal, Overtaken
-from rescalefs.submit.machine import ENDED, WITH_A_JOB, Drop, Event, Found
-from rescalefs.submit.report import DropReport, Progress, log_line, log_lines, status_line
+from rescalefs.submit.machine import ENDED, WITH_A_JOB, Drop, Event, Found, State
+from rescalefs.submit.report import DropReport, Progress, is_weighty, log_lines, status_line
 
 log = logging.getLogger(__name__)
+
+_CLOSED = frozenset({*ENDED, State.DELETED, State.REJECTED})
 
 
 @dataclass
@@ -24,7 +27,7 @@ class _Page:
     drop: Drop
     changed: datetime
     found: datetime
-    log: list[str] = field(default_factory=list)
+    diary: Diary = field(default_factory=Diary)
     note: str = ""  # what keeps it, as long as it does; told by who acts, not by the journal
     progress: Callable[[], Progress] | None = None
 
@@ -47,6 +50,7 @@ class Ledger:
         self._here: dict[str, None] = {}  # the drops whose folder is there
         self._open: dict[str, None] = {}  # the drops of which something may be expected
         self._unannounced: dict[str, None] = {}  # those whose job has, and nobody was told
+        self._closed: dict[str, None] = {}  # those whose job counts as ended, deleted or refused
         self._bells: list[threading.Event] = []
 
     def bell(self) -> threading.Event:
@@ -97,9 +101,10 @@ class Ledger:
         before = page.drop
         page.drop = self._journal.told(before, entry)
         page.changed = entry.at
-        page.log += log_lines(before, entry.event, entry.at)
+        page.diary.add(log_lines(before, entry.event, entry.at), is_weighty(entry.event))
         if page.drop.state is not before.state:
             page.note, page.progress = "", None
+            page.diary.well(entry.at, self._clock.monotonic())
         self._pages[entry.drop_id] = page
         self._seq = entry.seq
         self._shelve(before, page.drop)
@@ -111,21 +116,33 @@ class Ledger:
         _mark(self._here, after.id, after.here)
         _mark(self._open, after.id, not after.state.is_terminal and (after.here or after.state in WITH_A_JOB))
         _mark(self._unannounced, after.id, after.state in ENDED and not after.announced)
+        _mark(self._closed, after.id, after.job_id is not None and after.state in _CLOSED)
         moved_away = not after.here or after.folder != before.folder
         if moved_away and self._by_folder.get(before.folder) == after.id:
             del self._by_folder[before.folder]
         if after.here:
             self._by_folder[after.folder] = after.id
 
-    def say(self, drop_id: str, note: str, logged: bool = False) -> None:
+    def say(self, drop_id: str, note: str) -> None:
         """Show what keeps a drop, until its state changes or something else is said."""
         with self._lock:
+            self._pages[drop_id].note = note
+
+    def trouble(self, drop_id: str, what: str, outlook: str) -> None:
+        """Show what keeps a drop, and log it; the ``outlook`` differs from try to try, and is only shown."""
+        at, now = self._clock.now(), self._clock.monotonic()
+        with self._lock:
             page = self._pages[drop_id]
-            if page.note == note:
-                return
-            page.note = note
-            if logged:
-                page.log.append(log_line(self._clock.now(), note))
+            page.note = f"{what}, {outlook}"
+            page.diary.trouble(what, at, now)
+
+    def well(self, drop_id: str) -> None:
+        """A try did not fail: nothing keeps the drop any more."""
+        at, now = self._clock.now(), self._clock.monotonic()
+        with self._lock:
+            page = self._pages[drop_id]
+            page.note = ""
+            page.diary.well(at, now)
 
     def show(self, drop: Drop, progress: Callable[[], Progress]) -> None:
         """Show how far its uploads are, until its state changes. ``progress`` must be cheap."""
@@ -157,6 +174,11 @@ class Ledger:
         with self._lock:
             return tuple(self._pages[drop_id].drop for drop_id in self._open)
 
+    def closed_drops(self) -> tuple[Drop, ...]:
+        """Those with a job that counts as ended, deleted, or refused: the server may show more of it."""
+        with self._lock:
+            return tuple(self._pages[drop_id].drop for drop_id in self._closed)
+
     def unannounced(self) -> tuple[Drop, ...]:
         """Those whose job has ended, and that has not been announced."""
         with self._lock:
@@ -186,7 +208,7 @@ class Ledger:
         """The content of its `status.log`."""
         with self._lock:
             page = self._page(folder)
-            return None if page is None else "".join(f"{line}\n" for line in page.log).encode()
+            return None if page is None else page.diary.text().encode()
 
     def job_id(self, folder: str) -> str | None:
         """The job it became."""
@@ -209,7 +231,7 @@ class Ledger:
         """One drop, for people, with its log."""
         with self._lock:
             page = replace(self._pages[drop_id])
-            log = tuple(page.log)
+            log = page.diary.lines
         return replace(_report(page), log=log)
 
     def _page(self, folder: str) -> _Page | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, TypeAlias
 
 import msgspec
@@ -38,10 +38,11 @@ class State(str, enum.Enum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing follows."""
+        """Whether nothing is expected to follow. Should the server show more of the job, it goes on."""
         return self in _TERMINAL
 
 
+_NEVER = datetime.min.replace(tzinfo=timezone.utc)
 ENDED = (State.COMPLETED, State.FAILED, State.STOPPED)
 _TERMINAL = frozenset({*ENDED, State.DELETED})
 
@@ -73,12 +74,18 @@ class Drop:
     definition: str = ""  # JSON of what to create, until it is created
     asked: int = 0  # how often, since it was checked, creating it was asked for and not refused
     asked_since: datetime | None = None  # when it was first
+    refused: int = 0  # how often, since it was checked, the server said no to creating it (401, 403, 429)
     doubtful: bool = False  # there may be a job that was made for it and did not show up
     job_id: str | None = None
     status: str = ""  # the job's newest
     seen: tuple[tuple[str, datetime], ...] = ()  # all its statuses with their dates
     submitted: datetime | None = None
     announced: bool = False  # its end was
+
+    @property
+    def newest(self) -> datetime:
+        """The server's time of the newest status that was seen; long ago where none was."""
+        return max((date for _, date in self.seen), default=_NEVER)
 
     @property
     def is_elsewhere(self) -> bool:
@@ -137,6 +144,7 @@ class Settled(Event, frozen=True, tag=True):
             problems=(),
             hold=False,
             asked=0,
+            refused=0,
         )
 
 
@@ -218,7 +226,7 @@ class NotCreated(Event, frozen=True, tag=True):
 
     def told(self, drop: Drop) -> Drop:
         if self.certain:
-            return replace(drop, asked=drop.asked - 1)
+            return replace(drop, asked=drop.asked - 1, refused=drop.refused + 1)
         return replace(drop, doubtful=True)
 
 
@@ -277,7 +285,9 @@ class StatusSeen(Event, frozen=True, tag=True):
     reason: str | None = None
 
     def told(self, drop: Drop) -> Drop:
-        return replace(drop, status=self.status, seen=(*drop.seen, (self.status, self.date)))
+        # A replica that lags may show late what was earlier: the newest by the server's time is what counts.
+        status = self.status if self.date >= drop.newest else drop.status
+        return replace(drop, status=status, seen=(*drop.seen, (self.status, self.date)))
 
 
 class StopAsked(Event, frozen=True, tag=True):
@@ -287,7 +297,7 @@ class StopAsked(Event, frozen=True, tag=True):
 class Ended(Event, frozen=True):
     """The job's last status has come."""
 
-    outputs: int
+    outputs: int | None  # None where the server would not list them
     size: int | None  # bytes of all outputs; None where the server does not tell it of each
     seconds: float | None = None
 
@@ -314,13 +324,24 @@ class Announced(Event, frozen=True, tag=True):
 
 
 class Lost(Event, frozen=True, tag=True):
-    """The server has no such job any more."""
+    """The server has no such job any more, as several looks over some minutes agree (`absence.py`)."""
+
+
+class Returned(Event, frozen=True, tag=True):
+    """The job goes on after all: it was taken for deleted or for ended, and the server shows more of it."""
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, announced=False)
+
+
+class SavedAgain(Event, frozen=True, tag=True):
+    """The job was taken for deleted, and is there after all. It was never submitted."""
 
 
 AnyEvent: TypeAlias = (
     Found | Moved | Vanished | Settled | Changed | Missing | Refused | Accepted | Uploaded | CreateBegun
     | NotCreated | Created | Discarded | Released | Submitted | Edited | StatusSeen | StopAsked | Completed
-    | Failed | Stopped | Announced | Lost
+    | Failed | Stopped | Announced | Lost | Returned | SavedAgain
 )  # fmt: skip
 
 EVENTS: tuple[type[Event], ...] = AnyEvent.__args__
@@ -349,17 +370,21 @@ def _table() -> dict[tuple[State, type[Event]], State]:
         (State.SAVED, Submitted): State.RUNNING,
         (State.SUBMITTING, Refused): State.REJECTED,
         (State.SUBMITTING, Submitted): State.RUNNING,
+        (State.REJECTED, Submitted): State.RUNNING,
         (State.RUNNING, StatusSeen): State.RUNNING,
         (State.RUNNING, StopAsked): State.RUNNING,
         (State.RUNNING, Completed): State.COMPLETED,
         (State.RUNNING, Failed): State.FAILED,
         (State.RUNNING, Stopped): State.STOPPED,
+        (State.DELETED, SavedAgain): State.SAVED,
     }
     for state in State:
         if state is not State.UNSEEN:
             table[state, Moved] = table[state, Vanished] = state
     for state in ENDED:
         table[state, Announced] = state
+    for state in (*ENDED, State.DELETED):
+        table[state, Returned] = State.RUNNING
     for state in _NO_JOB_YET:
         table[state, Changed] = State.WAITING
     for state in _JOB:

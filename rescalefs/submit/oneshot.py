@@ -146,7 +146,14 @@ class _Shot:
         self._ledger.catch_up()
         self._depot = Depot(clock)
         self._carrier = Carrier(
-            service, settings, clock, journal, self._depot, tell=self._ledger.say, ring=self._ledger.ring
+            service,
+            settings,
+            clock,
+            journal,
+            self._depot,
+            trouble=self._ledger.trouble,
+            well=self._ledger.well,
+            ring=self._ledger.ring,
         )
         self._worker = Worker(service, settings, clock, self._ledger, self._depot, overrides)
         self._poller = Poller(service, settings, clock, self._ledger)

@@ -19,6 +19,14 @@ def doubt_time(asked: int, first: float) -> float:
     return max(first, min(_LONGEST_DOUBT, first * 4.0 ** min(asked - 1, 10)))
 
 
+def refusal_time(refused: int, first: float, most: float) -> float:
+    """Seconds to look for a job whose creation the server refused (401, 403, 429), ``refused`` times before.
+
+    Twice as long each time: every attempt is two lines in the journal, and nothing says when the server will.
+    """
+    return min(most, first * 2.0 ** min(refused, 20))
+
+
 def retry_delay(failures: int, jitter: float, asked: float | None = None) -> float:
     """Seconds to the next attempt after ``failures`` (from 1) in a row; ``jitter`` is from [0, 1).
 

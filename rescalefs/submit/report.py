@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rescalefs.submit import cost, machine
+from rescalefs.submit.diary import log_line, one_line
 from rescalefs.submit.machine import Drop, Event, State
-from rescalefs.submit.problems import bytes_text, listed, printable
+from rescalefs.submit.problems import bytes_text, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def status_line(drop: Drop, progress: Progress | None = None, note: str = "") ->
     between = (
         " " if drop.state is State.WAITING else ": "
     )  # `waiting for job.json`, `uploading …: no connection`
-    return printable(f"{text}{between}{note}" if note else text)
+    return one_line(f"{text}{between}{note}" if note else text)
 
 
 def _where(drop: Drop, progress: Progress | None) -> str:
@@ -100,9 +101,26 @@ def log_lines(before: Drop, event: Event, at: datetime) -> list[str]:
     return [log_line(when, text) for text in _story(before, event)]
 
 
-def log_line(at: datetime, text: str) -> str:
-    """One line, without its end."""
-    return f"{at.isoformat(timespec='seconds')}\t{printable(text)}"
+def is_weighty(event: Event) -> bool:
+    """Whether it befell the job, so that `status.log` keeps it for as long as there is room for such."""
+    return isinstance(event, _WEIGHTY)
+
+
+_WEIGHTY = (
+    machine.Found,
+    machine.NotCreated,
+    machine.Created,
+    machine.Discarded,
+    machine.Released,
+    machine.Submitted,
+    machine.StatusSeen,
+    machine.StopAsked,
+    machine.Ended,
+    machine.Announced,
+    machine.Lost,
+    machine.Returned,
+    machine.SavedAgain,
+)
 
 
 def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case per event, each a sentence
@@ -148,6 +166,8 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
                 if before.hold
                 else []
             )
+        case machine.Submitted() if before.state is State.REJECTED:
+            return [f"job {before.job_id} was submitted all the same: it is followed"]
         case machine.Submitted():
             return [
                 f"job {before.job_id} submitted"
@@ -167,8 +187,10 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
             return [event.outcome] if event.outcome else []
         case machine.Ended():
             ran = f" after {duration_text(event.seconds)}" if event.seconds is not None else ""
-            size = "of unknown size" if event.size is None else bytes_text(event.size)
-            outputs = f"{_count(event.outputs, 'output')}, {size}"
+            outputs = "the server does not list its outputs"
+            if event.outputs is not None:
+                size = "of unknown size" if event.size is None else bytes_text(event.size)
+                outputs = f"{_count(event.outputs, 'output')}, {size}"
             spent = cost.spent(before.hourly, before.currency, event.seconds)
             ran += f", {spent}" if spent else ""
             where = f"`rescalefs download {before.job_id} --to DIR` fetches them"
@@ -177,6 +199,12 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
             return [f"ended{ran}: {outputs}, {where}"]
         case machine.Lost():
             return [f"job {before.job_id} is not on the server any more: it was deleted there"]
+        case machine.Returned() if before.state is State.DELETED:
+            return [f"job {before.job_id} is on the server after all: it is followed again"]
+        case machine.Returned():
+            return [f"job {before.job_id} goes on after all: it is followed again"]
+        case machine.SavedAgain():
+            return [f"job {before.job_id} is on the server after all, and was not submitted"]
     raise AssertionError(event)
 
 

@@ -25,7 +25,8 @@ class SubmitSettings:
     desks: int = 2  # threads that check, create and submit
     poll_least: float = 5.0  # between two looks at a job just after something happened to it
     poll_most: float = 60.0  # the same when nothing happens for long
-    doubt: float = 20.0  # how long a job may take to show up after the answer to its creation was lost
+    doubt: float = 180.0  # how long a job may take to show up after the answer to its creation was lost
+    lag: float = 20.0  # how long the server's lists and pages may take to show what was done
     catalogue_age: float = 600.0  # how long software, hardware and prices are believed
     trust_upload: float = 3600.0  # how long an uploaded file is believed to be there without asking
     most_entries: int = 1_000_000  # files and folders in one drop

@@ -80,7 +80,8 @@ class Submitter:
             clock,
             self._journal,
             self._depot,
-            tell=self._ledger.say,
+            trouble=self._ledger.trouble,
+            well=self._ledger.well,
             ring=self._ledger.ring,
         )
         self._worker = Worker(service, settings, clock, self._ledger, self._depot, made=made)
@@ -271,7 +272,7 @@ class Submitter:
         bell = self._ledger.bell()
         while not stop.is_set():
             bell.clear()
-            wait = self._poller.poll(self._drops())
+            wait = self._poller.poll((*self._drops(), *self._closed_drops()))
             self._clock.wait(bell, wait)
 
     def _announce(self, stop: threading.Event) -> None:
@@ -286,6 +287,12 @@ class Submitter:
 
     def _drops(self) -> tuple[Drop, ...]:
         """Those in the drop folder, of this key's account; `rescalefs submit DIR` sees to its own."""
-        if self._warden.refusal:
-            return ()
-        return tuple(drop for drop in self._ledger.open_drops() if not Path(drop.folder).is_absolute())
+        return () if self._warden.refusal else tuple(filter(_is_ours, self._ledger.open_drops()))
+
+    def _closed_drops(self) -> tuple[Drop, ...]:
+        """The same of those whose job counts as ended."""
+        return () if self._warden.refusal else tuple(filter(_is_ours, self._ledger.closed_drops()))
+
+
+def _is_ours(drop: Drop) -> bool:
+    return not drop.is_elsewhere

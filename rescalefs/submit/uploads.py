@@ -15,6 +15,7 @@ from pathlib import Path
 from rescalefs.clock import Clock
 from rescalefs.errors import Forbidden, InvalidRequest, NotFound, RescaleFSError, Throttled, UnexpectedAnswer
 from rescalefs.submit import packing
+from rescalefs.submit.diary import mishap
 from rescalefs.submit.journal import Journal, Upload
 from rescalefs.submit.machine import Drop
 from rescalefs.submit.pace import retry_delay
@@ -195,7 +196,8 @@ class Carrier:
         clock: Clock,
         journal: Journal,
         depot: Depot,
-        tell: Callable[[str, str], None],
+        trouble: Callable[[str, str, str], None],
+        well: Callable[[str], None],
         ring: Callable[[], None] = lambda: None,
     ) -> None:
         self._service = service
@@ -203,7 +205,8 @@ class Carrier:
         self._clock = clock
         self._journal = journal
         self._depot = depot
-        self._tell = tell  # drop id, what keeps its uploads
+        self._trouble = trouble  # drop id, what keeps its uploads, what is next
+        self._well = well  # drop id
         self._ring = ring  # a batch may be over
 
     def carry_one(self) -> bool:
@@ -222,14 +225,23 @@ class Carrier:
             self._depot.give_up(batch, index, problems or (f"{parcel.name}: {error}",))
         except (RescaleFSError, OSError) as error:
             asked = error.retry_after if isinstance(error, Throttled) else None
-            delay = self._depot.put_back(batch, index, asked)
-            self._tell(batch.drop_id, f"{parcel.name}: {error}, trying again in {delay:.0f} s")
+            self._put_back(batch, index, str(error), asked)
+        except Exception as error:  # noqa: BLE001  # one file's, of whatever kind, is not the end of the others
+            self._put_back(batch, index, mishap(log, "sending a file", batch.drop_id, error))
+        except BaseException:  # the thread ends; what it had in hand is still to be sent
+            self._depot.put_back(batch, index, None)
+            raise
         else:
             self._depot.arrived(batch, index, file_id, reused)
-            self._tell(batch.drop_id, "")
+            self._well(batch.drop_id)
         if self._depot.is_over(batch):
             self._ring()
         return True
+
+    def _put_back(self, batch: Batch, index: int, what: str, asked: float | None = None) -> None:
+        delay = self._depot.put_back(batch, index, asked)
+        name = batch.parcels[index].name
+        self._trouble(batch.drop_id, f"{name}: {what}", f"trying again in {delay:.0f} s")
 
     def _deliver(self, batch: Batch, index: int, parcel: Parcel) -> tuple[str, bool]:
         known = self._known(batch, parcel)
@@ -265,7 +277,8 @@ class Carrier:
         return None
 
     def _still_there(self, upload: Upload) -> bool:
-        if self._clock.now() - upload.at < timedelta(seconds=self._settings.trust_upload):
+        # Without its sign: what comes from the future was noted while the machine's clock was wrong.
+        if abs(self._clock.now() - upload.at) < timedelta(seconds=self._settings.trust_upload):
             return True
         try:
             there = self._service.file(upload.file_id).is_uploaded

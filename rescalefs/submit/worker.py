@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from rescalefs.errors import (
 )
 from rescalefs.model import Job
 from rescalefs.submit import machine, spec
+from rescalefs.submit.absence import Absence, Looks
 from rescalefs.submit.catalogue import Catalogue
 from rescalefs.submit.control import CONTROL_FILE, STOP, stop_is_ordered
 from rescalefs.submit.desk import Desk
+from rescalefs.submit.diary import mishap
 from rescalefs.submit.finder import Finder
 from rescalefs.submit.folder import FolderTooLarge, job_file_bytes, look
 from rescalefs.submit.jobfile import NotJson, parse
@@ -31,7 +33,7 @@ from rescalefs.submit.journal import Overtaken
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.listing import JOB_FILE, Listing
 from rescalefs.submit.machine import Drop, Event, OutOfPlace, State
-from rescalefs.submit.pace import doubt_time
+from rescalefs.submit.pace import doubt_time, refusal_time
 from rescalefs.submit.parcels import Borrowed
 from rescalefs.submit.problems import Problem, shown
 from rescalefs.submit.service import JobService
@@ -41,12 +43,16 @@ from rescalefs.submit.uploads import Depot
 log = logging.getLogger(__name__)
 
 _MOST_ASKED = 5  # times that a job is created without an answer, in half an hour, before a person has to look
+_LEAST_LOOKS = 3  # for a job that was asked for, before another one is made
+_LONGEST_THROTTLED = 600.0  # seconds between two attempts to create a job that the server answers with 429
+_LONGEST_REFUSED = 3600.0  # the same where it answers 401 or 403: a person has to do something first
+_NEWEST = 200  # jobs of the list that tells whether one was submitted
 _SENT = (State.CHECKING, State.UPLOADING)  # in which it is worth knowing what a drop consists of
 _FRESH = 30.0  # seconds: a catalogue of this age is not asked for again before a drop is rejected on its word
 
 
-class StillInDoubt(Exception):
-    """The job may yet show up. Caught by `serve_one`."""
+class NotYetCertain(Exception):
+    """The server has to be asked again before what it said is believed. Caught by `serve_one`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,8 @@ class _Doubt:
     """Creating was asked for, and what came of it is not known."""
 
     since: float  # monotonic seconds: when this process began to look for the job
-    was_refused: bool = False  # the server said no
+    refusal: float | None = None  # the server said no: the longest time to wait then, in seconds
+    looks: int = 0  # that did not find it
 
 
 class Shelf:
@@ -144,7 +151,9 @@ class Worker:
         self._overrides = overrides
         self._made = made
         self._desk = Desk(clock)
-        self._finder = Finder(service)
+        self._finder = Finder(service, clock)
+        self._absence = Absence(service, clock)
+        self._idle = Looks(clock, settings.lag)  # jobs that were never submitted, by what each look says
         self.shelf = Shelf(service, clock)
         self._lock = threading.Lock()  # guards all below
         self._specs: dict[str, tuple[str, spec.JobSpec]] = {}  # drop -> fingerprint, what it asks for
@@ -184,15 +193,20 @@ class Worker:
             self.advance(self._ledger.drop(drop.id))
         except (Overtaken, OutOfPlace):
             self._desk.give_back(drop.id)  # something else happened to it first: it is looked at afresh
-        except StillInDoubt:
+        except NotYetCertain as doubt:
             self._desk.put_off(drop.id)
+            self._ledger.say(drop.id, str(doubt))
         except (RescaleFSError, OSError) as error:
-            asked = error.retry_after if isinstance(error, Throttled) else None
-            delay = self._desk.put_off(drop.id, asked)
-            self._ledger.say(drop.id, f"{error}, trying again in {delay:.0f} s", logged=True)
+            self._put_off(drop, str(error), error.retry_after if isinstance(error, Throttled) else None)
+        except Exception as error:  # noqa: BLE001  # one drop's, of whatever kind, is not the end of the others
+            self._put_off(drop, mishap(log, "working at a drop", drop.folder, error))
         else:
             self._desk.give_back(drop.id, for_good=self._ledger.drop(drop.id).state not in self._acts)
         return True
+
+    def _put_off(self, drop: Drop, what: str, asked: float | None = None) -> None:
+        delay = self._desk.put_off(drop.id, asked)
+        self._ledger.trouble(drop.id, what, f"trying again in {delay:.0f} s")
 
     def advance(self, drop: Drop) -> None:
         """One act, one line in the journal, one transition: in that order."""
@@ -308,10 +322,11 @@ class Worker:
             job = self._service.create_job(json.loads(drop.definition))
         except InvalidRequest as error:
             self._record(asked, machine.Refused(error.problems or (str(error),)))
-        except (Unauthenticated, Forbidden, Throttled):
+        except (Unauthenticated, Forbidden, Throttled) as error:
             # A no, and yet looked into before it is asked for again: a proxy may have said it of the answer.
+            most = _LONGEST_THROTTLED if isinstance(error, Throttled) else _LONGEST_REFUSED
             with self._lock:
-                self._doubts[drop.id] = _Doubt(self._clock.monotonic(), was_refused=True)
+                self._doubts[drop.id] = _Doubt(self._clock.monotonic(), most)
             raise
         else:
             self._record(asked, self._created(job))
@@ -325,26 +340,53 @@ class Worker:
     def _discard(self, job_id: str) -> machine.Discarded | machine.Submitted:
         """A job was made for this drop and not submitted, and a person mended the folder."""
         try:
-            if self._service.statuses(job_id):
+            if self._was_submitted(job_id):
                 return machine.Submitted(self._clock.now(), by_us=False)
+            self._absence.seen(job_id)
+            if not self._idle.agree(job_id):
+                raise NotYetCertain(f"looking whether job {job_id} was submitted, before it is made anew")
             self._service.delete_job(job_id)
-        except NotFound:
+        except NotFound as error:
+            if not self._absence.is_certain(job_id):
+                words = f"the server does not show job {job_id} (404): looking again before another is made"
+                raise NotYetCertain(words) from error
             log.debug("job %s is gone already", job_id)
         return machine.Discarded(job_id)
 
+    def _was_submitted(self, job_id: str) -> bool:
+        """Whether it left its saved state, as its statuses tell or, where those lag, the list of jobs."""
+        if self._service.statuses(job_id):
+            return True
+        return any(job.id == job_id and job.status for job in self._service.newest_jobs(_NEWEST))
+
     def _find(self, drop: Drop) -> Event:
         """Creating was asked for, and the answer never came, or was a no: is there a job?"""
-        job = self._finder.look(drop).job
-        now = self._clock.monotonic()
+        traces = self._finder.look(drop)
+        if traces.job is not None:
+            self._forget_doubt(drop)
+            return self._created(traces.job, found=True)
+        doubt = self._looked_in_vain(drop)
+        wait = self._doubt_time(drop, doubt)
+        if traces.unclear or doubt.looks < _LEAST_LOOKS or self._clock.monotonic() - doubt.since < wait:
+            raise NotYetCertain("no answer told whether it worked; looking for the job on the server")
+        self._forget_doubt(drop)
+        reason = "the server has none with this drop's token"
+        return machine.NotCreated(reason, certain=doubt.refusal is not None)
+
+    def _looked_in_vain(self, drop: Drop) -> _Doubt:
         with self._lock:
-            doubt = self._doubts.setdefault(drop.id, _Doubt(now))
-        if job is None and now - doubt.since < doubt_time(drop.asked, self._settings.doubt):
-            raise StillInDoubt
+            doubt = self._doubts.get(drop.id) or _Doubt(self._clock.monotonic())
+            doubt = self._doubts[drop.id] = replace(doubt, looks=doubt.looks + 1)
+        return doubt
+
+    def _forget_doubt(self, drop: Drop) -> None:
         with self._lock:
             self._doubts.pop(drop.id, None)
-        if job is None:
-            return machine.NotCreated("the server has none with this drop's token", doubt.was_refused)
-        return self._created(job, found=True)
+
+    def _doubt_time(self, drop: Drop, doubt: _Doubt) -> float:
+        if doubt.refusal is None:
+            return doubt_time(drop.asked, self._settings.doubt)
+        return refusal_time(drop.refused, self._settings.lag, doubt.refusal)
 
     def _sought(self, drop: Drop) -> bool:
         """Do what follows if a job shows up that was asked for earlier, or may have; tell whether it did."""
@@ -357,6 +399,8 @@ class Worker:
             else:
                 asked = self._ledger.record(drop, machine.CreateBegun(self._clock.now()))
                 self._record(asked, self._created(traces.job, found=True))
+        elif drop.asked and traces.unclear:
+            raise NotYetCertain(f"looking whether job {traces.unclear[0]}, of the same name, is its own")
         elif drop.asked and traces.namesakes:
             self._record(drop, machine.Refused((_namesake(traces.namesakes[0]),)))
         elif drop.asked >= _MOST_ASKED:
@@ -369,13 +413,26 @@ class Worker:
         job_id = drop.job_id or ""
         try:
             statuses = self._service.statuses(job_id)
+            self._absence.seen(job_id)
+            refused = None
             if not statuses:  # still saved: the server would answer 200 to more, and do nothing
-                self._service.submit_job(job_id)
-            return machine.Submitted(statuses[0].date if statuses else self._clock.now())
+                refused = self._refusal_to_submit(job_id)
+                # A no is also what the server says to a job that was submitted: its statuses decide.
+                statuses = self._service.statuses(job_id) if refused else ()
+        except NotFound as error:
+            if self._absence.is_certain(job_id):
+                return machine.Lost()
+            raise NotFound(f"the server does not show job {job_id} (404), which may pass") from error
+        if refused is not None and not statuses:
+            return refused
+        return machine.Submitted(statuses[0].date if statuses else self._clock.now())
+
+    def _refusal_to_submit(self, job_id: str) -> machine.Refused | None:
+        try:
+            self._service.submit_job(job_id)
         except InvalidRequest as error:
             return machine.Refused(error.problems or (str(error),))
-        except NotFound:
-            return machine.Lost()
+        return None
 
 
 def _namesake(job_id: str) -> str:

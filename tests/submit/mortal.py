@@ -73,7 +73,15 @@ def live(order: dict[str, Any]) -> None:
     api = ApiSettings(order["url"], order["key"], read_timeout=20.0, patience=30.0 * SPEED)
     client = RescaleClient(api, clock)
     settings = make_settings(
-        root, rescan=5.0, poll_least=1.0, poll_most=1.0, trust_upload=0.0, uploads=1, desks=1
+        root,
+        rescan=5.0,
+        poll_least=1.0,
+        poll_most=1.0,
+        trust_upload=0.0,
+        uploads=1,
+        desks=1,
+        doubt=20.0,  # the simulator shows at once what was done
+        lag=5.0,
     )
     background = Background()
     submitter = Submitter(client, settings, clock, background)

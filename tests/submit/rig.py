@@ -87,6 +87,10 @@ GOOD: dict[str, Any] = {
 }
 
 
+_OVER = {"Completed", "Failed", "Force Stopped"}
+_LONGEST_LAG = 60.0  # seconds that a test lets a replica be behind
+
+
 class PowerCut(BaseException):
     """The process is gone, at this very point."""
 
@@ -98,6 +102,8 @@ class ServerJob:
     id: str
     definition: dict[str, Any]
     statuses: list[JobStatus] = field(default_factory=list)
+    made: float = 0.0  # monotonic seconds
+    told: list[float] = field(default_factory=list)  # the same, of each status
 
 
 @dataclass
@@ -110,10 +116,11 @@ class FakeRescale:
     point: Callable[[str], None] = lambda _: None
     files: dict[str, tuple[RemoteFile, bytes]] = field(default_factory=dict)
     on_server: dict[str, ServerJob] = field(default_factory=dict)
-    outputs: tuple[RemoteFile, ...] = ()
+    outputs: tuple[RemoteFile, ...] = (RemoteFile("log1", "process_output.log", "process_output.log", 10),)
     requests: list[str] = field(default_factory=list)
     refuse_create: tuple[str, ...] = ()
     refuse_submit: tuple[str, ...] = ()
+    lags: Callable[[], float] = lambda: 0.0  # seconds by which the replica that answers a read is behind
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     def _begin(self, request: str) -> None:
@@ -142,31 +149,33 @@ class FakeRescale:
 
     def jobs(self) -> tuple[Job, ...]:
         self._begin("jobs")
-        return tuple(self._summary(job) for job in reversed(self.on_server.values()))
+        return self._listed()
 
     def newest_jobs(self, count: int) -> tuple[Job, ...]:
         self._begin("newest_jobs")
-        return tuple(self._summary(job) for job in reversed(self.on_server.values()))[:count]
+        return self._listed()[:count]
 
     def job(self, job_id: str) -> JobDetail:
         self._begin("job")
-        job = self._job(job_id)
+        job = self._seen(job_id)
         variables: Mapping[str, str] = job.definition["jobanalyses"][0].get("envVars") or {}
         return JobDetail(self._summary(job), (), variables, 1, json.dumps(job.definition).encode())
 
     def statuses(self, job_id: str) -> tuple[JobStatus, ...]:
         self._begin("statuses")
-        return tuple(self._job(job_id).statuses)
+        return tuple(self._seen(job_id).statuses)
 
     def output_files(self, job_id: str) -> tuple[RemoteFile, ...]:
         self._begin("output_files")
+        self._seen(job_id)
         return self.outputs
 
     def create_job(self, definition: Mapping[str, Any]) -> Job:
         self._begin("create_job")
         if self.refuse_create:
             raise InvalidRequest("400 Bad Request", self.refuse_create)
-        job = ServerJob(f"job{next(self._numbers)}", json.loads(json.dumps(definition)))
+        made = self.clock.monotonic()
+        job = ServerJob(f"job{next(self._numbers)}", json.loads(json.dumps(definition)), made=made)
         self.on_server[job.id] = job
         self.point("after create_job")
         return self._summary(job)
@@ -176,7 +185,10 @@ class FakeRescale:
         job = self._job(job_id)
         if self.refuse_submit:
             raise InvalidRequest("400 Bad Request", self.refuse_submit)
-        assert not job.statuses, "submit was repeated on a job that had left its saved state"
+        if job.statuses:
+            just_now = self.clock.monotonic() - job.told[0] <= _LONGEST_LAG
+            assert just_now, "submit was repeated on a job that was seen to have left its saved state"
+            raise InvalidRequest("400 Bad Request", ("the job was submitted already",))
         self.tell(job_id, "Pending")
         self.point("after submit_job")
 
@@ -186,7 +198,9 @@ class FakeRescale:
 
     def delete_job(self, job_id: str) -> None:
         self._begin("delete_job")
-        self._job(job_id)
+        statuses = self._job(job_id).statuses
+        if statuses and statuses[-1].status not in _OVER:
+            raise InvalidRequest("400 Bad Request", ("a job that runs cannot be deleted",))
         del self.on_server[job_id]
         self.point("after delete_job")
 
@@ -220,6 +234,7 @@ class FakeRescale:
         for status in statuses:
             date = self.clock.now() + timedelta(seconds=len(job.statuses))
             job.statuses.append(JobStatus(status, date, reason))
+            job.told.append(self.clock.monotonic())
 
     def inputs(self, job_id: str, analysis: int = 0) -> dict[str, bytes]:
         """The input files of a job, by name."""
@@ -235,6 +250,21 @@ class FakeRescale:
         if job_id not in self.on_server:
             raise NotFound(f"no job {job_id}")
         return self.on_server[job_id]
+
+    def _seen(self, job_id: str) -> ServerJob:
+        """The job as the replica shows it that answers."""
+        return self._of_then(self._job(job_id), self.clock.monotonic() - self.lags())
+
+    def _listed(self) -> tuple[Job, ...]:
+        then = self.clock.monotonic() - self.lags()
+        jobs = [job for job in reversed(self.on_server.values()) if job.made <= then]
+        return tuple(self._summary(self._of_then(job, then)) for job in jobs)
+
+    def _of_then(self, job: ServerJob, then: float) -> ServerJob:
+        if job.made > then:
+            raise NotFound(f"no job {job.id}")
+        known = [status for status, told in zip(job.statuses, job.told, strict=True) if told <= then]
+        return replace(job, statuses=known)
 
     def _summary(self, job: ServerJob) -> Job:
         status = job.statuses[-1].status if job.statuses else ""
@@ -281,7 +311,15 @@ class Rig:
         self.ledger = Ledger(self.journal, clock)
         self.ledger.catch_up()
         self.depot = Depot(clock)
-        self.carrier = Carrier(service, settings, clock, self.journal, self.depot, tell=self.ledger.say)
+        self.carrier = Carrier(
+            service,
+            settings,
+            clock,
+            self.journal,
+            self.depot,
+            trouble=self.ledger.trouble,
+            well=self.ledger.well,
+        )
         self.made: list[str] = []
         self.worker = Worker(
             service, settings, clock, self.ledger, self.depot, made=lambda job: self.made.append(job.id)
@@ -301,7 +339,11 @@ class Rig:
         """Everything that can be done at this moment."""
         while self.worker.serve_one(self.ledger.open_drops()) or self.carrier.carry_one():
             pass
-        self.poller.poll(self.ledger.open_drops())
+        self.poll()
+
+    def poll(self) -> float:
+        """What the daemon's poller follows."""
+        return self.poller.poll((*self.ledger.open_drops(), *self.ledger.closed_drops()))
 
     def turn(self, seconds: float = 2.5) -> None:
         """Look, work, and let time pass."""

@@ -278,6 +278,10 @@ def test_a_job_that_may_not_be_submitted_is_replaced_when_the_folder_is_mended(
     rescale.refuse_submit = ()
     drop_files(folder, {**GOOD, "name": "mended"})
     rig.turns(5)
+    assert (
+        rig.status() == f"creating the job: looking whether job {first} was submitted, before it is made anew"
+    )
+    rig.turns(15)
     job = only(rescale.on_server.values())
     assert job.id != first
     assert job.definition["name"] == "mended"
@@ -303,7 +307,10 @@ def test_a_job_deleted_in_the_web_interface_shows(rig: Rig, rescale: FakeRescale
     rig.turns(4)
     job = only(rescale.on_server.values())
     del rescale.on_server[job.id]
-    rig.turns(6)
+    rig.turns(20)
+    told = f"Pending: the server does not show job {job.id} (404), which may pass, asking again in "
+    assert rig.status().startswith(told)
+    rig.turns(6, 60.0)
     assert rig.status() == f"deleted: job {job.id} is not on the server any more"
     rig.turns(6)
     assert not rescale.on_server

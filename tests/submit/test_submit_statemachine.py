@@ -31,10 +31,20 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from rescalefs.errors import RescaleFSError, ServerFailed, Throttled, TimedOut, Unreachable
+from rescalefs.errors import (
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    RescaleFSError,
+    ServerFailed,
+    Throttled,
+    TimedOut,
+    UnexpectedAnswer,
+    Unreachable,
+)
 from rescalefs.submit.folder import Identity, identity
 from rescalefs.submit.journal import JournalFailed
-from rescalefs.submit.machine import CreateBegun, Drop, Event, Settled, State
+from rescalefs.submit.machine import ENDED, CreateBegun, Drop, Event, Settled, State
 from rescalefs.submit.spec import TOKEN
 from tests.fakes import FakeClock
 from tests.submit.rig import GOOD, CutJournal, FakeRescale, PowerCut, Rig, ServerJob, make_settings
@@ -46,6 +56,17 @@ ERRORS: dict[str, Callable[[], Exception]] = {
     "time": lambda: TimedOut("no answer within 60 s"),
     "5xx": lambda: ServerFailed("502 Bad Gateway"),
     "429": lambda: Throttled("429 Too Many Requests", 30.0),
+}
+READS = {"statuses", "job", "jobs", "newest_jobs", "output_files", "file"}
+READ_ERRORS: dict[
+    str, Callable[[], Exception]
+] = {  # what a replica that lags, or a proxy, may say of what is there
+    **ERRORS,
+    "404": lambda: NotFound("404 Not Found"),
+    "404 again": lambda: NotFound("404 Not Found"),
+    "403": lambda: Forbidden("403 Forbidden"),
+    "400": lambda: InvalidRequest("400 Bad Request"),
+    "no JSON": lambda: UnexpectedAnswer("no JSON"),
 }
 BEFORE_A_JOB = {State.WAITING, State.CHECKING, State.REJECTED, State.UPLOADING, State.CREATING}
 
@@ -89,11 +110,12 @@ class DropFolder(RuleBasedStateMachine):
         super().__init__()
         self.root = Path(tempfile.mkdtemp(prefix="machine-", dir=MEMORY))
         self.clock = FakeClock()
-        self.rescale = FakeRescale(self.clock, point=self.point)
+        self.rescale = FakeRescale(self.clock, point=self.point, lags=self.lag)
         self.settings = make_settings(self.root, trust_upload=0.0)
         self.outside = self.root / "elsewhere"
         self.outside.mkdir()
         self.folders: list[Folder] = []
+        self.behind: list[float] = []  # seconds, of the replicas that answer the next reads
         self.strikes: list[tuple[int, Callable[[str], None]]] = []  # after so many points
         self.taken: dict[str, tuple[str, dict[str, bytes]]] = {}  # by token: the job's name, its inputs
         self.promised: dict[str, tuple[str, dict[str, bytes]]] = {}  # the same, once creation was begun
@@ -125,6 +147,9 @@ class DropFolder(RuleBasedStateMachine):
         self.strikes = [(left - 1, strike) for left, strike in self.strikes if left > 0]
         for strike in due:
             strike(name)
+
+    def lag(self) -> float:
+        return self.behind.pop(0) if self.behind else 0.0
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -163,7 +188,7 @@ class DropFolder(RuleBasedStateMachine):
     @rule()
     def poll(self) -> None:
         with self.running():
-            self.rig.poller.poll(self.rig.ledger.open_drops())
+            self.rig.poll()
 
     @rule(turns=st.integers(1, 5))
     def turn(self, turns: int) -> None:
@@ -185,17 +210,22 @@ class DropFolder(RuleBasedStateMachine):
 
         self.strikes.append((after, cut))
 
-    @rule(after=st.integers(0, 25), error=st.sampled_from(sorted(ERRORS)))
+    @rule(after=st.integers(0, 25), error=st.sampled_from(sorted(READ_ERRORS)))
     def something_fails(self, after: int, error: str) -> None:
         """A request that is lost, or its answer; a write of the journal, or that it is told to have been."""
 
         def fail(name: str) -> None:
             _, what = name.split()
             if what.islower():  # a request
-                raise ERRORS[error]()
+                raise (READ_ERRORS if what in READS else ERRORS).get(error, ERRORS["5xx"])()
             raise JournalFailed("cannot write journal.db: database or disk is full")
 
         self.strikes.append((after, fail))
+
+    @rule(behind=st.lists(st.sampled_from([0.0, 5.0, 20.0, 60.0]), min_size=1, max_size=12))
+    def replicas_lag(self, behind: list[float]) -> None:
+        """The next reads are answered by replicas that are so many seconds behind."""
+        self.behind = behind
 
     @rule(after=st.integers(0, 25), act=human_acts, which=which)
     def a_person_interferes(self, after: int, act: str, which: int) -> None:
@@ -315,6 +345,12 @@ class DropFolder(RuleBasedStateMachine):
             self.rescale.tell(job.id, status)
 
     @rule(which=which)
+    def job_goes_on_after_its_end(self, which: int) -> None:
+        job = self.some_job(which)
+        if job is not None and job.statuses and is_over(job):
+            self.rescale.tell(job.id, "Executing")
+
+    @rule(which=which)
     def job_is_deleted(self, which: int) -> None:
         if job := self.some_job(which):
             del self.rescale.on_server[job.id]
@@ -366,6 +402,7 @@ class DropFolder(RuleBasedStateMachine):
 
     def all_end_once_the_faults_do(self) -> None:
         self.strikes.clear()
+        self.behind.clear()
         self.server_refuses("nothing")
         self.restart()
         self.rig.turns(3)
@@ -382,6 +419,9 @@ class DropFolder(RuleBasedStateMachine):
                 if job.statuses and not is_over(job):
                     self.rescale.tell(job.id, "Completed")
         assert not self.unfinished()
+        self.rig.turns(20, 30.0)  # an end may be taken back for ten minutes
+        for drop in self.rig.ledger.drops():
+            self.says_what_its_job_says(drop)
         self.no_drop_has_two_jobs()
         self.no_folder_is_two_drops()
         self.a_job_has_the_bytes_that_the_folder_had_when_it_was_taken()
@@ -392,6 +432,12 @@ class DropFolder(RuleBasedStateMachine):
             assert (drop.inode, drop.born) == (folder.identity.inode, folder.identity.born)
             assert drop.job_id is not None
             assert drop.state is not State.DELETED or drop.job_id not in self.rescale.on_server
+
+    def says_what_its_job_says(self, drop: Drop) -> None:
+        job = self.rescale.on_server.get(drop.job_id or "")
+        if job is not None and job.statuses:
+            assert drop.status == job.statuses[-1].status
+            assert drop.state in ENDED
 
     def unfinished(self) -> list[Drop]:
         """Drops that have yet to end. One whose folder is gone ends only if its job was submitted."""
