@@ -10,12 +10,15 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
 from rescalefs import surroundings
 from rescalefs.clock import Clock
-from rescalefs.submit.journal import Overtaken
+from rescalefs.containment import log_once
+from rescalefs.submit.diary import mishap
+from rescalefs.submit.journal import JournalFailed, Overtaken
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.machine import Announced, Drop, OutOfPlace
 from rescalefs.submit.problems import printable
@@ -26,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _LOOK = 0.05  # seconds between two looks at a command that runs
 _NOTICE_LIMIT = 5.0  # seconds for notify-send, which hands a text to the desktop
+_REAPING = 5.0  # seconds for a killed process to end
 _TAIL = 4000  # bytes of a command's output that are kept
 
 
@@ -43,6 +47,7 @@ class Farewell:
         self._settings = settings
         self._clock = clock
         self._ledger = ledger
+        self._told: dict[tuple[str, str, datetime], str] = {}  # drop, end -> outcome that is not recorded yet
 
     def announce_all(self, stop: threading.Event) -> None:
         """Announce what has ended since; return early when ``stop`` is set."""
@@ -50,14 +55,31 @@ class Farewell:
             if stop.is_set() or drop.is_elsewhere:  # the latter are `rescalefs submit`'s own
                 continue
             try:
+                self._announce(drop, stop)
+            except CutShort:
+                return
+
+    def _announce(self, drop: Drop, stop: threading.Event) -> None:
+        """Tell of one end, and record that. Told once, however often the record fails or comes too late."""
+        end = (drop.id, drop.status, drop.newest)
+        if end not in self._told:
+            try:
                 outcome = self._run_hook(drop, stop)
                 if self._settings.notify:
                     self._notify(drop, stop)
-                self._ledger.record(drop, Announced(outcome))
-            except (Overtaken, OutOfPlace):
-                continue  # it was renamed meanwhile: announced when it is looked at afresh
             except CutShort:
-                return
+                raise
+            except Exception as error:  # noqa: BLE001  # one drop's, of whatever kind, is not the end of the others
+                outcome = mishap(log, "announcing the end of a job", drop.folder, error)
+            self._told[end] = outcome
+        try:
+            self._ledger.record(drop, Announced(self._told[end]))
+        except (Overtaken, OutOfPlace):
+            return  # it was renamed meanwhile: recorded when it is looked at afresh
+        except JournalFailed as error:
+            log_once(log, "recording that the end of a job was announced", error, drop.folder)
+            return
+        del self._told[end]
 
     def _run_hook(self, drop: Drop, stop: threading.Event) -> str:
         """What came of the command, in words; empty where none is set."""
@@ -120,7 +142,7 @@ class Farewell:
                 if code is None:
                     with contextlib.suppress(ProcessLookupError):
                         _kill_all(process)
-                    process.wait()
+                    _reap(process)
             if code is None and stop.is_set():
                 raise CutShort
             output.seek(max(0, output.seek(0, os.SEEK_END) - _TAIL))
@@ -142,6 +164,14 @@ def _unnamed_file() -> IO[bytes]:
         return tempfile.TemporaryFile()
     except OSError:
         return os.fdopen(os.memfd_create("output"), "w+b")
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a killed process, but not for one that the kernel itself holds, as on a dead network disk."""
+    try:
+        process.wait(_REAPING)
+    except subprocess.TimeoutExpired:
+        log.warning("process %s does not end though it was killed", process.pid)
 
 
 def _kill_all(process: subprocess.Popen[bytes]) -> None:

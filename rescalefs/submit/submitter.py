@@ -12,14 +12,15 @@ from pathlib import Path
 from rescalefs.background import Background
 from rescalefs.belonging import OtherAccount
 from rescalefs.clock import Clock
+from rescalefs.containment import log_once, shortened
 from rescalefs.errors import RescaleFSError
 from rescalefs.model import Job, User
 from rescalefs.submit.control import Control
 from rescalefs.submit.farewell import Farewell
 from rescalefs.submit.folder import folders
-from rescalefs.submit.journal import Journal, JournalFailed
+from rescalefs.submit.journal import Journal, Overtaken
 from rescalefs.submit.ledger import Ledger
-from rescalefs.submit.machine import Drop
+from rescalefs.submit.machine import Drop, OutOfPlace
 from rescalefs.submit.owner import Tenure
 from rescalefs.submit.pace import retry_delay
 from rescalefs.submit.poller import Poller
@@ -158,7 +159,8 @@ class Submitter:
 
     def _ring_at_the_end(self, stop: threading.Event) -> None:
         """Wake all others once, when they are to end."""
-        stop.wait()
+        while not self._clock.wait(stop, _LOOK_AGAIN):
+            pass
         self._ledger.ring()
 
     def _make_sure(self, stop: threading.Event) -> None:
@@ -248,11 +250,24 @@ class Submitter:
                     wait = self._survey.everything()
                 else:
                     wait = self._survey.hinted(names)
+                self._actor = "this process"
+            except (Overtaken, OutOfPlace):  # a worker was first
+                wait = _BURST
             except (RescaleFSError, OSError) as error:
-                log.warning("cannot look at %s: %s", self._settings.folder, error)
-                wait = self._settings.rescan
+                wait = self._cannot_look(str(error))
+            except Exception as error:  # noqa: BLE001  # else it would be raised again at each start
+                log_once(log, "looking at the drop folder", error)
+                wait = self._cannot_look(shortened(error))
             self._clock.wait(stop, min(_BURST, wait))
             self._clock.wait(self._bell, max(0.0, min(wait - _BURST, next_round - self._clock.monotonic())))
+
+    def _cannot_look(self, reason: str) -> float:
+        """Say why nothing new is taken; return in how many seconds to look again."""
+        actor = f"this process, which cannot look at the drop folder, so nothing new is taken: {reason}"
+        if actor != self._actor:
+            log.warning("cannot look at %s: %s", self._settings.folder, reason)
+            self._actor = actor
+        return self._settings.rescan
 
     def _serve(self, stop: threading.Event) -> None:
         bell = self._ledger.bell()
@@ -281,8 +296,8 @@ class Submitter:
             bell.clear()
             try:
                 self._farewell.announce_all(stop)
-            except JournalFailed as error:
-                log.warning("%s", error)
+            except Exception as error:  # noqa: BLE001  # each drop's own is contained; this is the journal's
+                log_once(log, "announcing jobs that have ended", error)
             self._clock.wait(bell, self._settings.poll_most)
 
     def _drops(self) -> tuple[Drop, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from rescalefs.clock import Clock
+from rescalefs.containment import log_once
 from rescalefs.errors import RescaleFSError
 from rescalefs.submit import machine
+from rescalefs.submit.diary import mishap
 from rescalefs.submit.folder import (
     FolderTooLarge,
     Identity,
@@ -91,6 +93,9 @@ class Survey:
                 until = "until it can be looked at" if drop.state is State.WAITING else "cannot be looked at"
                 self._ledger.say(drop.id, f"{until}: {error}")
                 self._due[drop.id] = self._clock.monotonic() + self._settings.rescan
+            except Exception as error:  # noqa: BLE001  # one drop's, of whatever kind, is not the end of the others
+                self._ledger.say(drop.id, mishap(log, "looking at a drop", drop.folder, error))
+                self._due[drop.id] = self._clock.monotonic() + self._settings.rescan
         now = self._clock.monotonic()
         return max(0.0, min((at - now for at in self._due.values()), default=self._settings.rescan))
 
@@ -112,13 +117,14 @@ class Survey:
             if not (trusting and self._is_at(name, inode))
         }
         for name, path in unknown.items():
-            with contextlib.suppress(FileNotFoundError):
+            with _one_folder(name):
                 self._meet(name, path, identity(path))
         for drop in self._present():
             if drop.folder not in present:
                 self._due.pop(drop.id, None)
                 self._arrivals.pop(drop.id, None)
-                self._ledger.record(drop, machine.Vanished())
+                with _one_folder(drop.folder):
+                    self._ledger.record(drop, machine.Vanished())
 
     def _is_at(self, name: str, inode: int) -> bool:
         drop = self._ledger.at(name)
@@ -250,6 +256,22 @@ class Survey:
             self._ledger.record(drop, machine.Released(mark))
         else:
             self._ledger.record(drop, machine.Edited(mark))
+
+
+@contextlib.contextmanager
+def _one_folder(name: str) -> Iterator[None]:
+    """Keep what one folder raises from the others; it is met again in the next round.
+
+    A journal that cannot be written is the trouble of all.
+    """
+    try:
+        yield
+    except (Overtaken, OutOfPlace, FileNotFoundError):
+        pass  # a worker was first, or it was removed in this moment
+    except RescaleFSError:
+        raise
+    except Exception as error:  # noqa: BLE001  # an unreadable disk, or what nothing foresaw
+        log_once(log, "looking which drop a folder is", error, name)
 
 
 def _is_same_job_file(mark: str, known: str) -> bool:

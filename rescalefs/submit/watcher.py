@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -15,6 +16,7 @@ from watchdog.observers.polling import PollingObserver
 
 log = logging.getLogger(__name__)
 
+_JOINING = 5.0  # seconds for watchdog's threads to end
 _POLLING = 5.0  # seconds between two looks at all files where the kernel does not tell
 
 _READING = frozenset({"opened", "closed_no_write"})  # kinds of events that change nothing
@@ -61,13 +63,16 @@ class Watcher:
                 error,
                 _POLLING,
             )
-            self._observer = self._watching(PollingObserver(timeout=_POLLING))
+            with contextlib.suppress(OSError):  # the folder is gone, or not to be read: the survey says so
+                self._observer = self._watching(PollingObserver(timeout=_POLLING))
 
     def stop(self) -> None:
-        """Watch no more; watchdog's threads have ended on return."""
+        """Watch no more. Its threads have ended on return, unless the disk itself keeps them."""
         if self._observer is not None:
             self._observer.stop()
-            self._observer.join()
+            self._observer.join(_JOINING)
+            if self._observer.is_alive():
+                log.warning("what watches %s did not end within %.0f s", self._folder, _JOINING)
             self._observer = None
 
     def _watching(self, observer: BaseObserver) -> BaseObserver:
