@@ -1,0 +1,175 @@
+"""One storm, from the first process to the last check."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.chaos.drops import Dropper, Drops
+from tests.chaos.ending import Ending, look_for_leftovers
+from tests.chaos.forwarder import Forwarder
+from tests.chaos.ground import Disk, Ground
+from tests.chaos.keepers import Keeper
+from tests.chaos.logbook import Logbook
+from tests.chaos.mirrors import Downloader, SyncChecks, SyncWatcher
+from tests.chaos.plan import CALL_LIMIT, Plan
+from tests.chaos.readers import Follower, FsspecProgram, Lister, Program, Reader
+from tests.chaos.scene import Actor, Scene
+from tests.chaos.server import Server
+from tests.chaos.weather import Weather
+
+_MIB = 1 << 20
+_SIZES = (0, 1, 4095, 131_072, 131_073, 700_000, 4 * _MIB - 1, 4 * _MIB + 1, 9_500_000)
+_PLANT_EVERY = 25.0  # seconds
+_MOST_PLANTED = 40  # jobs
+_CALM_PART = 0.25  # of the storm, at its end, in which no daemon is killed
+
+
+class Planter(Actor):
+    """Adds a finished job now and then, so that there is always something that no cache has."""
+
+    name = "planter"
+
+    def act(self) -> None:
+        self.scene.stop.wait(self.chance.uniform(0.5, 1.5) * _PLANT_EVERY)
+        if len(self.scene.jobs) < _MOST_PLANTED and not self.scene.stop.is_set():
+            try:
+                self.scene.plant(f"planted-{len(self.scene.jobs)}", files_of_a_job(self.chance))
+            except OSError:
+                return  # the server was killed in the middle
+
+
+def files_of_a_job(chance: random.Random) -> dict[str, int | str]:
+    """Some outputs in some folders."""
+    files: dict[str, int | str] = {"process_output.log": "it went well\n"}
+    for number in range(chance.randrange(2, 7)):
+        folder = chance.choice(["", "fields/", "fields/deep/er/", "with space/"])
+        files[f"{folder}data-{number}.bin"] = chance.choice(_SIZES)
+    return files
+
+
+def run(plan: Plan, logbook: Logbook, keep_logs: Path | None = None) -> None:
+    """The whole storm. When this returns or raises, nothing of it is left but what the logbook holds."""
+    with ExitStack() as undo:
+        ground = undo.enter_context(Ground(plan.mutant))
+        if keep_logs is not None:
+            undo.callback(_keep, ground, keep_logs)
+        synced_disk = ground.disk("synced", "500m")
+        if not ground.has_disks:
+            logbook.left_out.append("a disk that fills: small disks need the right to mount")
+        server = Server(ground)
+        server.start()
+        undo.callback(server.kill)
+        network = Forwarder(lambda: server.address)
+        undo.callback(network.close)
+        scene = Scene(plan, ground, server, network, logbook)
+        undo.callback(scene.stop.set)
+        chance = plan.chance("planting")
+        for number in range(5):
+            scene.plant(f"first-{number}", files_of_a_job(chance))
+        scene.first = tuple(scene.jobs)
+        _Storm(scene, synced_disk).run()
+        logbook.facts["requests"] = server.requests()
+        server.kill()
+        look_for_leftovers(scene)
+
+
+class _Storm:
+    """The storm itself, once the server is there."""
+
+    def __init__(self, scene: Scene, synced_disk: Disk) -> None:
+        self._scene = scene
+        self._plan = scene.plan
+        ground = scene.ground
+        self._modes = scene.plan.chance("modes")
+        self._mount = Keeper(scene, "mount", self._mount_command, self._answers)
+        sync = ground.ours("sync", synced_disk.path / "mirror", "--live")
+        self._sync = Keeper(scene, "sync", lambda: sync, lambda: True, ground.elsewhere("sync-home"))
+        self._sync_checks = SyncChecks(scene, synced_disk.path / "mirror")
+        self._weather = Weather(scene, self._mount, self._sync)
+        self._weather.synced_disk = synced_disk
+        self._drops = Drops()
+        self._downloader = Downloader(scene)
+        self._dropper = Dropper(scene, self._drops)
+        self._program = Program(scene, 0)
+
+    def run(self) -> None:
+        began = time.monotonic()
+        with ExitStack() as undo:
+            undo.callback(self._sync.stop_keeping)
+            undo.callback(self._mount.stop_keeping)
+            self._mount.begin()
+            self._sync.begin()
+            self._blow()
+            self._calm_down(began)
+
+    def _actors(self) -> list[Actor]:
+        scene, many = self._scene, range(self._plan.readers)
+        return [
+            self._weather,
+            self._dropper,
+            self._downloader,
+            self._program,
+            Planter(scene),
+            Lister(scene),
+            Follower(scene),
+            FsspecProgram(scene),
+            SyncWatcher(scene, self._sync_checks),
+            *(Reader(scene, number) for number in many),
+            *(Program(scene, number) for number in many if number),
+        ]
+
+    def _blow(self) -> None:
+        actors = self._actors()
+        for actor in actors:
+            actor.thread.start()
+        try:
+            time.sleep(self._plan.seconds * (1 - _CALM_PART))
+            self._weather.may_kill = False
+            time.sleep(self._plan.seconds * _CALM_PART)
+        finally:
+            self._scene.stop.set()
+        for actor in actors:
+            actor.thread.join(600)
+            if actor.thread.is_alive():
+                self._scene.logbook.violation("checker", f"{actor.thread.name} did not come to its end")
+
+    def _calm_down(self, began: float) -> None:
+        self._weather.heal()
+        ending = Ending(self._scene, self._mount, self._sync)
+        self._scene.logbook.facts["stormed for seconds"] = round(time.monotonic() - began)
+        if ending.daemons():
+            program = Program(self._scene, 99)
+            ending.drops(self._drops)
+            ending.copies(self._downloader, self._sync_checks)
+            ending.reads(program)
+            ending.resources(program)
+            program.close()
+        ending.goodbye()
+        for keeper in (self._mount, self._sync):
+            keeper.check_log()
+            self._scene.logbook.facts[f"{keeper.name} starts"] = keeper.starts
+        self._scene.logbook.facts["healed in seconds"] = round(
+            time.monotonic() - began - self._scene.logbook.facts["stormed for seconds"]
+        )
+
+    def _mount_command(self) -> list[str]:
+        self._scene.is_strict = self._modes.random() < 0.5
+        self._scene.restarts += 1
+        verify = "strict" if self._scene.is_strict else "eof"
+        return self._scene.ground.ours("mount", "--foreground", f"--verify={verify}", self._scene.mountpoint)
+
+    def _answers(self) -> bool:
+        if str(self._scene.mountpoint) not in self._scene.ground.mounts():
+            return False
+        done = self._scene.ground.run(["ls", str(self._scene.mountpoint / ".rescalefs")], CALL_LIMIT)
+        done.out.unlink(missing_ok=True)
+        return done.code == 0
+
+
+def _keep(ground: Ground, where: Path) -> None:
+    where.mkdir(parents=True, exist_ok=True)
+    for path in ground.root.glob("*.log"):
+        (where / path.name).write_bytes(path.read_bytes()[-(4 << 20) :])
