@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test bench lint lock audit clean
+.PHONY: help setup demo test chaos bench lint lock audit clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -19,6 +19,9 @@ demo: setup  ## the whole main job on the simulator, in a quarter of a minute
 
 test: setup  ## the whole test suite
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term $(ARGS)
+
+chaos: setup  ## 30 minutes of everything going wrong, and a checker (ARGS="--minutes 5 --seed 7")
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 bench: setup  ## how fast it is, beside its peers, as root (ARGS=--quick: under 3 minutes)
 	scripts/setup-bench
@@ -41,4 +44,4 @@ audit: setup  ## look for known vulnerabilities of those versions (needs the dat
 	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 clean:  ## remove what setup and the tools made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf .chaos .suite-under-load .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

@@ -92,7 +92,8 @@ def as_text(record: dict[str, Any]) -> str:
     plan = record["plan"]
     lines = [
         (
-            f"chaos: {plan['minutes']:g} minutes, seed {plan['seed']}, version {record['machine']['version']}: "
+            f"chaos: {plan['minutes']:g} minutes, seed {plan['seed']}, "
+            f"version {record['machine']['version']}: "
             f"{record['operations_in_all']} operations, {record['violations_in_all']} violations"
         ),
         "",

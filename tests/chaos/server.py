@@ -1,6 +1,6 @@
 """The simulator in a process of its own, and the truth, read from what it keeps.
 
-Nothing of rescalefs is imported for that. The data folder has `world.sqlite` (tables ``jobs`` and ``files`` of
+Nothing of rescalefs is imported. The data folder has `world.sqlite` (tables ``jobs`` and ``files`` of
 JSON documents), and the bytes of each file at ``contents/<first letter of the id>/<id>``.
 """
 
