@@ -57,6 +57,10 @@ def _asked() -> tuple[Plan, Path]:
     parser.add_argument("--no-kills", action="store_true", help="kill no process")
     parser.add_argument("--weather", action="append", default=[], help="only this misbehaviour; repeatable")
     parser.add_argument("--mutant", help="break this on purpose; see tests/chaos/mutants.py")
+    parser.add_argument(
+        "--heal-limit", type=float, default=240.0, help="seconds until all must be well again"
+    )
+    parser.add_argument("--enough", action="append", default=[], help="a kind of violation that ends it")
     parser.add_argument("--report", type=Path, default=Path(".chaos"), help="folder for report and logs")
     asked = parser.parse_args()
     plan = Plan(
@@ -68,6 +72,8 @@ def _asked() -> tuple[Plan, Path]:
         kills=not (asked.no_kills or asked.calm),
         mutant=asked.mutant,
         weathers=tuple(asked.weather),
+        heal_limit=asked.heal_limit,
+        enough=tuple(asked.enough),
     )
     return plan, asked.report
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.ground import Done, until
-from tests.chaos.plan import CALL_LIMIT, HEAL_LIMIT, WALK_LIMIT
+from tests.chaos.plan import CALL_LIMIT, WALK_LIMIT
 from tests.chaos.readers import LIVE_FILE, LIVE_LINES
 from tests.chaos.scene import Actor, Scene
 from tests.chaos.server import TrueJob
@@ -236,7 +236,7 @@ class DropChecks:
 
     def run(self) -> None:
         """Wait until every drop has what it must have, and say what has not."""
-        until(lambda: not self._open(self._jobs()), HEAL_LIMIT, every=2)
+        until(lambda: not self._open(self._jobs()), self._scene.plan.heal_limit, every=2)
         jobs = self._jobs()
         for words in self._open(jobs):
             self._scene.logbook.violation("lost job", words)

@@ -29,12 +29,12 @@ def _shift_clock(file: Path) -> None:
 
 
 def main() -> None:
-    if os.environ.get("CHAOS_CLOCK"):
-        _shift_clock(Path(os.environ["CHAOS_CLOCK"]))
     if os.environ.get("CHAOS_MUTANT"):
         from tests.chaos.mutants import apply
 
         apply(os.environ["CHAOS_MUTANT"])
+    if os.environ.get("CHAOS_CLOCK"):
+        _shift_clock(Path(os.environ["CHAOS_CLOCK"]))
     from rescalefs.cli.main import main as rescalefs
 
     sys.argv[0] = "rescalefs"

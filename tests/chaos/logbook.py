@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,6 +67,11 @@ class Logbook:
         """How many there were."""
         with self._lock:
             return sum(self._kinds.values())
+
+    def has_any(self, kinds: Iterable[str]) -> bool:
+        """Whether there was a violation of one of these kinds."""
+        with self._lock:
+            return any(self._kinds[kind] for kind in kinds)
 
     def kinds(self) -> dict[str, int]:
         """Violations by kind."""

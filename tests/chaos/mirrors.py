@@ -10,7 +10,6 @@ from pathlib import Path
 
 from tests.chaos.ground import Done, until
 from tests.chaos.logbook import RIGHT, WRONG
-from tests.chaos.plan import HEAL_LIMIT
 from tests.chaos.scene import Actor, Scene
 from tests.chaos.server import TrueJob, files_below
 
@@ -112,7 +111,7 @@ class SyncChecks:
 
     def finish(self) -> None:
         """All is well: soon the folder has all of it."""
-        until(lambda: not self._missing(), HEAL_LIMIT, every=2)
+        until(lambda: not self._missing(), self._scene.plan.heal_limit, every=2)
         for path in self._missing()[:5]:
             self._scene.logbook.violation("never recovers", f"sync has no {path}")
         self.look()

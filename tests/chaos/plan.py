@@ -26,8 +26,6 @@ CALL_LIMIT = 2 * (DEADLINE + PATIENCE) + 10
 WALK_LIMIT = 240.0
 # A killed process has to be gone after one call of the kernel, at the latest.
 DEATH_LIMIT = CALL_LIMIT
-# From the moment when all is well again: until every drop has its job and every copy is complete.
-HEAL_LIMIT = 240.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,9 @@ class Plan:
     kills: bool = True
     mutant: str | None = None  # the name of what is broken on purpose
     weathers: tuple[str, ...] = ()  # only these; empty: all
+    # Seconds from the moment when all is well again, until every drop has its job and each copy is complete.
+    heal_limit: float = 240.0
+    enough: tuple[str, ...] = ()  # kinds of violations of which the first one ends the storm
 
     def chance(self, who: str) -> random.Random:
         """The chance of one actor, which no other actor's pace disturbs."""

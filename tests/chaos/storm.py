@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.chaos.drops import Dropper, Drops
 from tests.chaos.ending import Ending, look_for_leftovers
 from tests.chaos.forwarder import Forwarder
-from tests.chaos.ground import Disk, Ground
+from tests.chaos.ground import Disk, Ground, until
 from tests.chaos.keepers import Keeper
 from tests.chaos.logbook import Logbook
 from tests.chaos.mirrors import Downloader, SyncChecks, SyncWatcher
@@ -103,7 +103,8 @@ class _Storm:
             self._mount.begin()
             self._sync.begin()
             self._blow()
-            self._calm_down(began)
+            if not self._has_enough():
+                self._calm_down(began)
 
     def _actors(self) -> list[Actor]:
         scene, many = self._scene, range(self._plan.readers)
@@ -126,15 +127,21 @@ class _Storm:
         for actor in actors:
             actor.thread.start()
         try:
-            time.sleep(self._plan.seconds * (1 - _CALM_PART))
+            self._wait(self._plan.seconds * (1 - _CALM_PART))
             self._weather.may_kill = False
-            time.sleep(self._plan.seconds * _CALM_PART)
+            self._wait(self._plan.seconds * _CALM_PART)
         finally:
             self._scene.stop.set()
         for actor in actors:
             actor.thread.join(600)
             if actor.thread.is_alive():
                 self._scene.logbook.violation("checker", f"{actor.thread.name} did not come to its end")
+
+    def _wait(self, seconds: float) -> None:
+        until(self._has_enough, seconds)
+
+    def _has_enough(self) -> bool:
+        return self._scene.logbook.has_any(self._plan.enough)
 
     def _calm_down(self, began: float) -> None:
         self._weather.heal()
