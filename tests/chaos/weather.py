@@ -81,7 +81,7 @@ class Weather(Actor):
             faults += self._servers[name]()
             self.scene.logbook.blew(name)
         self.scene.server.faults(faults)
-        for name in self._chosen(self._others, self.chance.choice([0, 0, 1])):
+        for name in self._chosen(self._others, self.chance.choice([0, 1, 1])):
             if self.may_kill or not name.startswith(("kill", "end")):
                 self._others[name]()
                 self.scene.logbook.blew(name)
