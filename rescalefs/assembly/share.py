@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from rescalefs.belonging import Belonging, Key, Verdict
 from rescalefs.model import User
+from rescalefs.private import make_private
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def share_of(cache: Path, key: Key, user: User | None) -> str:
     """
     with contextlib.ExitStack() as held:
         try:
-            cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(cache)
             held.enter_context(FileLock(cache / _LOCK, timeout=_PATIENCE, mode=0o600))
         except (OSError, Timeout) as error:
             log.warning("cannot record whose cache %s is: %s", cache, error)

@@ -8,6 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from rescalefs.config.home import home_needed
+from rescalefs.private import make_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Places:
         share = self.blocks.parent
         cache = (share.parent.parent, share.parent, share)
         for folder in (*cache, self.drops.parent, self.drops, self.journal.parent):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(folder)
 
     @classmethod
     @home_needed()

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 from rescalefs.config import keychain
 from rescalefs.config.home import home_needed
 from rescalefs.errors import BadSettings
+from rescalefs.private import make_private
 from rescalefs.surroundings import KEY_VARIABLE
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def write_profile(path: Path, profile: str, base_url: str, api_key: str, in_keyr
     else:
         config.set(profile, "apikey", api_key)
         config.remove_option(profile, _KEYRING)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(path.parent)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".apiconfig-")  # 0600 by its own promise
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import platformdirs
 
 from rescalefs.errors import CannotMount
+from rescalefs.private import make_private
 
 _held: dict[Path, int] = {}  # claim file -> locked descriptor, until this process ends
 
@@ -30,7 +31,7 @@ def claim(mountpoint: Path) -> None:
     file = _file(mountpoint)
     if file in _held:
         return
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(file.parent)
     descriptor = _locked(file)
     if descriptor is None:
         daemon = daemon_of(mountpoint)

@@ -34,6 +34,7 @@ from rescalefs.mount.mountpoint import (
     prepare,
 )
 from rescalefs.mount.notify import VARIABLE, Notifier
+from rescalefs.private import make_private
 
 if TYPE_CHECKING:
     from rescalefs.mount.filesystem import FileSystem  # it pulls in the tree, which `umount` can do without
@@ -254,7 +255,7 @@ def mount_background(
     answer within ``patience`` seconds; then nothing of it is left.
     """
     clock = clock or SystemClock()
-    log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(log_file.parent)
     with log_file.open("ab") as messages, _news() as news:
         said_before = messages.tell()
         environment = surroundings.without_the_folder(environment)

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import diskcache
 
 from rescalefs.clock import Clock
+from rescalefs.private import make_private
 from rescalefs.reading.positioned import BINARY, read_into, write_fully
 
 log = logging.getLogger(__name__)
@@ -284,7 +285,7 @@ class BlockStore:
         self._warn(doing, error)
 
     def _open(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self._folder)
         if self._damaged:
             self._start_afresh()
         try:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from rescalefs.private import make_private
 from rescalefs.reading.positioned import read_into, write_fully
 
 log = logging.getLogger(__name__)
@@ -151,7 +152,7 @@ class Spool:
             self.files += 1
 
     def _nameless(self) -> int:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self._folder)
         with tempfile.TemporaryFile(dir=self._folder) as file:  # has a name for a moment where it must
             return os.dup(file.fileno())
 

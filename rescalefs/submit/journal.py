@@ -14,6 +14,7 @@ import sqlalchemy as sql
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 from rescalefs.errors import RescaleFSError, UserError
+from rescalefs.private import make_private
 from rescalefs.submit.machine import AnyEvent, Drop, Event, OutOfPlace, step
 
 _FORMAT = (
@@ -101,7 +102,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent)
         path.touch(mode=0o600)
         url = sql.URL.create("sqlite", database=str(path))
         self._engine = sql.create_engine(url, connect_args={"timeout": 30.0})

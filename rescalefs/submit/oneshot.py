@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.errors import UserError
+from rescalefs.private import make_private
 from rescalefs.submit import machine, spec
 from rescalefs.submit.folder import FolderTooLarge, Identity, identity, is_held, job_file_mark, look
 from rescalefs.submit.journal import Journal
@@ -115,7 +116,7 @@ def _the_only_one(folder: Path, settings: SubmitSettings, journal: Journal, cloc
         return
     which = identity(folder) if folder.is_dir() else Identity(0, None)
     path = settings.journal.parent / "locks" / f"{which.inode}-{which.born}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(path.parent)
     try:
         with FileLock(path, timeout=0), claimed(folder, journal) as objection:
             if objection:

@@ -15,6 +15,7 @@ from rescalefs.clock import Clock
 from rescalefs.containment import log_once, shortened
 from rescalefs.errors import RescaleFSError
 from rescalefs.model import Job, User
+from rescalefs.private import make_private
 from rescalefs.submit.control import Control
 from rescalefs.submit.farewell import Farewell
 from rescalefs.submit.folder import folders
@@ -100,7 +101,7 @@ class Submitter:
 
     def start(self) -> None:
         """Start to watch and to work."""
-        self._settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self._settings.folder)
         self._ledger.catch_up()
         self._background.start("submit-account", self._make_sure)
         self._background.start("submit", self._run)

@@ -18,6 +18,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import xxhash
 
+from rescalefs.private import make_private
+
 log = logging.getLogger(__name__)
 
 # Raise it when a stored value would mean something else, or a field without a default was added to the model.
@@ -81,7 +83,7 @@ class Drawer(Generic[V]):
         path = self._path(self._directory, key)
         part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{_PART}")
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._directory)
             with open(part, "wb", opener=_private) as file:
                 file.write(_MAGIC + xxhash.xxh3_128_digest(body) + body)
             part.replace(path)
