@@ -222,6 +222,8 @@ class Mirror:
 
     def _failed(self, path: str, error: Exception, report: Report) -> None:
         """Tell of a failure. Where it concerns all files, the rest of the round does not try."""
+        if self._stopping.is_set():
+            return  # it was cut off by that
         report.note(FAIL, path, reason(error, path))
         if not concerns_all(error):
             return
