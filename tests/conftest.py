@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from rescalefs.simulator import Simulator, SimulatorSettings
+from tests.canary import CANARY, leaks
 
 
 @pytest.fixture
 def simulator(tmp_path: Path) -> Iterator[Simulator]:
     """A simulator of this test's own on a free port: `.url`, `.api_key`, `.world`, `.faults`, `.traffic`."""
-    with Simulator(SimulatorSettings(port=0, data=tmp_path / "simulator")) as running:
+    settings = SimulatorSettings(port=0, data=tmp_path / "simulator", api_key=CANARY)
+    with Simulator(settings) as running:
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_key_in_what_tests_leave(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """At the end of the session, search all that its tests left for the API key of their accounts."""
+    folder = tmp_path_factory.getbasetemp()
+    yield
+    found = leaks(folder)
+    assert not found, f"the API key is in {', '.join(found)}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test whose captured logs and output hold the API key."""
+    report = yield
+    if report.when == "teardown" and any(CANARY in text for _, text in report.sections):
+        report.outcome = "failed"
+        report.longrepr = "the API key is in what the test printed or logged"
+    return report
 
 
 def pytest_xdist_auto_num_workers() -> int:

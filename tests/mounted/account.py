@@ -19,6 +19,7 @@ from rescalefs.api import ApiSettings, RescaleClient
 from rescalefs.clock import SystemClock
 from rescalefs.mount.mountpoint import detach, mount_at
 from rescalefs.simulator import Simulator, SimulatorSettings
+from tests.canary import CANARY
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 40.0  # seconds; only something broken takes as long
@@ -172,7 +173,7 @@ class MountedAccount:
             self._simulator.close()
 
     def _serve(self, port: int) -> Simulator:
-        simulator = Simulator(SimulatorSettings(port=port, data=self._data))
+        simulator = Simulator(SimulatorSettings(port=port, data=self._data, api_key=CANARY))
         simulator.start()
         return simulator
 
