@@ -10,11 +10,15 @@ import sys
 import threading
 from collections.abc import Callable
 
+from rescalefs.clock import Clock
+from rescalefs.containment import contained
+
 log = logging.getLogger(__name__)
 
 Body = Callable[[threading.Event], None]
 
 _LOOK = 1.0  # [s] the longest that one wait for the end lasts, so that even a lost wake-up costs no more
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # [s] after a round that failed
 _NICE = 10  # beside a thread that does not yield, about a tenth of a core's time
 
 
@@ -84,6 +88,36 @@ class Background:
             self._stop.set()
             if first and self._on_crash is not None:
                 self._on_crash()
+
+
+class Rounds:
+    """Does something again and again until the end: the loop of a thread that works on items from outside.
+
+    What a round raises ends that round, not the thread: it is logged once with its traceback, and the next
+    round follows after a pause that grows while rounds fail. Items are to be contained one by one within the
+    round; this is the net below them.
+    """
+
+    def __init__(self, clock: Clock, logger: logging.Logger, what: str) -> None:
+        self._clock = clock
+        self._log = logger
+        self._what = what
+        self._failures = 0
+
+    def run(self, step: Callable[[], object], stop: threading.Event) -> None:
+        """Call ``step`` until ``stop`` is set. ``step`` waits for what there is to do, with a limit."""
+        while not stop.is_set():
+            failed = self._failures
+            with contained(self._log, self._what, failed=self._count):
+                step()
+            if self._failures == failed:
+                self._failures = 0
+            else:
+                pause = _FIRST_PAUSE * 2.0 ** min(self._failures - 1, 16)
+                self._clock.wait(stop, min(pause, _LONGEST_PAUSE))
+
+    def _count(self, _: Exception) -> None:
+        self._failures += 1
 
 
 class Ending:

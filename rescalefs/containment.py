@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _LONGEST_REASON = 300  # characters
+_MOST_FRAMES = 20  # the innermost ones; where there is no end of them, they are all alike
 
 
 class Once:
@@ -47,7 +49,9 @@ def log_once(logger: logging.Logger, what: str, error: BaseException, where: str
     """
     said = (f"{what} ({where})" if where else what, type(error).__name__, shortened(error))
     if _logged.is_new(what, error):
-        logger.error("%s: unforeseen %s: %s", *said, exc_info=error)
+        # The frames alone, and few: the text of an error may hold megabytes, or what no log can write.
+        frames = "".join(traceback.format_tb(error.__traceback__, -_MOST_FRAMES))
+        logger.error("%s: unforeseen %s: %s\n%s", *said, frames.rstrip().encode("utf-8", "replace").decode())
     else:
         logger.debug("%s: again %s: %s", *said)
 

@@ -59,21 +59,21 @@ class RescaleClient:
         return self._transport.request(request, lambda answer: headers.date(answer.headers.get("date")))
 
     def projects(self) -> tuple[model.Project, ...]:
-        return tuple(self._all("users/me/projects/", wire.Project, wire.project))
+        return tuple(self._all("users/me/projects/", wire.Project, wire.project, rather_none=True))
 
     # -- the catalogue
 
     def core_types(self) -> tuple[model.CoreType, ...]:
-        return tuple(self._all("coretypes/", wire.CoreType, wire.core_type))
+        return tuple(self._all("coretypes/", wire.CoreType, wire.core_type, rather_none=True))
 
     def prices(self) -> tuple[model.ComputePrice, ...]:
         """Prices of all plans and operating systems, the inactive ones included."""
         path = "billing/computeprices/"
         listed = self._get(path, list[msgspec.Raw], most=LARGEST_PAGE)
-        return tuple(wire.entries(listed, wire.ComputePrice, wire.price, f"GET {path}"))
+        return tuple(wire.entries(listed, wire.ComputePrice, wire.price, f"GET {path}", rather_none=True))
 
     def analyses(self) -> tuple[model.Analysis, ...]:
-        return tuple(self._all("analyses/", wire.Analysis, wire.analysis))
+        return tuple(self._all("analyses/", wire.Analysis, wire.analysis, rather_none=True))
 
     # -- jobs
 
@@ -254,10 +254,15 @@ class RescaleClient:
         return self._transport.request(request, read)
 
     def _all(
-        self, path: str, kind: type[W], made: Callable[[W], V | None], params: Params | None = None
+        self,
+        path: str,
+        kind: type[W],
+        made: Callable[[W], V | None],
+        params: Params | None = None,
+        rather_none: bool = False,
     ) -> list[V]:
         """See `Lists.all`."""
-        return self._lists.all(path, kind, made, params or {})
+        return self._lists.all(path, kind, made, params or {}, rather_none)
 
     def _history(self, path: str) -> tuple[model.JobStatus, ...]:
         return wire.history(self._all(path, wire.StatusEntry, wire.status))

@@ -43,11 +43,19 @@ class Lists:
         if pool is not None:
             pool.shutdown(cancel_futures=True)
 
-    def all(self, path: str, kind: type[W], made: Callable[[W], V | None], params: Params) -> list[V]:
+    def all(
+        self,
+        path: str,
+        kind: type[W],
+        made: Callable[[W], V | None],
+        params: Params,
+        rather_none: bool = False,
+    ) -> list[V]:
         """What is ``made`` of each entry of a list, once. One that changed while its pages came in is asked
         for once more. Entries that make no sense are left out, and so are those of which None is made.
 
-        Made page by page: a long list takes more memory as it comes than as it is kept.
+        ``rather_none`` is as for `wire.sensible`. Made page by page: a long list takes more memory as it
+        comes than as it is kept.
         """
         for _ in range(2):
             listing = _Listing(self._transport, path, kind, made, params)
@@ -55,7 +63,7 @@ class Lists:
             unique = {each.identity: each for each in found}
             if count is None or len(unique) == count:
                 break
-        return wire.sensible(unique.values(), f"GET {path}")
+        return wire.sensible(unique.values(), f"GET {path}", rather_none)
 
     def _joined(self, listing: _Listing[W, V]) -> tuple[int | None, list[wire.Entry[V]]]:
         """The entries of all pages, one after the other, and how many the server says there are.

@@ -263,16 +263,26 @@ def _forgiving(raw: msgspec.Raw, kind: type[T]) -> T:
     raise first
 
 
-def entries(raws: Iterable[msgspec.Raw], kind: type[T], made: Callable[[T], V | None], what: str) -> list[V]:
-    """What is ``made`` of entries, those that make no sense left out; `UnexpectedAnswer` where none does."""
-    return sensible([entry(raw, kind, made) for raw in raws], what)
+def entries(
+    raws: Iterable[msgspec.Raw],
+    kind: type[T],
+    made: Callable[[T], V | None],
+    what: str,
+    rather_none: bool = False,
+) -> list[V]:
+    """What is ``made`` of entries, those that make no sense left out. See `sensible`."""
+    return sensible([entry(raw, kind, made) for raw in raws], what, rather_none)
 
 
-def sensible(found: Iterable[Entry[V]], what: str) -> list[V]:
-    """The values of the entries, without those that make no sense; `UnexpectedAnswer` where none does."""
+def sensible(found: Iterable[Entry[V]], what: str, rather_none: bool = False) -> list[V]:
+    """The values of the entries, without those that make no sense.
+
+    Where none does, there are ``rather_none`` of them, or it is an `UnexpectedAnswer`: no job would mean that
+    all are gone, and no price means that none is known.
+    """
     listed = list(found)
     wrong = [each.error for each in listed if each.error is not None]
-    if wrong and len(wrong) == len(listed):
+    if wrong and len(wrong) == len(listed) and not rather_none:
         raise UnexpectedAnswer(
             f"{what}: no entry is what the API promises, as the first one: {shortened(wrong[0])}"
         ) from wrong[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -12,7 +13,10 @@ from prometheus_client.registry import Collector
 
 from rescalefs.assembly.facts import Facts
 from rescalefs.background import Background
+from rescalefs.containment import contained
 from rescalefs.errors import BadSettings
+
+log = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"  # metrics name the account, and nobody is asked for a key
 _LOOK = 0.5  # seconds until the port's thread sees that it is to end
@@ -54,7 +58,8 @@ def serve(server: WSGIServer, background: Background) -> None:
         server.timeout = _LOOK
         with server:
             while not stop.is_set():
-                server.handle_request()
+                with contained(log, "a request for metrics"):
+                    server.handle_request()
 
     background.start("metrics", body)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Any
 
+from rescalefs.containment import contained
 from rescalefs.reading.board import Board, Hashing
 from rescalefs.reading.positioned import read_into
 from rescalefs.reading.settings import MIB
 from rescalefs.reading.trailer import DIGEST, digest
+
+log = logging.getLogger(__name__)
 
 # hashlib frees the interpreter for as long as it takes: the more at once, the fewer waits to get it back.
 _AT_ONCE = MIB
@@ -32,8 +36,11 @@ class Hasher:
         while (job := self._board.take_hashing()) is not None:
             if job.block is None:
                 self._board.judge(job, job.hash.hexdigest())
-            else:
-                self._board.hashed(job, self._grown(job, scratch))
+                continue
+            grown = None  # as for bytes that are not those they were: they are fetched again
+            with contained(log, "hashing a block", job.content.file.path):
+                grown = self._grown(job, scratch)
+            self._board.hashed(job, grown)
             del job  # while the next one is waited for, its block is not held open
 
     def _grown(self, job: Hashing, scratch: memoryview) -> Any | None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+from functools import partial
 
+from rescalefs.containment import contained
 from rescalefs.reading.block import Block, copy_unpacked, unpack
 from rescalefs.reading.blocks import BlockStore, memory_spool
 from rescalefs.reading.board import Board, Found
 from rescalefs.reading.chores import Chore, Drop, DropFile, Keep, LookUp, Record, Touch
 from rescalefs.reading.content import Content
 from rescalefs.reading.trailer import DIGEST, open_record, seal_record
+
+log = logging.getLogger(__name__)
 
 
 class Librarian:
@@ -29,7 +34,8 @@ class Librarian:
         known = self._store.recorded()
         self._board.verified_before({key[: -len(suffix)] for key in known if key.endswith(suffix)})
         while (chore := self._board.take_chore()) is not None:
-            self._do(chore)
+            with contained(log, "a chore of the cache", failed=partial(self._undone, chore)):
+                self._do(chore)
             del chore  # while the next one is waited for, its block is not held open
         self._store.close()
 
@@ -47,6 +53,16 @@ class Librarian:
                 self._store.drop_group(version, self._record_key(version))
             case Record(content):
                 self._record(content)
+
+    def _undone(self, chore: Chore, _: Exception) -> None:
+        """Nobody waits any longer for what a chore was to bring."""
+        match chore:
+            case LookUp(block=block) if not block.looked_up:
+                self._board.looked_up(chore, None)
+            case Keep(block=block):
+                self._board.kept(block, block.ready)
+            case _:
+                pass
 
     def _record_key(self, version: str) -> str:
         return f"{version}/{self._leaf_size}"

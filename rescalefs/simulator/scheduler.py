@@ -15,6 +15,7 @@ from typing import Any
 
 from rescalefs.background import Background
 from rescalefs.clock import Clock
+from rescalefs.containment import contained
 from rescalefs.simulator import life
 from rescalefs.simulator.definition import input_ids
 from rescalefs.simulator.records import SNAPSHOT, FileRecord, JobRecord, RunRecord
@@ -182,7 +183,8 @@ class Scheduler:
             task = self._ready.get()
             if task is None:
                 return
-            task()
+            with contained(log, "a job of the simulator"):
+                task()
 
     def _run_job(self, job_id: str) -> None:
         with self._lock:

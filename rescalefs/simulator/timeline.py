@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import threading
 from collections.abc import Callable
 
 from rescalefs.clock import Clock
+from rescalefs.containment import contained
+
+log = logging.getLogger(__name__)
 
 LONGEST_WAIT = 3600.0  # seconds; a thread cannot wait for as long as a number can say
 
@@ -69,4 +73,5 @@ class Timeline:
                     return wait
                 _, _, appointment = heapq.heappop(self._due)
             if not appointment.is_cancelled:
-                appointment.action()
+                with contained(log, "something that was to happen in the simulator"):
+                    appointment.action()

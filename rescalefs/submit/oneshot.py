@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from rescalefs.background import Background
 from rescalefs.clock import Clock
+from rescalefs.containment import contained
 from rescalefs.errors import UserError
 from rescalefs.private import make_private
 from rescalefs.submit import machine, spec
@@ -29,6 +31,8 @@ from rescalefs.submit.settings import SubmitSettings
 from rescalefs.submit.uploads import Carrier, Depot
 from rescalefs.submit.warden import Warden
 from rescalefs.submit.worker import Shelf, Worker, examine
+
+log = logging.getLogger(__name__)
 
 Watch = Callable[[DropReport], None]
 
@@ -233,5 +237,8 @@ class _Shot:
         bell = self._ledger.bell()
         while not (stop.is_set() or self._over.is_set()):
             bell.clear()
-            if not self._carrier.carry_one():
+            is_busy = False
+            with contained(log, "an upload"):
+                is_busy = self._carrier.carry_one()
+            if not is_busy:
                 self._clock.wait(bell, self._depot.wait_time())

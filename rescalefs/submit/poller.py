@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from rescalefs.clock import Clock
+from rescalefs.containment import log_once
 from rescalefs.errors import Forbidden, InvalidRequest, NotFound, RescaleFSError, Throttled, UnexpectedAnswer
 from rescalefs.model import JobStatus, RemoteFile, is_terminal
 from rescalefs.submit import machine
@@ -95,6 +96,9 @@ class Poller:
         except RescaleFSError as error:
             self._put_off(due, error)
             return
+        except Exception as error:  # noqa: BLE001  # whatever the list holds: each is asked for by itself
+            log_once(log, "the newest jobs", error)
+            unchanged = frozenset[str]()
         for drop in followed:
             if drop.id in unchanged:
                 self._seen_now(drop)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from rescalefs.background import Background
+from rescalefs.background import Background, Rounds
 from rescalefs.belonging import OtherAccount
 from rescalefs.clock import Clock
 from rescalefs.containment import log_once, shortened
@@ -272,34 +272,43 @@ class Submitter:
 
     def _serve(self, stop: threading.Event) -> None:
         bell = self._ledger.bell()
-        while not stop.is_set():
+
+        def serve() -> None:
             bell.clear()
             if not self._worker.serve_one(self._drops()):
                 self._clock.wait(bell, self._worker.wait_time(self._drops()))
 
+        Rounds(self._clock, log, "a desk of submit").run(serve, stop)
+
     def _carry(self, stop: threading.Event) -> None:
         bell = self._ledger.bell()
-        while not stop.is_set():
+
+        def carry() -> None:
             bell.clear()
             if not self._carrier.carry_one():
                 self._clock.wait(bell, self._depot.wait_time())
 
+        Rounds(self._clock, log, "an upload").run(carry, stop)
+
     def _poll(self, stop: threading.Event) -> None:
         bell = self._ledger.bell()
-        while not stop.is_set():
+
+        def poll() -> None:
             bell.clear()
             wait = self._poller.poll((*self._drops(), *self._closed_drops()))
             self._clock.wait(bell, wait)
 
+        Rounds(self._clock, log, "following the jobs").run(poll, stop)
+
     def _announce(self, stop: threading.Event) -> None:
         bell = self._ledger.bell()
-        while not stop.is_set():
+
+        def announce() -> None:
             bell.clear()
-            try:
-                self._farewell.announce_all(stop)
-            except Exception as error:  # noqa: BLE001  # each drop's own is contained; this is the journal's
-                log_once(log, "announcing jobs that have ended", error)
+            self._farewell.announce_all(stop)
             self._clock.wait(bell, self._settings.poll_most)
+
+        Rounds(self._clock, log, "announcing jobs that have ended").run(announce, stop)
 
     def _drops(self) -> tuple[Drop, ...]:
         """Those in the drop folder, of this key's account; `rescalefs submit DIR` sees to its own."""

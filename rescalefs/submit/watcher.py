@@ -14,6 +14,8 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
 
+from rescalefs.containment import contained
+
 log = logging.getLogger(__name__)
 
 _JOINING = 5.0  # seconds for watchdog's threads to end
@@ -89,5 +91,6 @@ class _Handler(FileSystemEventHandler):
         if event.event_type in _READING:
             return
         for path in (event.src_path, event.dest_path):
-            if path:
-                self._hint(Path(os.fsdecode(path)))
+            with contained(log, "an event in the drop folder"):
+                if path:
+                    self._hint(Path(os.fsdecode(path)))

@@ -8,6 +8,7 @@ has ended, an answer from before the end is worth nothing, and one from after it
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import threading
 from collections.abc import Callable
@@ -17,10 +18,13 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from rescalefs.clock import Clock
-from rescalefs.errors import ApiError, NotFound, TimedOut
+from rescalefs.containment import log_once, shortened
+from rescalefs.errors import ApiError, NotFound, TimedOut, UnexpectedAnswer
 from rescalefs.tree.errands import Errands
 from rescalefs.tree.health import Health, is_refusal
 from rescalefs.tree.store import Document, Drawer
+
+log = logging.getLogger(__name__)
 
 _MANY_FAILURES = 4096
 _MANY_ABSENT = 100_000
@@ -277,6 +281,11 @@ class Answers(Generic[V]):
         except ApiError as error:
             self._failed(key, flight, error)
             flight.error = error
+        except Exception as error:  # noqa: BLE001  # whatever is made of an answer: those who wait are told
+            log_once(log, "an answer of which nothing can be made", error, key)
+            odd = UnexpectedAnswer(f"{key}: of the server's answer nothing can be made: {shortened(error)}")
+            self._failed(key, flight, odd)
+            flight.error = odd
         finally:
             # The result is in its table before the flight leaves its own, so no thread can miss it in both.
             with self._lock:
@@ -323,7 +332,12 @@ class Answers(Generic[V]):
             return None
         # A clock that was set back makes no answer younger than new.
         age = max(0.0, (self._clock.now() - document.asked).total_seconds())
-        answer = Answer(self._kind.restore(key, document), self._clock.monotonic() - age, document.holds)
+        try:
+            value = self._kind.restore(key, document)
+        except Exception as error:  # noqa: BLE001  # it is a cache: what is odd in it is asked for again
+            log_once(log, "a stored answer of which nothing can be made", error, key)
+            return None
+        answer = Answer(value, self._clock.monotonic() - age, document.holds)
         with self._lock:
             newer = self._answers.get(key)
             if newer is not None:

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from rescalefs.background import Background
+from rescalefs.background import Background, Rounds
 from rescalefs.clock import Clock
+from rescalefs.containment import contained
 from rescalefs.errors import ApiError, InvalidRequest, NotFound
 from rescalefs.model import Job, JobDetail, JobStatus, LiveFile, RemoteFile, Run, is_terminal
 from rescalefs.tree.answers import Answers, Desk, Kind, Said
@@ -218,13 +219,17 @@ class Catalog:
 
     def _keep_listing(self, stop: threading.Event) -> None:
         for answers in (self._lists, *self._by_job, *self._by_run, *self.offers.answers):
-            answers.tidy()
+            with contained(log, "what is left of stored answers"):
+                answers.tidy()
         # Who looks first need not wait for the disk, nor share the processor with all the pages.
         if self._lists.remembered(_ALL) is not None:
             self._all_listed = self._clock.monotonic() - self._settings.list_all_every + _NOT_AT_ONCE
-        while not stop.is_set():
+
+        def listing() -> None:
             self._renew_list()
             self._clock.wait(stop, self._settings.poll_every)
+
+        Rounds(self._clock, log, "the list of jobs").run(listing, stop)
 
     def _renew_list(self) -> None:
         try:

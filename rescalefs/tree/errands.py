@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 
 from rescalefs.background import Background
+from rescalefs.containment import contained
+
+log = logging.getLogger(__name__)
 
 Errand = Callable[[], None]
 
@@ -55,4 +59,5 @@ class Errands:
                     self._busy -= 1
                     return
                 errand = self._waiting.popleft()
-            errand()
+            with contained(log, "an errand of the tree"):
+                errand()

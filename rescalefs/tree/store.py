@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import xxhash
 
+from rescalefs.containment import log_once
 from rescalefs.private import make_private
 
 log = logging.getLogger(__name__)
@@ -68,18 +69,29 @@ class Drawer(Generic[V]):
             return None
         try:
             version, saved_key, asked, holds, value = self._decoder.decode(body)
-        except msgspec.MsgspecError:
+        except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
             return None  # written by another version, whose values had another shape
         if (version, saved_key) != (FORMAT, key):
             return None
-        return Document(value, datetime.fromtimestamp(asked, timezone.utc), holds)
+        try:
+            return Document(value, datetime.fromtimestamp(asked, timezone.utc), holds)
+        except (ValueError, OverflowError, OSError):  # no date that there could be
+            return None
 
     def save(self, key: str, document: Document[V]) -> None:
         """Keep ``document``, if the disk lets us. Not promised: that it survives a power cut."""
         if self._directory is None:
             return
         row = (FORMAT, key, document.asked.timestamp(), document.holds, document.value)
-        body = self._encoder.encode(row)
+        try:
+            body = self._encoder.encode(row)
+        except (
+            ValueError,
+            OverflowError,
+            RecursionError,
+        ) as error:  # lone surrogates, huge numbers
+            log_once(log, "an answer that cannot be stored", error, key)
+            return
         path = self._path(self._directory, key)
         part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{_PART}")
         try:

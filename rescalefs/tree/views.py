@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timezone
 from typing import NamedTuple
 
+from rescalefs.containment import contained
 from rescalefs.errors import ApiError
 from rescalefs.model import Job
 from rescalefs.tree.account import Account
@@ -112,7 +113,8 @@ class Jobs(ListOfJobs):
             if isinstance(known, JobFolder) and known.job is job:
                 folders[job.id] = known
             elif is_job_id(job.id):
-                folders[job.id] = JobFolder(self._account, job)
+                with contained(log, "a job's folder", job.id):
+                    folders[job.id] = JobFolder(self._account, job)
             else:
                 log.warning("a job is left out: its id %r is no word", job.id)
         return folders
@@ -134,11 +136,10 @@ class ByName(ListOfJobs):
         return self.entries().get(name) or self._by_mark(name)
 
     def _make(self, jobs: JobList) -> Mapping[str, Node]:
-        claims = {
-            job.id: Claim(job.id, (legal_name(job.name),), job.inserted)
-            for job in jobs.by_id.values()
-            if is_job_id(job.id)
-        }
+        claims: dict[str, Claim] = {}
+        for job in filter(_has_a_place, jobs.by_id.values()):
+            with contained(log, "a job's name", job.id):
+                claims[job.id] = Claim(job.id, (legal_name(job.name),), job.inserted)
         names = unique_paths(claims, keep_suffix=False)
         return {name: self._link(jobs.by_id[job_id]) for job_id, (name,) in names.items()}
 
@@ -200,8 +201,8 @@ class GroupedView(ListOfJobs):
     def _make(self, jobs: JobList) -> Mapping[str, Node]:
         before = self._groups
         members: dict[_Place, list[Job]] = {place: [] for place in before}
-        for job in jobs.by_id.values():
-            if is_job_id(job.id):
+        for job in filter(_has_a_place, jobs.by_id.values()):
+            with contained(log, f"a job's place in {self._name}", job.id):
                 for place in self._places(job):
                     members.setdefault(place, []).append(job)
         self._groups = groups = {
@@ -303,6 +304,10 @@ class ByTag(GroupedView):
 
     def _places(self, job: Job) -> Iterable[_Place]:
         return ((legal_name(tag),) for tag in dict.fromkeys(job.tags))
+
+
+def _has_a_place(job: Job) -> bool:
+    return is_job_id(job.id)
 
 
 def _rank(claim: Claim) -> tuple[object, ...]:

@@ -18,6 +18,7 @@ from rescalefs.errors import (
     ServerFailed,
     TimedOut,
     Unauthenticated,
+    UnexpectedAnswer,
     Unreachable,
 )
 from rescalefs.tree.answers import Answers, Desk, Kind, Said
@@ -159,20 +160,6 @@ def test_every_caller_has_an_error_of_its_own() -> None:
         raised.append(caught.value)
     assert raised[0] is not raised[1]
     assert str(raised[0]) == "500"
-
-
-def test_an_error_that_is_none_of_the_servers_is_not_hidden() -> None:
-    server = Server()
-    answers = answers_of(server, FakeClock())
-
-    def breaks() -> None:
-        raise ZeroDivisionError
-
-    server.on_ask = breaks
-    with pytest.raises(ZeroDivisionError):
-        answers.get("a", ended=False)
-    server.on_ask = lambda: None
-    assert answers.get("a", ended=False) == "a2"
 
 
 def test_an_amended_answer_is_as_old_as_it_was(tmp_path: Path) -> None:
@@ -457,3 +444,33 @@ def test_a_renewal_raises_what_went_wrong_and_leaves_what_was_known() -> None:
     with pytest.raises(ServerFailed):
         answers.refresh("a")
     assert answers.known("a") == "a1"
+
+
+def test_an_answer_of_which_nothing_can_be_made_is_an_error_for_all_who_wait() -> None:
+    server, clock = Server(), FakeClock()
+
+    def strange() -> None:
+        raise OverflowError("date value out of range")
+
+    server.on_ask = strange
+    answers = answers_of(server, clock)
+    with pytest.raises(UnexpectedAnswer, match="date value out of range"):
+        answers.get("a", ended=False)
+    with pytest.raises(UnexpectedAnswer):
+        answers.refresh("a")
+    server.on_ask = lambda: None
+    clock.advance(REST + 1)
+    assert answers.get("a", ended=False) == "a3"
+
+
+def test_a_known_answer_is_given_while_the_server_sends_nonsense() -> None:
+    server, clock = Server(), FakeClock()
+    answers = answers_of(server, clock)
+    assert answers.get("a", ended=False) == "a1"
+
+    def strange() -> None:
+        raise RecursionError
+
+    server.on_ask = strange
+    clock.advance(USABLE + 1)
+    assert answers.get("a", ended=False) == "a1"

@@ -64,3 +64,19 @@ def test_after_the_end_nothing_is_begun() -> None:
     ran: list[int] = []
     errands.run(lambda: ran.append(1))
     assert not ran
+
+
+def test_an_errand_that_raises_ends_alone() -> None:
+    background = Background()
+    errands = Errands(background, 1)
+    errands.start()
+    ran = threading.Event()
+
+    def strange() -> None:
+        raise OverflowError("date value out of range")
+
+    for _ in range(3):
+        errands.run(strange)
+    errands.run(ran.set)
+    assert ran.wait(30)
+    background.close()  # raises what ended a thread
