@@ -55,7 +55,7 @@ class Daemon:
         user, trouble = self._first_look()
         places = places_of(settings, self._account, user)
         self._background = Background(on_crash)
-        self._log = LogTail()
+        self._log = LogTail(self._clock)
         self._metrics_server = self._listening(settings.metrics_port)
         self._client = client_for(settings, self._account, self._clock)
         self._engine = ReadEngine(self._client, _reading(settings, places), self._clock, self._background)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections import deque
 
+from rescalefs.clock import Clock
 from rescalefs.config import SETTINGS, Account, Settings, as_text
+from rescalefs.logs import FORMAT, Folds
 
 _LINES = 500  # of the log; some 50 KiB
 
@@ -21,16 +23,27 @@ def config_text(settings: Settings, account: Account) -> bytes:
 
 
 class LogTail(logging.Handler):
-    """`.rescalefs/log`: the last lines that were logged, wherever else they go."""
+    """`.rescalefs/log`: the last lines that were logged, wherever else they go. Equal ones are folded."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         super().__init__()
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        self._lines: deque[str] = deque(maxlen=_LINES)  # appended to under the handler's own lock
+        self.setFormatter(logging.Formatter(FORMAT))
+        self._clock = clock
+        self._folds = Folds()  # guarded by the handler's own lock, as the lines are
+        self._lines: deque[str] = deque(maxlen=_LINES)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(self.format(record))
+        now = self._clock.monotonic()
+        taken = self._folds.takes(record, now)
+        self._lines.extend(self.format(each) for each in self._folds.due(now))
+        if taken:
+            self._lines.append(self.format(record))
 
     def text(self) -> bytes:
-        """The lines, oldest first."""
-        return "".join(f"{line}\n" for line in self._lines.copy()).encode(errors="replace")
+        """The lines, oldest first, and how many more there were."""
+        self.acquire()
+        try:
+            lines = [*self._lines, *map(self.format, self._folds.counted(self._clock.monotonic()))]
+        finally:
+            self.release()
+        return "".join(f"{line}\n" for line in lines).encode(errors="replace")

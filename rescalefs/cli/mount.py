@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from rescalefs import surroundings
+from rescalefs import logs, surroundings
 from rescalefs.cli.listing import print_json
 from rescalefs.config import SETTINGS, Places, Settings, load_settings, resolve_account
 
@@ -43,7 +43,9 @@ def mount(mountpoint: Path, foreground: bool, **flags: str | None) -> None:
     """
     settings = load_settings(flags)
     if foreground:
-        _serve(mountpoint, settings)
+        later = os.environ.pop(logs.VARIABLE, "")
+        with logs.written() as log:
+            _serve(mountpoint, settings, lambda: log.go_on_in(Path(later)) if later else None)
         return
     from rescalefs.mount import mount_background
 
@@ -70,7 +72,7 @@ def _flag(name: str, value: str, settings: Settings) -> str:
     return setting.flag if setting.default in ("true", "false") else f"{setting.flag}={value}"
 
 
-def _serve(mountpoint: Path, settings: Settings) -> None:
+def _serve(mountpoint: Path, settings: Settings, on_ready: Callable[[], None]) -> None:
     from rescalefs.assembly.daemon import Daemon
     from rescalefs.background import Ending
     from rescalefs.mount import MountSettings, check_fuse, mount_foreground
@@ -96,6 +98,7 @@ def _serve(mountpoint: Path, settings: Settings) -> None:
                 allow_other=settings.allow_other, read_only=settings.read_only, xattrs=settings.xattrs
             ),
             on_start=daemon.start,
+            on_ready=on_ready,
             on_stop=daemon.stop,
             ending=ending,
         )

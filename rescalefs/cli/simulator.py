@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rescalefs import logs
 from rescalefs.errors import UserError
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def simulator(**options: Any) -> None:
         raise UserError("the simulator is an extra: pip install 'rescalefs[simulator]'") from error
     given = {name: value for name, value in options.items() if value is not None}
     try:
-        serve(SimulatorSettings(**given), _announce)
+        with logs.written():
+            serve(SimulatorSettings(**given), _announce)
     except CannotServe as error:
         raise UserError(str(error)) from error
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from rescalefs import logs
 from rescalefs.cli.connection import profile_option
 from rescalefs.cli.ending import ended_by_signals
 from rescalefs.cli.listing import json_option, printable
@@ -98,7 +100,7 @@ def sync(
             settings, folder, selection, dry_run=dry_run, same_account=same_account, heard=bar.advance
         )
         try:
-            with ended_by_signals(syncing.stop) as ending:
+            with nullcontext() if once else logs.written(), ended_by_signals(syncing.stop) as ending:
                 if once:
                     bar.expect("fetched", None)
                     only = report()

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from rescalefs import signals, surroundings
+from rescalefs import logs, signals, surroundings
 from rescalefs.background import Background, Ending
 from rescalefs.clock import Clock, SystemClock, never
 from rescalefs.errors import CannotMount
@@ -34,7 +34,6 @@ from rescalefs.mount.mountpoint import (
     prepare,
 )
 from rescalefs.mount.notify import VARIABLE, Notifier
-from rescalefs.private import make_private
 
 if TYPE_CHECKING:
     from rescalefs.mount.filesystem import FileSystem  # it pulls in the tree, which `umount` can do without
@@ -177,8 +176,8 @@ class _Session:
 
     def _asked(self, number: int) -> None:
         """Runs on a thread of its own, when a signal came."""
-        log.info("%s: ending", signal.Signals(number).name)
         self._ending.ask()
+        log.info("%s: ending", signal.Signals(number).name)
 
     def _start(self, on_start: Callable[[], None]) -> None:
         """libfuse's init: it cannot fail, so what fails here is kept and ends the mount."""
@@ -255,10 +254,9 @@ def mount_background(
     answer within ``patience`` seconds; then nothing of it is left.
     """
     clock = clock or SystemClock()
-    make_private(log_file.parent)
-    with log_file.open("ab") as messages, _news() as news:
-        said_before = messages.tell()
-        environment = surroundings.without_the_folder(environment)
+    environment = surroundings.without_the_folder(environment)
+    # In memory until the daemon is up, so that its last words are known where no disk takes them.
+    with os.fdopen(os.memfd_create("rescalefs-mount"), "w+b") as messages, _news() as news:
         with signals.deferred():
             daemon = subprocess.Popen(  # noqa: S603  (our own command line)
                 command,
@@ -267,18 +265,21 @@ def mount_background(
                 stdout=messages,
                 stderr=messages,
                 start_new_session=True,
-                env={**environment, VARIABLE: _address(news)},
+                env={**environment, VARIABLE: _address(news), logs.VARIABLE: str(log_file)},
             )
         try:
             why_not = _await_ready(daemon, news, clock, patience)
         except BaseException:
             _put_down(daemon, mountpoint)
             raise
+        if why_not is not None:
+            _put_down(daemon, mountpoint)
+        said = os.pread(messages.fileno(), logs.MOST_BYTES, 0)
+    _write_down(log_file, said)
     if why_not is None:
         daemon.returncode = 0  # it lives on without us; Popen would warn that it was forgotten
         return daemon.pid
-    _put_down(daemon, mountpoint)
-    raise CannotMount(_last_words(log_file, said_before) or f"cannot mount on {mountpoint}: {why_not}")
+    raise CannotMount(_last_words(said) or f"cannot mount on {mountpoint}: {why_not}")
 
 
 def umount(mountpoint: Path, *, clock: Clock | None = None, patience: float = 60.0) -> None:
@@ -356,11 +357,20 @@ def _put_down(daemon: subprocess.Popen[bytes], mountpoint: Path) -> None:
         clear_stale(absolute(mountpoint))
 
 
-def _last_words(log_file: Path, start: int) -> str:
-    """The end of what was said since ``start``, for people: just why the command failed, if it said so."""
-    with log_file.open("rb") as messages:
-        messages.seek(start)
-        lines = [line for line in messages.read().decode(errors="replace").splitlines() if line.strip()]
+def _write_down(log_file: Path, said: bytes) -> None:
+    """Keep in the log what a daemon said before it was up, or did not come up."""
+    if said:
+        with contextlib.suppress(OSError):  # a full disk; the caller has the words
+            descriptor = logs.open_log(log_file)
+            try:
+                logs.write_all(descriptor, said)
+            finally:
+                os.close(descriptor)
+
+
+def _last_words(said: bytes) -> str:
+    """The end of what was said, for people: just why the command failed, if it said so."""
+    lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
     if lines and lines[-1].startswith(_PREFIX):
         return lines[-1].removeprefix(_PREFIX)
     return "\n".join(lines[-5:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import stat
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,19 @@ def test_a_mountpoint_that_is_a_link_is_the_folder_that_it_leads_to(
     account.run("mount", str(link))
     account.run("umount", str(link))
     assert not is_mounted(account.root)
+
+
+def test_the_log_of_a_mount_is_its_owners_alone_and_goes_on_after_the_start(account: MountedAccount) -> None:
+    account.run("umount", str(account.root))
+    (log,) = (account.work / "state").glob("rescalefs/*/mount.log")
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert "watching" in log.read_text()
+    log.chmod(0o400)
+    log.write_text("x" * 2_000_001 + "\n")
+    account.mount()
+    account.wait_for(lambda: log.with_name("mount.log.1").exists())
+    account.run("umount", str(account.root))
+    assert log.stat().st_size < 10_000
 
 
 def test_links_that_lead_in_a_circle_are_refused(account: MountedAccount) -> None:
