@@ -279,8 +279,8 @@ class LogWriter(logging.Handler):
             return
         try:
             self._lines.put(self.format(record) + "\n")
-        except Exception:  # noqa: BLE001  # a message and its values that do not fit: logging reports it
-            self.handleError(record)
+        except Exception:  # noqa: BLE001  # a message and its values that do not fit
+            self._lines.put(f"{record.levelname} {record.name}: {record.msg}\n")
 
     def _count(self, *, last: bool) -> None:
         self.acquire()

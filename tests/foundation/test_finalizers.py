@@ -30,6 +30,11 @@ HARMLESS = {
     "os.getpid",
     "os.write",
     "self.format",
+    "extend",
+    "self._clock.monotonic",
+    "self._folds.takes",  # logs.Folds: values in, values out
+    "self._folds.due",
+    "self._put",  # logs.LogWriter: into a queue, as a test there shows
 }
 # At the end of the process, on the main thread, with every other thread still running. What is named here may
 # wait for locks that those give back; a forked child has none of these threads and must not do it.
