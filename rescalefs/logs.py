@@ -21,6 +21,7 @@ from typing import Protocol
 
 from rescalefs.background import Background
 from rescalefs.clock import Clock, SystemClock
+from rescalefs.containment import contained
 from rescalefs.private import make_private
 
 log = logging.getLogger(__name__)
@@ -259,11 +260,12 @@ class LogWriter(logging.Handler):
     def run(self, stop: threading.Event) -> None:
         """Write until ``stop`` is set, and then what is left."""
         while not stop.is_set():
-            self._write_waiting(_TICK / 10)
-            if self._clock.monotonic() >= self._next_tick:
-                self._next_tick = self._clock.monotonic() + _TICK
-                self._count(last=False)
-                self._sink.tick()
+            with contained(log, "writing the log"):
+                self._write_waiting(_TICK / 10)
+                if self._clock.monotonic() >= self._next_tick:
+                    self._next_tick = self._clock.monotonic() + _TICK
+                    self._count(last=False)
+                    self._sink.tick()
         self._count(last=True)
         self._write_waiting(0)
         self._is_over = True
