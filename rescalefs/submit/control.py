@@ -10,13 +10,13 @@ from pathlib import Path
 from rescalefs.submit.folder import open_listed
 from rescalefs.submit.journal import Overtaken
 from rescalefs.submit.ledger import Ledger
-from rescalefs.submit.listing import Kind, Listing
+from rescalefs.submit.listing import Entry, Kind, Listing
 from rescalefs.submit.machine import Drop, OutOfPlace, State, StopAsked
+from rescalefs.submit.report import CONTROL_FILE
 from rescalefs.submit.service import JobService
 
 log = logging.getLogger(__name__)
 
-CONTROL_FILE = "control"
 STOP = "stop"
 
 
@@ -52,13 +52,17 @@ class Control:
             log.debug("job %s has ended before that was written down", drop.job_id)
 
 
-def stop_is_ordered(folder: Path, listing: Listing) -> bool:
-    """Whether `stop` was written into the drop's `control` before there was a job: then it is a file."""
-    entry = listing.by_path.get(CONTROL_FILE)
-    if entry is None or entry.kind is not Kind.FILE or entry.size > len(STOP) + 2 or not entry.readable:
+def is_ordered(word: str, folder: Path, entry: Entry | None) -> bool:
+    """Whether the file `control`, which is ``entry``, holds this word: before there is a job it is a file."""
+    if entry is None or entry.kind is not Kind.FILE or entry.size > len(word) + 2 or not entry.readable:
         return False
     file = open_listed(folder, entry)
     if file is None:  # it was replaced in this moment, and is looked at afresh
         return False
     with file:
-        return file.read().strip() == STOP.encode()
+        return file.read().strip() == word.encode()
+
+
+def stop_is_ordered(folder: Path, listing: Listing) -> bool:
+    """Whether `stop` was written into the drop's `control` before there was a job."""
+    return is_ordered(STOP, folder, listing.by_path.get(CONTROL_FILE))

@@ -81,12 +81,17 @@ def look(folder: Path, most_entries: int) -> Listing:
 
 def job_entry(folder: Path) -> Entry | None:
     """Its job.json, whatever it is: who checks it, refuses what is no file."""
-    path = folder / JOB_FILE
+    return entry_of(folder, JOB_FILE)
+
+
+def entry_of(folder: Path, name: str) -> Entry | None:
+    """What lies right in the folder under this name."""
+    path = folder / name
     with contextlib.suppress(FileNotFoundError):
         facts = path.lstat()
         if stat.S_ISLNK(facts.st_mode):
-            return _linked(path, JOB_FILE, folder.resolve())
-        return _plain_entry(JOB_FILE, path, facts)
+            return _linked(path, name, folder.resolve())
+        return _plain_entry(name, path, facts)
     return None
 
 
@@ -205,6 +210,35 @@ def _file_entry(path: str, real: str | Path, facts: os.stat_result) -> Entry:
         readable=os.access(real, os.R_OK),
         executable=bool(facts.st_mode & stat.S_IXUSR),
     )
+
+
+def keeps_identities(folder: Path) -> bool:
+    """Whether a folder has the same number and time of birth as long as it exists, and no other one has both.
+
+    It is False where that is not certain.
+    """
+    if identity(folder).born is None:
+        return False
+    if sys.platform != "linux":
+        return True
+    answer = ctypes.create_string_buffer(512)  # struct statfs has 120 bytes
+    if ctypes.CDLL(None, use_errno=True).statfs(os.fsencode(folder), answer) != 0:
+        return False
+    return ctypes.c_ulong.from_buffer(answer).value & 0xFFFFFFFF in _CERTAIN
+
+
+# Magic numbers of statfs(2), from linux/magic.h and the file systems' own sources.
+_CERTAIN = frozenset(
+    {
+        0xEF53,  # ext2, ext3, ext4
+        0x58465342,  # xfs
+        0x9123683E,  # btrfs
+        0x2FC12FC1,  # zfs
+        0xF2F52010,  # f2fs
+        0xCA451A4E,  # bcachefs
+        0x01021994,  # tmpfs
+    }
+)
 
 
 # statx(2): Python's os.stat does not tell the birth time on Linux.

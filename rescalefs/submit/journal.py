@@ -17,9 +17,7 @@ from rescalefs.errors import RescaleFSError, UserError
 from rescalefs.private import make_private
 from rescalefs.submit.machine import AnyEvent, Drop, Event, OutOfPlace, step
 
-_FORMAT = (
-    2  # PRAGMA user_version of the files we write; 2 has `Returned` and `SavedAgain`, which 1 cannot read
-)
+_FORMAT = 2  # PRAGMA user_version of the files we write; 2 has more kinds of events, which 1 cannot read
 
 _tables = sql.MetaData()
 

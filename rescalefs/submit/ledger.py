@@ -262,4 +262,5 @@ def _report(page: _Page) -> DropReport:
         found=page.found,
         missing=drop.missing,
         hold=drop.hold,
+        is_doubtful=drop.doubt != "",
     )

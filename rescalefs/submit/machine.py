@@ -63,6 +63,8 @@ class Drop:
     here: bool = False  # False while the folder is gone
     fingerprint: str = ""  # of the content that was looked at last
     job_file: str = ""  # of job.json, the same
+    doubt: str = ""  # the drop that this folder may be; as long as that is not known, it is not looked into
+    doubt_about: str = ""  # the same in words
     missing: tuple[str, ...] = ()  # named in job.json, and not in the folder
     problems: tuple[str, ...] = ()  # why it is rejected
     name: str = ""  # of the job
@@ -127,6 +129,24 @@ class Vanished(Event, frozen=True, tag=True):
 
     def told(self, drop: Drop) -> Drop:
         return replace(drop, here=False)
+
+
+class Doubted(Event, frozen=True, tag=True):
+    """The folder may be a drop that has its job: a person has to say whether it is, or is a new one."""
+
+    drop_id: str
+    about: str  # that drop, in words
+    job_file: str  # the mark of job.json as the person finds it
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, doubt=self.drop_id, doubt_about=self.about, job_file=self.job_file)
+
+
+class Cleared(Event, frozen=True, tag=True):
+    """The person says that it is a new one."""
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, doubt="", doubt_about="", job_file="")
 
 
 class Settled(Event, frozen=True, tag=True):
@@ -339,9 +359,9 @@ class SavedAgain(Event, frozen=True, tag=True):
 
 
 AnyEvent: TypeAlias = (
-    Found | Moved | Vanished | Settled | Changed | Missing | Refused | Accepted | Uploaded | CreateBegun
-    | NotCreated | Created | Discarded | Released | Submitted | Edited | StatusSeen | StopAsked | Completed
-    | Failed | Stopped | Announced | Lost | Returned | SavedAgain
+    Found | Moved | Vanished | Doubted | Cleared | Settled | Changed | Missing | Refused | Accepted | Uploaded
+    | CreateBegun | NotCreated | Created | Discarded | Released | Submitted | Edited | StatusSeen | StopAsked
+    | Completed | Failed | Stopped | Announced | Lost | Returned | SavedAgain
 )  # fmt: skip
 
 EVENTS: tuple[type[Event], ...] = AnyEvent.__args__
@@ -353,6 +373,8 @@ _JOB = (State.SAVED, State.SUBMITTING, State.RUNNING, *sorted(_TERMINAL, key=lam
 def _table() -> dict[tuple[State, type[Event]], State]:
     table: dict[tuple[State, type[Event]], State] = {
         (State.UNSEEN, Found): State.WAITING,
+        (State.WAITING, Doubted): State.WAITING,
+        (State.WAITING, Cleared): State.WAITING,
         (State.WAITING, Settled): State.CHECKING,
         (State.CHECKING, Missing): State.WAITING,
         (State.CHECKING, Refused): State.REJECTED,
@@ -419,7 +441,7 @@ def ending(status: str) -> Callable[..., Ended]:
     return kinds.get(word, Stopped)
 
 
-_UNDRAWN = frozenset({Moved, Vanished, Edited, Changed, Announced})
+_UNDRAWN = frozenset({Moved, Vanished, Doubted, Cleared, Edited, Changed, Announced})
 
 
 def picture() -> str:

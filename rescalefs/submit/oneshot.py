@@ -17,7 +17,15 @@ from rescalefs.containment import contained
 from rescalefs.errors import UserError
 from rescalefs.private import make_private
 from rescalefs.submit import machine, spec
-from rescalefs.submit.folder import FolderTooLarge, Identity, identity, is_held, job_file_mark, look
+from rescalefs.submit.folder import (
+    FolderTooLarge,
+    Identity,
+    identity,
+    is_held,
+    job_file_mark,
+    keeps_identities,
+    look,
+)
 from rescalefs.submit.journal import Journal
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.listing import JOB_FILE, Listing
@@ -25,6 +33,7 @@ from rescalefs.submit.machine import Drop, State
 from rescalefs.submit.owner import Tenure, claimed
 from rescalefs.submit.poller import Poller
 from rescalefs.submit.problems import has_control_characters, printable
+from rescalefs.submit.recognition import Asks, Seen, recognise
 from rescalefs.submit.report import DropReport
 from rescalefs.submit.service import JobService
 from rescalefs.submit.settings import SubmitSettings
@@ -205,11 +214,10 @@ class _Shot:
     def _begin(self, *, hold: bool) -> Drop:
         """The drop that this folder is, looked at as it lies there now."""
         listing = _looked_at(self._folder, self._settings)
-        drop = self._known() or self._ledger.begin(
-            machine.Found(self._name(), identity(self._folder).inode, identity(self._folder).born)
-        )
-        if not drop.here or drop.folder != self._name():
-            drop = self._ledger.record(drop, machine.Moved(self._name(), drop.inode, drop.born))
+        which = identity(self._folder)
+        drop = self._known() or self._ledger.begin(machine.Found(self._name(), which.inode, which.born))
+        if not drop.here or (drop.folder, drop.inode) != (self._name(), which.inode):
+            drop = self._ledger.record(drop, machine.Moved(self._name(), which.inode, which.born))
         if drop.state is State.SAVED and drop.hold and not hold and not is_held(self._folder):
             return self._ledger.record(drop, machine.Released(job_file_mark(self._folder)))
         is_other = listing.fingerprint != drop.fingerprint
@@ -225,9 +233,20 @@ class _Shot:
         return drop
 
     def _known(self) -> Drop | None:
-        seen = identity(self._folder)
-        fit = [each for each in self._ledger.drops() if (each.inode, each.born) == (seen.inode, seen.born)]
-        return fit[0] if fit else None
+        seen, drops = identity(self._folder), self._ledger.drops()
+        if keeps_identities(self._folder):
+            fit = (each for each in drops if (each.inode, each.born) == (seen.inode, seen.born))
+            return next(fit, None)
+        present = {each.folder for each in drops if (self._settings.folder / each.folder).is_dir()}
+        folder = Seen(self._name(), seen.inode, seen.born, job_file_mark(self._folder))
+        found = recognise(folder, drops, present)
+        if isinstance(found, Asks):
+            job = f"job {found.drop.job_id}" if found.drop.job_id else "a job, which may exist"
+            raise UserError(
+                f"{self._folder} may have been submitted before, as {job}, and its file system does not tell "
+                "for certain. To submit it as a new job, copy it under another name"
+            )
+        return found.drop if found is not None else None
 
     def _name(self) -> str:
         parent = self._settings.folder.resolve() if self._settings.folder.exists() else None

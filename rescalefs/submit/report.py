@@ -7,8 +7,12 @@ from datetime import datetime
 
 from rescalefs.submit import cost, machine
 from rescalefs.submit.diary import log_line, one_line
+from rescalefs.submit.listing import JOB_FILE
 from rescalefs.submit.machine import Drop, Event, State
 from rescalefs.submit.problems import bytes_text, listed
+
+CONTROL_FILE = "control"  # in a drop: what a person writes into it is an order
+SAME = "same"  # the order that says: this folder is the drop that it was taken for
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class DropReport:
     found: datetime
     missing: tuple[str, ...] = ()  # named in job.json, and awaited
     hold: bool = False
+    is_doubtful: bool = False  # a person has to say whether it is a new drop
     has_job_file: bool | None = None  # None: nobody looked
     log: tuple[str, ...] = ()  # the lines of its `status.log`, where one drop was asked for
 
@@ -59,6 +64,8 @@ def status_line(drop: Drop, progress: Progress | None = None, note: str = "") ->
 
 
 def _where(drop: Drop, progress: Progress | None) -> str:
+    if drop.state is State.WAITING and drop.doubt:
+        return f"waiting for a word of yours: is it new, or is it {drop.doubt_about}? See status.log"
     if drop.state is State.WAITING and drop.missing:
         return f"waiting for {listed(drop.missing)}, named in job.json"
     if drop.state is State.REJECTED:
@@ -131,9 +138,20 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
             if event.folder != before.folder:
                 return [f"is called {event.folder} now"]
             is_copy = before.here and (event.inode, event.born) != (before.inode, before.born)
+            # A number alone changes by itself where a file system does not keep them.
+            is_copy = is_copy and not (event.born is None and before.born is None)
             return ["was put back from a copy: it is the same drop"] if is_copy else []
         case machine.Vanished():
             return ["the folder is gone; its job, if there is one, goes on"]
+        case machine.Doubted():
+            why = "the file system does not tell such folders apart, and what else is known does not agree"
+            return [
+                f"this folder may be {event.about}: {why}. So it is not submitted",
+                f"to have it submitted as a new job: touch {JOB_FILE}",
+                f"if it is that drop: write `{SAME}` into a file {CONTROL_FILE} in the folder",
+            ]
+        case machine.Cleared():
+            return [f"{JOB_FILE} was touched: it is a new drop"]
         case machine.Settled():
             return ["complete: checking job.json"]
         case machine.Changed():

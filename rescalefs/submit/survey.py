@@ -5,28 +5,33 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from rescalefs.clock import Clock
 from rescalefs.containment import log_once
 from rescalefs.errors import RescaleFSError
 from rescalefs.submit import machine
+from rescalefs.submit.control import is_ordered
 from rescalefs.submit.diary import mishap
 from rescalefs.submit.folder import (
     FolderTooLarge,
     Identity,
+    entry_of,
     folders,
     identity,
     is_held,
     job_entry,
     job_file_mark,
+    keeps_identities,
     look,
 )
 from rescalefs.submit.journal import Journal, Overtaken
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.listing import JOB_FILE, Kind, Listing
 from rescalefs.submit.machine import Drop, OutOfPlace, State
+from rescalefs.submit.recognition import Asks, Same, Seen, has_job, is_same_job_file, recognise
+from rescalefs.submit.report import CONTROL_FILE, SAME
 from rescalefs.submit.settings import SubmitSettings
 from rescalefs.submit.settling import Arrival, Pace
 from rescalefs.submit.writers import first_written_to
@@ -61,6 +66,7 @@ class Survey:
         self._arrivals: dict[str, Arrival] = {}
         self._due: dict[str, float] = {}  # drops that settle if nothing changes, and when
         self._limits = ""  # that the journal was last told
+        self._is_certain = True  # that numbers and times of birth tell folders apart
         self._top: Identity | None = None  # the drop folder that names were last compared with
 
     def everything(self) -> float:
@@ -106,6 +112,7 @@ class Survey:
         # A write that is said to have failed may be there all the same: then its folder has its drop already.
         self._ledger.catch_up()
         top = identity(self._settings.folder)
+        self._is_certain = keeps_identities(self._settings.folder)
         present = folders(self._settings.folder)
         if top != self._top:
             # Before any folder is met: in a restored drop folder each would pass for a new one.
@@ -118,27 +125,50 @@ class Survey:
         }
         for name, path in unknown.items():
             with _one_folder(name):
-                self._meet(name, path, identity(path))
+                self._meet(name, path, identity(path), present.keys())
         for drop in self._present():
-            if drop.folder not in present:
+            if drop.folder not in present or not self._is_the_one(drop):
                 self._due.pop(drop.id, None)
                 self._arrivals.pop(drop.id, None)
                 with _one_folder(drop.folder):
                     self._ledger.record(drop, machine.Vanished())
 
     def _is_at(self, name: str, inode: int) -> bool:
-        drop = self._ledger.at(name)
-        return drop is not None and drop.inode == inode
+        """Whether the drop of this name is there, with the number that the folder above tells.
 
-    def _meet(self, name: str, path: Path, seen: Identity) -> Drop:
+        Where numbers do not tell, the folder above may not even know them: the rounds look closer.
+        """
+        drop = self._ledger.at(name)
+        return drop is not None and (drop.inode == inode or not self._is_certain)
+
+    def _is_the_one(self, drop: Drop) -> bool:
+        """Whether no other drop took its place."""
+        at = self._ledger.at(drop.folder)
+        return at is not None and at.id == drop.id
+
+    def _meet(self, name: str, path: Path, seen: Identity, present: Collection[str]) -> Drop:
         """The drop that this folder is: a known one, whatever its name was, or a new one."""
-        known = self._known(seen, path)
-        if known is None:
+        known = self._known(seen, path) if self._is_certain else self._weighed(name, path, seen, present)
+        if known is None or isinstance(known, Asks):
             log.info("found drop %s", name)
-            return self._ledger.begin(machine.Found(name, seen.inode, seen.born))
-        if known.folder == name and known.here:
+            drop = self._ledger.begin(machine.Found(name, seen.inode, seen.born))
+            return drop if known is None else self._doubt(drop, known.drop, path)
+        if known.folder == name and known.here and known.inode == seen.inode:
             return known
         return self._ledger.record(known, machine.Moved(name, seen.inode, seen.born))
+
+    def _weighed(self, name: str, path: Path, seen: Identity, present: Collection[str]) -> Drop | Asks | None:
+        """Where numbers do not tell: what all that can be seen adds up to."""
+        folder = Seen(name, seen.inode, seen.born, job_file_mark(path))
+        ours = (drop for drop in self._ledger.drops() if _is_ours(drop))
+        found = recognise(folder, ours, present)
+        return found.drop if isinstance(found, Same) else found
+
+    def _doubt(self, drop: Drop, other: Drop, path: Path) -> Drop:
+        its = f"has job {other.job_id}" if other.job_id is not None else "may have a job already"
+        about = f"drop {other.folder}, which {its}"
+        log.warning("drop %s may be %s, or a new one: a person has to say so", drop.folder, about)
+        return self._ledger.record(drop, machine.Doubted(other.id, about, job_file_mark(path)))
 
     def _known(self, seen: Identity, path: Path) -> Drop | None:
         for drop in self._ledger.drops_with_inode(seen.inode):
@@ -167,7 +197,9 @@ class Survey:
                 elif known == mark:
                     return
         for drop, path, own in replaced:
-            if known != mark or _is_same_job_file(job_file_mark(path), drop.job_file):
+            is_same_file = is_same_job_file(job_file_mark(path), drop.job_file)
+            # Where numbers do not tell, they change at each mount: a name alone would prove too little.
+            if is_same_file or (known != mark and (self._is_certain or not has_job(drop))):
                 self._ledger.record(drop, machine.Moved(drop.folder, own.inode, own.born))
         if known != mark:
             self._journal.note(_FACT, mark)
@@ -218,6 +250,9 @@ class Survey:
             return Listing(error.first, job_entry(path))
 
     def _wait_for(self, drop: Drop, path: Path) -> None:
+        if drop.doubt and not self._is_cleared(drop, path):
+            return
+        drop = self._ledger.drop(drop.id)
         listing = self._listing(drop, path)
         now = self._clock.monotonic()
         unfinished = self._unfinished(path)
@@ -235,10 +270,34 @@ class Survey:
             self._due[drop.id] = now + self._pace.least
         elif arrival.is_settled(now, self._pace):
             del self._arrivals[drop.id]
-            self._ledger.record(drop, machine.Settled(listing.fingerprint, job_file_mark(path)))
+            self._settle(drop, listing, path)
         else:
             self._ledger.say(drop.id, unfinished or "until nothing changes any more")
             self._due[drop.id] = arrival.settles_at(self._pace)
+
+    def _settle(self, drop: Drop, listing: Listing, path: Path) -> None:
+        """It is complete. Now job.json is there, too, which may show that the folder is one of before."""
+        if not self._is_certain:
+            others = [each for each in self._ledger.drops() if _is_ours(each) and each.id != drop.id]
+            folder = Seen(drop.folder, drop.inode, drop.born, job_file_mark(path))
+            found = recognise(folder, others, folders(self._settings.folder).keys())
+            if found is not None and has_job(found.drop):
+                self._doubt(drop, found.drop, path)
+                return
+        self._ledger.record(drop, machine.Settled(listing.fingerprint, job_file_mark(path)))
+
+    def _is_cleared(self, drop: Drop, path: Path) -> bool:
+        """Whether a person said that the folder is a new drop. One that is said to be the old one is that."""
+        if is_ordered(SAME, path, entry_of(path, CONTROL_FILE)):
+            old, seen = self._ledger.drop(drop.doubt), identity(path)
+            self._ledger.record(drop, machine.Vanished())
+            self._ledger.record(old, machine.Moved(drop.folder, seen.inode, seen.born))
+            return False
+        mark = job_file_mark(path)
+        if mark == "" or is_same_job_file(mark, drop.job_file):
+            return False
+        self._ledger.record(drop, machine.Cleared())
+        return True
 
     def _is_written_to(self, drop: Drop, listing: Listing, path: Path) -> bool:
         """Whether a file is still open for writing, by a program that writes past the mount; say which."""
@@ -272,11 +331,6 @@ def _one_folder(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001  # an unreadable disk, or what nothing foresaw
         log_once(log, "looking which drop a folder is", error, name)
-
-
-def _is_same_job_file(mark: str, known: str) -> bool:
-    """Whether they tell of one file, or of a copy of it with its time."""
-    return known != "" and mark.partition("-")[2] == known.partition("-")[2]
 
 
 def _is_ours(drop: Drop) -> bool:

@@ -23,7 +23,7 @@ from rescalefs.model import Job
 from rescalefs.submit import machine, spec
 from rescalefs.submit.absence import Absence, Looks
 from rescalefs.submit.catalogue import Catalogue
-from rescalefs.submit.control import CONTROL_FILE, STOP, stop_is_ordered
+from rescalefs.submit.control import STOP, stop_is_ordered
 from rescalefs.submit.desk import Desk
 from rescalefs.submit.diary import mishap
 from rescalefs.submit.finder import Finder
@@ -36,6 +36,7 @@ from rescalefs.submit.machine import Drop, Event, OutOfPlace, State
 from rescalefs.submit.pace import doubt_time, refusal_time
 from rescalefs.submit.parcels import Borrowed
 from rescalefs.submit.problems import Problem, shown
+from rescalefs.submit.report import CONTROL_FILE
 from rescalefs.submit.service import JobService
 from rescalefs.submit.settings import SubmitSettings
 from rescalefs.submit.uploads import Depot

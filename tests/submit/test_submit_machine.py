@@ -18,6 +18,8 @@ SAMPLES: tuple[Event, ...] = (
     machine.Found("wing", 7, 8),
     machine.Moved("wing-2", 7, 8),
     machine.Vanished(),
+    machine.Doubted("token", "drop wing, which has job abc", "mark"),
+    machine.Cleared(),
     machine.Settled("print", "mark"),
     machine.Changed(),
     machine.Missing(("mesh.msh",)),
