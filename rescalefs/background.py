@@ -58,17 +58,21 @@ class Background:
             self._threads.append(thread)
         thread.start()
 
-    def close(self) -> None:
-        """Set ``stop``, join every thread, and raise the first crash if there was one. Safe to call twice."""
+    def close(self, patience: float | None = None) -> None:
+        """Set ``stop``, join every thread, and raise the first crash if there was one. Safe to call twice.
+
+        With ``patience``, in seconds for each thread, one that does not end in time is no news for the log.
+        """
         self._stop.set()
         with self._lock:
             threads, self._threads = self._threads, []
         for thread in threads:
             if thread is threading.current_thread() or thread.ident is None:
                 continue
-            thread.join(self._patience)
+            thread.join(self._patience if patience is None else patience)
             if thread.is_alive():
-                log.warning("thread %s did not end within %.0f s", thread.name, self._patience)
+                level = logging.WARNING if patience is None else logging.DEBUG
+                log.log(level, "thread %s did not end within %.0f s", thread.name, self._patience)
         with self._lock:
             crash, self._crash = self._crash, None
         if crash is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,8 +19,8 @@ class Once:
 
     def __init__(self, most: int = 1000) -> None:
         self._most = most
-        self._lock = threading.Lock()  # guards _seen
-        self._seen: set[tuple[str, type[BaseException], str, int]] = set()
+        # Each step is one of a dict, without a lock: a fork may come at any moment, and copy one as held.
+        self._seen: dict[tuple[str, type[BaseException], str, int], object] = {}
 
     def is_new(self, what: str, error: BaseException) -> bool:
         """Whether this was not asked before. When too many differ, all count as new once more."""
@@ -30,13 +29,12 @@ class Once:
             where = where.tb_next
         place = (where.tb_frame.f_code.co_filename, where.tb_lineno) if where is not None else ("", 0)
         key = (what, type(error), *place)
-        with self._lock:
-            if key in self._seen:
-                return False
-            if len(self._seen) >= self._most:
-                self._seen.clear()
-            self._seen.add(key)
-            return True
+        mine = object()
+        if self._seen.setdefault(key, mine) is not mine:
+            return False
+        if len(self._seen) > self._most:
+            self._seen.clear()
+        return True
 
 
 _logged = Once()

@@ -9,6 +9,7 @@
     │   ├── Throttled            429, and waiting as told did not end it
     │   ├── ServerFailed         5xx, again and again
     │   ├── Unreachable          no connection: DNS, refused, TLS, cut
+    │   │   └── Stopping         it was cut by us, because we end
     │   ├── TimedOut             connected, but no answer within the limit
     │   └── UnexpectedAnswer     an answer that is not what the API promises
     ├── ContentError             the bytes of a remote file
@@ -16,6 +17,7 @@
     │   ├── FileChanged          another version than the one that was opened
     │   ├── NotYetUploaded       listed, but the server does not have all of it yet
     │   └── SizeUnknown          listed, but the server does not tell how large it is
+    ├── OtherProcess             it belongs to the process that this one was forked from
     ├── PathError                what the caller asked of the tree
     │   ├── NoSuchPath
     │   ├── NotADirectory
@@ -83,6 +85,10 @@ class Unreachable(ApiError):
     """No connection to the server, or it broke and could not be had again."""
 
 
+class Stopping(Unreachable):
+    """The client was closed: nothing is wrong with the server, so that nothing has to be reported."""
+
+
 class TimedOut(ApiError):
     """The server did not answer within the time limit."""
 
@@ -109,6 +115,10 @@ class NotYetUploaded(ContentError):
 
 class SizeUnknown(ContentError):
     """The server does not tell how large the file is, and 0 would pass for an empty file."""
+
+
+class OtherProcess(RescaleFSError):
+    """It was made before a fork, and its threads and connections are the parent's."""
 
 
 class PathError(RescaleFSError):

@@ -5,6 +5,9 @@
 
 Needs the extra `rescalefs[fsspec]`. Paths are those of a mount. Bytes come through the same engine, verified
 and cached; a read that ends a file raises `OSError` where its checksum does not agree. Read-only.
+
+File systems and open files can be pickled, and used in a forked child: there they begin anew, with threads
+and connections of their own.
 """
 
 from __future__ import annotations
@@ -12,21 +15,24 @@ from __future__ import annotations
 import io
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from rescalefs.errors import NoSuchPath, NotADirectory, NotFound, RescaleFSError
+from rescalefs.forks import Process, generation
 from rescalefs.tree import Directory, LinkNode, LiveNode, Node, RemoteNode, TextNode
 
 if TYPE_CHECKING:
     from rescalefs.assembly.library import Library
+    from rescalefs.reading import OpenFile
 
 T = TypeVar("T")
 
 _LINKS = 8  # that one path may lead through
+_LINES_AHEAD = 256 << 10  # bytes read at once for a loop over lines
 
 
 class RescaleFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships no types
@@ -56,20 +62,27 @@ class RescaleFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec shi
             "connections": connections,
             "verify": verify,
         }
-        self._lock = threading.Lock()  # guards _opened; opening it asks neither network nor much disk
-        self._opened: Library | None = None
+        # By process. Those of the parent are kept, so that nothing of theirs is finalised in a child.
+        self._engines: dict[int, _Engine] = {}
 
     @property
     def _library(self) -> Library:
-        """Made when it is first of use: an object that is only passed on starts no threads."""
-        with self._lock:
-            if self._opened is None:
+        """Made when it is first of use in a process: an object that is only passed on starts no threads."""
+        engine = self._engines.get(generation()) or self._engines.setdefault(generation(), _Engine())
+        with engine.lock:
+            if engine.library is None:
                 from rescalefs.assembly.library import Library
 
-                self._opened = Library(self._flags)
+                engine.library = Library(self._flags)
                 # The collector may call it in the middle of any line, also of one that holds a lock of ours.
-                weakref.finalize(self, self._opened.abandon).atexit = False
-            return self._opened
+                weakref.finalize(self, _abandon, engine.library).atexit = False
+            return engine.library
+
+    def close(self) -> None:
+        """End the threads of this process. What is open cannot be read any more; a new look begins anew."""
+        engine = self._engines.pop(generation(), None)
+        if engine is not None and engine.library is not None:
+            engine.library.close()
 
     def invalidate_cache(self, path: str | None = None) -> None:
         """Ask the server afresh when something is looked at next."""
@@ -116,7 +129,7 @@ class RescaleFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec shi
             return io.BytesIO(translated(path, node.snapshot).content)
         if not isinstance(node, RemoteNode):
             raise IsADirectoryError(path)
-        return RescaleFile(self, path, node, block_size, **options)
+        return RescaleFile(self, path, node, block_size, options)
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
         """The bytes ``[start, end)``; negative numbers count from the end."""
@@ -132,7 +145,7 @@ class RescaleFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec shi
         for _ in range(_LINKS):
             link = self._first_link(path)
             if link is None:
-                return translated(path, lambda path=path: self._library.tree.node(f"/{path}"))  # type: ignore[misc]
+                return translated(path, lambda path=path: self._library.node(f"/{path}"))  # type: ignore[misc]
             where, node = link
             path = _joined(where, node.target) + path[len(where) :]
         raise FileNotFoundError(path)
@@ -144,7 +157,7 @@ class RescaleFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec shi
             return None
         for count in range(1, len(names) + 1):
             where = "/".join(names[:count])
-            node = translated(path, lambda where=where: self._library.tree.node(f"/{where}"))  # type: ignore[misc]
+            node = translated(path, lambda where=where: self._library.node(f"/{where}"))  # type: ignore[misc]
             if isinstance(node, LinkNode):
                 return where, node
         return None
@@ -159,9 +172,7 @@ class RescaleFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec shi
     def _info(self, path: str, node: Node) -> dict[str, Any]:
         info: dict[str, Any] = {"name": path, "size": 0, "type": "directory", "ino": node.inode}
         if isinstance(node, RemoteNode):
-            size = node.file.size
-            if size is None:
-                size = translated(path, lambda: self._library.size(node.file))
+            size = translated(path, lambda: self._library.size(node.file))
             info |= {"size": size, "type": "file", "sha512": node.file.sha512}
         elif isinstance(node, TextNode):
             text = translated(path, node.snapshot)
@@ -173,26 +184,106 @@ class RescaleFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec shi
         return info
 
 
+class _Engine:
+    """What serves a file system in one process."""
+
+    def __init__(self) -> None:
+        self.lock = (
+            threading.Lock()
+        )  # guards library; making one asks neither the network nor much of the disk
+        self.library: Library | None = None
+
+
 class RescaleFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec ships no types
-    """An output, opened. The engine caches and reads ahead, so fsspec need not."""
+    """An output, opened. The engine caches and reads ahead, so fsspec need not.
+
+    A pickled one opens the same version of the same file again, at the same position, without a look at any
+    folder.
+    """
 
     def __init__(
-        self, fs: RescaleFileSystem, path: str, node: RemoteNode, block_size: int | None, **options: Any
+        self,
+        fs: RescaleFileSystem,
+        path: str,
+        node: RemoteNode,
+        block_size: int | None,
+        options: Mapping[str, Any],
     ) -> None:
+        self._node = node
+        self._process = Process()
         self._file = translated(path, lambda: fs._library.open(node.file))  # noqa: SLF001  # of one module
-        options["cache_type"] = "none"
-        super().__init__(fs, path, "rb", block_size or "default", size=self._file.size, **options)
+        self._ahead = b""  # of the file, from _ahead_at on: what lines are taken from
+        self._ahead_at = 0
+        # What fsspec's own copy of an open file is made with: its cache, and what it believes the size to be.
+        kept = {name: value for name, value in options.items() if name not in ("cache_type", "size")}
+        super().__init__(
+            fs, path, "rb", block_size or "default", cache_type="none", size=self._file.size, **kept
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self.fs, self.path, self._node, self.blocksize, dict(self.kwargs), self.loc)
+
+    def readuntil(self, char: bytes = b"\n", blocks: int | None = None) -> bytes:
+        """The bytes up to and with ``char``, or to the end. `readline` and loops over lines use it."""
+        if self.closed:
+            raise ValueError("I/O operation on closed file.")
+        if len(char) != 1:  # it may begin in one piece and end in the next
+            found: bytes = super().readuntil(char, blocks)
+            return found
+        parts: list[bytes] = []
+        while True:
+            ahead, at = self._ahead, self.loc - self._ahead_at
+            if not 0 <= at < len(ahead):
+                ahead, at = self._read_ahead(), 0
+            end = ahead.find(char, at)
+            stop = len(ahead) if end < 0 else end + 1
+            parts.append(ahead[at:stop] if at or stop < len(ahead) else ahead)
+            self.loc += stop - at
+            if end >= 0 or not ahead:
+                return b"".join(parts)
+
+    def _read_ahead(self) -> bytes:
+        self._ahead_at = self.loc
+        self._ahead = self._fetch_range(self.loc, self.loc + _LINES_AHEAD) if self.loc < self.size else b""
+        return self._ahead
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         buffer = bytearray(max(0, min(end, self.size) - start))
-        count = translated(self.path, lambda: self._file.read_into(memoryview(buffer), start))
+        file = self._opened_here()
+        count = translated(self.path, lambda: file.read_into(memoryview(buffer), start))
         return bytes(buffer[:count])
+
+    def _opened_here(self) -> OpenFile:
+        """The file, opened by this process: what a forked child has of its parent's gives no bytes."""
+        if not self._process.is_this:
+            self._file = translated(self.path, lambda: self.fs._library.open(self._node.file))  # noqa: SLF001
+            self._process = Process()
+        return self._file
 
     def close(self) -> None:
         """Leave the file. Takes no lock: `__del__` calls this, and so do objects around this one."""
-        if not self.closed:
+        if not self.closed and self._process.is_this:
             self._file.close()
         super().close()
+
+
+def _reopened(
+    fs: RescaleFileSystem,
+    path: str,
+    node: RemoteNode,
+    block_size: int,
+    options: Mapping[str, Any],
+    position: int,
+) -> RescaleFile:
+    """A pickled file, in the process that it has come to."""
+    file = RescaleFile(fs, path, node, block_size, options)
+    file.seek(position)
+    return file
+
+
+def _abandon(library: Library) -> None:
+    if library.process.is_this:
+        library.abandon()
 
 
 def _joined(link: str, target: str) -> str:
@@ -212,4 +303,7 @@ def translated(path: str, act: Callable[[], T]) -> T:
     except NotADirectory as error:
         raise NotADirectoryError(path) from error
     except RescaleFSError as error:
+        from rescalefs.assembly.library import await_exit
+
+        await_exit()
         raise OSError(f"{path}: {error}") from error

@@ -20,28 +20,66 @@ from rescalefs.api.sockets import Opened, none_opened
 from rescalefs.api.transport import LARGEST_ANSWER, LARGEST_PAGE, Answer, Request, Transport
 from rescalefs.clock import Clock
 from rescalefs.errors import ApiError, NotFound, UnexpectedAnswer
+from rescalefs.forks import generation
 from rescalefs.model import FileType, LiveFile, RemoteFile
 
 W = TypeVar("W")
 V = TypeVar("V")
 
 
+class _Connected:
+    """What one process needs to send requests."""
+
+    def __init__(self, settings: ApiSettings, clock: Clock, opened: Opened) -> None:
+        self.transport = Transport(settings, clock, opened)
+        self.lists = Lists(self.transport, settings.pages_at_once, settings.longest_list)
+
+    def close(self) -> None:
+        self.transport.close()
+        self.lists.close()
+
+
 class RescaleClient:
-    """The account behind one API key. Thread-safe. Every method raises the tree of `ApiError`.
+    """The account behind one API key. Every method raises the tree of `ApiError`.
+
+    Thread-safe, also across a fork: a child makes connections of its own, and leaves its parent's alone.
 
     A job is created at most once per call: when the answer is lost, `create_job` raises, and it may exist.
     """
 
     def __init__(self, settings: ApiSettings, clock: Clock, opened: Opened = none_opened) -> None:
         """``opened`` is asked for a connection to a host and port before one is opened."""
-        self._transport = Transport(settings, clock, opened)
-        self._lists = Lists(self._transport, settings.pages_at_once, settings.longest_list)
+        self._settings = settings
+        self._clock = clock
+        self._is_closed = False
+        # By process. Those of the parent are kept, so that nothing of theirs is finalised in a child.
+        self._connected = {generation(): _Connected(settings, clock, opened)}
         self.base_url = settings.base_url
 
+    @property
+    def _here(self) -> _Connected:
+        """This very process' connections: on its parent's, a child would read its parent's answers."""
+        here = self._connected.get(generation())
+        if here is None:
+            here = self._connected.setdefault(
+                generation(), _Connected(self._settings, self._clock, none_opened)
+            )
+            if self._is_closed:
+                here.close()
+        return here
+
+    @property
+    def _transport(self) -> Transport:
+        return self._here.transport
+
+    @property
+    def _lists(self) -> Lists:
+        return self._here.lists
+
     def close(self) -> None:
-        """End what is under way at once; it raises `Unreachable`, and so does what is asked for later."""
-        self._transport.close()
-        self._lists.close()
+        """End what is under way at once; it raises `Stopping`, and so does what is asked for later."""
+        self._is_closed = True
+        self._here.close()
 
     def connect(self) -> None:
         """Open a connection for a request to come, while there is something else to do. Never raises."""

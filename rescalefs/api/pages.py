@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from rescalefs.api import wire
 from rescalefs.api.transport import LARGEST_PAGE, Answer, Request, Transport
-from rescalefs.errors import NotFound, UnexpectedAnswer, Unreachable
+from rescalefs.errors import NotFound, Stopping, UnexpectedAnswer
 
 W = TypeVar("W")
 V = TypeVar("V")
@@ -36,7 +36,7 @@ class Lists:
         self._closed = False
 
     def close(self) -> None:
-        """A list under way raises `Unreachable`, and so does one that is asked for later."""
+        """A list under way raises `Stopping`, and so does one that is asked for later."""
         with self._lock:
             self._closed = True
             pool, self._pool = self._pool, None
@@ -173,5 +173,5 @@ class _Listing(Generic[W, V]):
         )
 
 
-def _stopping() -> Unreachable:
-    return Unreachable("rescalefs is stopping")
+def _stopping() -> Stopping:
+    return Stopping("rescalefs is stopping")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import threading
@@ -15,6 +16,7 @@ import urllib3
 import urllib3.connection
 
 from rescalefs.api.bounds import BoundedResponse, Bounds
+from rescalefs.forks import in_each_child
 
 # (host, port) -> a connection that somebody has opened already, if there is one.
 Opened = Callable[[str, int], socket.socket | None]
@@ -48,6 +50,9 @@ class OpeningPool(urllib3.HTTPConnectionPool):
             self._put_conn(connection)  # one that is not connected is connected by the request
 
 
+_all: WeakSet[OpenSockets] = WeakSet()
+
+
 class OpenSockets:
     """Knows the sockets of connections made by its pools. Thread-safe."""
 
@@ -58,6 +63,14 @@ class OpenSockets:
         # Sockets, not connections: an answer that ends its connection keeps only the socket.
         self._open: WeakSet[socket.socket] = WeakSet()
         self._is_cut = False
+        _all.add(self)
+
+    def leave_to_parent(self) -> None:
+        """Close a child's copies of what its parent has open. The parent's connections stay as they are."""
+        for each in list(self._open):
+            # Detached, so that no object closes the number later, when it is that of another file.
+            if (copy := each.detach()) >= 0:
+                os.close(copy)
 
     def cut(self) -> None:
         """End every transfer, also those yet to begin. Who waits gets an error now, not at its time limit."""
@@ -109,6 +122,14 @@ class OpenSockets:
             too_late = self._is_cut
         if too_late:
             _shut_down(connected)
+
+
+def _leave_to_parent() -> None:
+    for each in list(_all):
+        each.leave_to_parent()
+
+
+in_each_child(_leave_to_parent)
 
 
 def keeping_bounds(kind: type[urllib3.HTTPConnectionPool]) -> type[urllib3.HTTPConnectionPool]:

@@ -26,7 +26,7 @@ from rescalefs.api.sessions import CHUNK, LARGE_CHUNK, SMALL_CHUNK, KeyAuth, Ses
 from rescalefs.api.settings import ApiSettings, is_loopback, is_safe_url
 from rescalefs.api.sockets import Opened, none_opened
 from rescalefs.clock import Clock
-from rescalefs.errors import ApiError, Throttled, UnexpectedAnswer, Unreachable
+from rescalefs.errors import ApiError, Stopping, Throttled, UnexpectedAnswer, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +219,7 @@ class Transport:
             self._sessions.connect(self._base, timeout)
 
     def close(self) -> None:
-        """End every wait and every transfer; what is asked for later raises `Unreachable`."""
+        """End every wait and every transfer; what is asked for later raises `Stopping`."""
         self._stopping.set()
         self._sessions.close()
 
@@ -291,6 +291,8 @@ class Transport:
         try:
             answer: T = retrying(once)
         except AttemptFailed as failed:
+            if self._stopping.is_set():  # what was cut by us says nothing about the server
+                raise Stopping(f"{request}: rescalefs is stopping") from failed
             self._heard(isinstance(failed.failure.error, Unreachable))
             raise failed.failure.error from failed
         self._heard(False)
@@ -347,7 +349,7 @@ class Transport:
                 raise self._ended(request)
 
     def _ended(self, request: Request) -> AttemptFailed:
-        stopping = Unreachable(f"{request}: rescalefs is stopping")
+        stopping = Stopping(f"{request}: rescalefs is stopping")
         return AttemptFailed(Failure(stopping, passing=False, acted=False))
 
     def _send(self, session: Session, request: Request) -> requests.Response:

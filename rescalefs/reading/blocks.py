@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import diskcache
 
 from rescalefs.clock import Clock
+from rescalefs.forks import in_each_child
 from rescalefs.private import make_private
 from rescalefs.reading.positioned import BINARY, read_into, write_fully
 
@@ -102,6 +103,20 @@ class _SpoolDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache ships no ty
         return Path(self._directory) / filename
 
 
+# SQLite remembers for a whole process which locks it has, and a fork copies that without the locks. So a
+# child may open an index only if its parent had none open when it forked: the librarian closes it for that.
+_open_stores: set[int] = set()  # ids
+_was_forked_open = [False]
+
+
+def _note_in_child() -> None:
+    if _open_stores:
+        _was_forked_open[0] = True
+
+
+in_each_child(_note_in_child)
+
+
 class BlockStore:
     """Keeps values of some bytes under `str` keys, within a limit, the least recently used going first.
 
@@ -140,6 +155,7 @@ class BlockStore:
                 with contextlib.suppress(sqlite3.Error):
                     cache.close()
         self._blocks = self._records = None
+        _open_stores.discard(id(self))
 
     def spool(self) -> tuple[int, bool]:
         """A descriptor for bytes to come, and whether they lie in memory because the disk won't have them."""
@@ -305,6 +321,9 @@ class BlockStore:
         self._damaged = False
 
     def _open_index(self) -> None:
+        if _was_forked_open[0]:
+            raise OSError(errno.EBUSY, "this process was forked while the index was in use")
+        _open_stores.add(id(self))
         self._blocks = _index(self._folder / "blocks", self._limit, tag_index=1)
         self._records = _index(self._folder / "records", _RECORDS_LIMIT)
 

@@ -393,6 +393,17 @@ class Board:
 
     # -- for the librarian
 
+    def do_first(self, chore: Chore, patience: float) -> bool:
+        """Have the librarian do a chore before all others; return whether it could be asked in time."""
+        if not self._lock.acquire(timeout=patience):
+            return False
+        try:
+            self._urgent_lookups.appendleft(chore)
+            self._chores_there.notify()
+        finally:
+            self._lock.release()
+        return True
+
     def take_chore(self) -> Chore | None:
         """Wait for something to do with the store; None when the engine closes and all is done."""
         with self._lock:

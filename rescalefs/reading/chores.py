@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from rescalefs.reading.block import Block
@@ -55,4 +56,12 @@ class Record:
     content: Content
 
 
-Chore = LookUp | Keep | Touch | Drop | DropFile | Record
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Close the index, set ``parked``, and go on once ``resumed`` is set: the process is about to fork."""
+
+    parked: threading.Event
+    resumed: threading.Event
+
+
+Chore = LookUp | Keep | Touch | Drop | DropFile | Record | Park

@@ -9,6 +9,7 @@ import threading
 from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.errors import NotYetUploaded
+from rescalefs.forks import Process
 from rescalefs.model import RemoteFile
 from rescalefs.reading.block import Block
 from rescalefs.reading.blocks import BlockStore, CacheUsage
@@ -41,6 +42,7 @@ class ReadEngine:
     def __init__(
         self, source: Source, settings: ReadingSettings, clock: Clock, background: Background
     ) -> None:
+        self._process = Process()
         self._sizes = Sizes(source, clock)
         self._settings = settings
         self._background = background
@@ -68,6 +70,7 @@ class ReadEngine:
 
         Raises `NotYetUploaded`, and what `size` raises.
         """
+        self._process.check()
         if not file.is_uploaded:
             raise NotYetUploaded(f"{file.path}: it is not on the server in full yet; try again later")
         size = self.size(file)
@@ -88,6 +91,7 @@ class ReadEngine:
 
     def verification(self, file: RemoteFile) -> Verification:
         """How far the file's bytes are known to be right. Asks neither the network nor the disk."""
+        self._process.check()
         return self._board.verification(file)
 
     def cache_usage(self) -> CacheUsage:
@@ -96,11 +100,13 @@ class ReadEngine:
 
     def counters(self) -> Counters:
         """What was fetched so far, and found in the cache."""
+        self._process.check()
         return self._board.counters()
 
     def close(self) -> None:
-        """End every read and every fetch. `Background.close` joins the threads."""
-        self._board.close()
+        """End every read and fetch; in a forked child, nothing. `Background.close` joins the threads."""
+        if self._process.is_this:
+            self._board.close()
 
     def _part_with_readers(self, stop: threading.Event) -> None:  # noqa: ARG002  (the board ends it)
         while not self._board.is_closed:
@@ -119,6 +125,7 @@ class OpenFile:
         content = stream.content
         self.file = content.file
         self.size = content.size
+        self._process = Process()
         self._board = board
         self._stream = stream
         self._content = content
@@ -140,6 +147,7 @@ class OpenFile:
 
         Raises an `ApiError` or a `ContentError`; then what is in the buffer means nothing.
         """
+        self._process.check()
         content = self._content
         span = Span(min(offset, self.size), min(offset + len(buffer), self.size))
         while self._strict and not content.settled:

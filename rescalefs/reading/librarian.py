@@ -5,17 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections import deque
 from functools import partial
+from weakref import WeakSet
 
 from rescalefs.containment import contained
+from rescalefs.forks import around_each_fork, in_each_child
 from rescalefs.reading.block import Block, copy_unpacked, unpack
 from rescalefs.reading.blocks import BlockStore, memory_spool
 from rescalefs.reading.board import Board, Found
-from rescalefs.reading.chores import Chore, Drop, DropFile, Keep, LookUp, Record, Touch
+from rescalefs.reading.chores import Chore, Drop, DropFile, Keep, LookUp, Park, Record, Touch
 from rescalefs.reading.content import Content
 from rescalefs.reading.trailer import DIGEST, open_record, seal_record
 
 log = logging.getLogger(__name__)
+
+_PARKING = 2.0  # seconds that a fork waits for the index to be closed; a child then does without the cache
+_PARKED = 10.0  # seconds
 
 
 class Librarian:
@@ -26,9 +32,11 @@ class Librarian:
         self._store = store
         self._leaf_size = leaf_size
         self._scratch = memoryview(bytearray(leaf_size))
+        self._forking: deque[threading.Event] = deque()  # set after the forks that it is parked for
 
     def run(self, stop: threading.Event) -> None:  # noqa: ARG002  (the board ends it)
         """Work until the board has closed and nothing is left to do."""
+        _at_work.add(self)
         self._store.open()
         suffix = self._record_key("")
         known = self._store.recorded()
@@ -38,6 +46,19 @@ class Librarian:
                 self._do(chore)
             del chore  # while the next one is waited for, its block is not held open
         self._store.close()
+        _at_work.discard(self)
+
+    def park(self) -> None:
+        """Have the index closed, and wait until it is: a fork must not copy an open one. Raises nothing."""
+        parked, resumed = threading.Event(), threading.Event()
+        self._forking.append(resumed)
+        if self._board.do_first(Park(parked, resumed), _PARKING):
+            parked.wait(_PARKING)
+
+    def resume(self) -> None:
+        """Go on, with the index opened again when it is of use."""
+        while self._forking:
+            self._forking.pop().set()
 
     def _do(self, chore: Chore) -> None:
         match chore:
@@ -45,6 +66,10 @@ class Librarian:
                 self._look_up(chore)
             case Keep():
                 self._keep(chore)
+            case Park(parked, resumed):
+                self._store.close()
+                parked.set()
+                resumed.wait(_PARKED)
             case Touch(key):
                 self._store.touch(key)
             case Drop(key):
@@ -157,3 +182,20 @@ class Librarian:
             self._store.put(key, group, pieces)
         finally:
             os.close(pieces)
+
+
+_at_work: WeakSet[Librarian] = WeakSet()
+
+
+def _park_all() -> None:
+    for each in list(_at_work):
+        each.park()
+
+
+def _resume_all() -> None:
+    for each in list(_at_work):
+        each.resume()
+
+
+around_each_fork(_park_all, _resume_all)
+in_each_child(_at_work.clear)

@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 from rescalefs.clock import Clock
 from rescalefs.containment import log_once, shortened
 from rescalefs.errors import ApiError, NotFound, TimedOut, UnexpectedAnswer
+from rescalefs.forks import Process
 from rescalefs.tree.errands import Errands
 from rescalefs.tree.health import Health, is_refusal
 from rescalefs.tree.store import Document, Drawer
@@ -113,9 +114,11 @@ class Answers(Generic[V]):
     - When the server fails or cannot be reached, the last known answer is given; where there is none, the
       error is raised. A refusal (401, 403, 404) takes the place of what was known.
     - Nothing waits without a limit, and no lock is held while the network or the disk is awaited.
+    - In a forked child, what is fresh is given, and all else raises `OtherProcess` at once.
     """
 
     def __init__(self, kind: Kind[V], desk: Desk) -> None:
+        self._process = Process()
         self._kind = kind
         self._desk = desk
         self._clock = desk.clock
@@ -152,6 +155,7 @@ class Answers(Generic[V]):
 
     def remembered(self, key: str) -> V | None:
         """What is in memory or on disk, however old; never a request."""
+        self._process.check()
         answer = self._answers.get(key)
         if answer is None and key not in self._absent:
             answer = self._stored(key)
@@ -161,6 +165,7 @@ class Answers(Generic[V]):
 
     def refresh(self, key: str) -> None:
         """Ask now, whatever is known, unless that is under way; raise what goes wrong."""
+        self._process.check()
         with self._lock:
             flight = self._flights.get(key)
             mine = flight is None
@@ -175,6 +180,7 @@ class Answers(Generic[V]):
 
     def amend(self, key: str, change: Callable[[V], V]) -> None:
         """Replace what is known by ``change`` of it, which must be quick; nothing known, nothing done."""
+        self._process.check()
         with self._lock:
             answer = self._answers.get(key)
             if answer is None:
@@ -188,6 +194,7 @@ class Answers(Generic[V]):
 
     def forget(self, key: str) -> None:
         """Know nothing about ``key`` any more; also not what an answer under way will say."""
+        self._process.check()
         with self._lock:
             self._drop(key)
             self._failures.pop(key, None)
@@ -196,6 +203,7 @@ class Answers(Generic[V]):
 
     def forget_all(self) -> None:
         """Know nothing any more."""
+        self._process.check()
         with self._lock:
             self._answers.clear()
             self._failures.clear()
@@ -210,6 +218,7 @@ class Answers(Generic[V]):
     # --- when there is no fresh answer
 
     def _get_other(self, key: str, ended: bool) -> V:
+        self._process.check()  # in a forked child, no flight of the parent's ever lands
         failure = self._failures.get(key)
         seen = self._answers.get(key)
         answer = seen

@@ -68,6 +68,7 @@ class Catalog:
         self._short_page: int | None = None  # length of the newest page that was shorter than the list
         self._ends: dict[str, datetime] = {}  # job id -> when it ended, if that is not long ago
         self._made: dict[str, tuple[Job, float]] = {}  # by id, and since when; until the server lists it
+        self._listed = threading.Event()  # once the server was asked for its list for the first time
         self.health = Health(clock)
         self._errands = Errands(background, settings.refreshers)
         desk = Desk(clock, self.health, self._errands, settings.rest, settings.patience, settings.deadline)
@@ -93,6 +94,10 @@ class Catalog:
         """Keep the list of jobs fresh, and renew other answers, in the background from now on."""
         self._errands.start()
         self._background.start("tree-jobs", self._keep_listing)
+
+    def await_listing(self, seconds: float) -> None:
+        """Wait until the server was asked for its jobs since `start`, or in vain; no longer than this."""
+        self._clock.wait(self._listed, seconds)
 
     # --- what the server says
 
@@ -218,18 +223,25 @@ class Catalog:
     # --- the list of jobs
 
     def _keep_listing(self, stop: threading.Event) -> None:
-        for answers in (self._lists, *self._by_job, *self._by_run, *self.offers.answers):
-            with contained(log, "what is left of stored answers"):
-                answers.tidy()
         # Who looks first need not wait for the disk, nor share the processor with all the pages.
         if self._lists.remembered(_ALL) is not None:
             self._all_listed = self._clock.monotonic() - self._settings.list_all_every + _NOT_AT_ONCE
 
         def listing() -> None:
-            self._renew_list()
-            self._clock.wait(stop, self._settings.poll_every)
+            is_first = not self._listed.is_set()
+            try:
+                self._renew_list()
+            finally:
+                self._listed.set()
+            if is_first:
+                self._tidy()
 
         Rounds(self._clock, log, "the list of jobs").run(listing, stop)
+
+    def _tidy(self) -> None:
+        for answers in (self._lists, *self._by_job, *self._by_run, *self.offers.answers):
+            with contained(log, "what is left of stored answers"):
+                answers.tidy()
 
     def _renew_list(self) -> None:
         try:

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rescalefs.clock import Clock
-from rescalefs.errors import ApiError, Forbidden, NotFound, Throttled, TimedOut, Unauthenticated, Unreachable
+from rescalefs.errors import (
+    ApiError,
+    Forbidden,
+    NotFound,
+    Stopping,
+    Throttled,
+    TimedOut,
+    Unauthenticated,
+    Unreachable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +81,8 @@ class Health:
 
     def failed(self, error: ApiError) -> bool:
         """A request was not answered with what it asked for; tell whether all requests rest because of it."""
+        if isinstance(error, Stopping):
+            return True
         if not isinstance(error, NotFound):  # an answer like any other
             self._last_error, self._last_error_at = error, self._clock.now()
         first_time_out = isinstance(error, TimedOut) and not self._timed_out and self._rest is None

@@ -85,6 +85,10 @@ class Tree:
         """Keep what is known fresh in the background."""
         self._catalog.start()
 
+    def await_listing(self, seconds: float) -> None:
+        """Wait until the server was asked for its jobs since `start`, or in vain; no longer than this."""
+        self._catalog.await_listing(seconds)
+
     def node(self, path: str) -> Node:
         """What is at ``path``, absolute within the mount; raise `NoSuchPath` or `NotADirectory`."""
         node: Node = self._root

@@ -31,8 +31,7 @@ def fs(account: Account) -> Iterator[Any]:
         system = fsspec.filesystem("rescale")
         assert isinstance(system, RescaleFileSystem)
         yield system
-        if system._opened is not None:
-            system._opened.close()
+        system.close()
         RescaleFileSystem.clear_instance_cache()
 
 
@@ -99,7 +98,7 @@ def test_wrong_bytes_are_an_error(account: Account, fs: Any) -> None:
 
 def test_a_file_system_that_the_collector_finds_ends_its_threads(account: Account, fs: Any) -> None:
     fs.ls("jobs")
-    library = fs._opened
+    library = fs._library
     RescaleFileSystem.clear_instance_cache()
     with library._engine._board._lock:  # as it is where the collector runs in the middle of a read
         library.abandon()
