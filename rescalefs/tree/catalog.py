@@ -235,6 +235,7 @@ class Catalog:
                 self._listed.set()
             if is_first:
                 self._tidy()
+            self._clock.wait(stop, self._settings.poll_every)
 
         Rounds(self._clock, log, "the list of jobs").run(listing, stop)
 
