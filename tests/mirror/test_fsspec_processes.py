@@ -237,8 +237,8 @@ def test_the_first_look_of_a_new_process_asks_the_server(account: Account) -> No
 
 def test_where_the_server_is_gone_the_first_look_has_what_is_stored(account: Account) -> None:
     job = account.add_job("first", FILES)
-    program = "print(files.ls('jobs', detail=False), files.cat_file(top + '/a.txt'))"
-    assert run(account, job, program).stdout == f"['jobs/{job}'] b'first'\n"
+    program = "print(files.ls('jobs', detail=False), files.size(top + '/a.txt'))"
+    assert run(account, job, program).stdout == f"['jobs/{job}'] 5\n"
     account.environment["RESCALEFS_PATIENCE"] = "0.2"
     account.simulator.faults.add(Fault(Status(503), "", times=None))
-    assert run(account, job, program).stdout == f"['jobs/{job}'] b'first'\n"
+    assert run(account, job, program).stdout == f"['jobs/{job}'] 5\n"
