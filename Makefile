@@ -23,6 +23,9 @@ test: setup  ## the whole test suite
 chaos: setup  ## 30 minutes of everything going wrong, and a checker (ARGS="--minutes 5 --seed 7")
 	$(BIN)/python -m tests.chaos $(ARGS)
 
+fuzz: setup  ## what comes from outside, made odd: TIMES=50 as many examples as in the suite, others each time
+	FUZZ_EXAMPLES=$(or $(TIMES),50) $(BIN)/python -m pytest -n auto -o timeout=0 tests/fuzz $(ARGS)
+
 bench: setup  ## how fast it is, beside its peers, as root (ARGS=--quick: under 3 minutes)
 	scripts/setup-bench
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -48,6 +48,11 @@ class OddServer:
         finally:
             self.be_right()
 
+    def forget(self) -> None:
+        """Ask the simulator afresh."""
+        with self._lock:
+            self._known.clear()
+
     def be_right(self) -> None:
         """Change no answer any more."""
         with self._lock:

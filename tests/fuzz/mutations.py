@@ -70,8 +70,9 @@ def mutated(document: Any, random: Random) -> Any:
     """A copy with some places changed."""
     document = [copy.deepcopy(document)]  # so that the top has a place, too
     for _ in range(random.choice([1, 1, 2, 3, 8])):
-        container, key = random.choice(places(document))
-        random.choice(CHANGES)(container, key, random)
+        found = places(document)
+        if found:
+            random.choice(CHANGES)(*random.choice(found), random)
     return document[0] if document else None
 
 

@@ -33,7 +33,7 @@ def tree_of(client: RescaleClient, clock: FakeClock, directory: Path | None = No
     return Tree(client, clock, Background(), settings, lambda _: "no", {})
 
 
-def walked(node: Node, path: str, tree: Tree, client: RescaleClient) -> Iterator[tuple[str, bytes | None]]:
+def walked(node: Node, path: str, client: RescaleClient) -> Iterator[tuple[str, bytes | None]]:
     """All there is, read as the mount reads it; what cannot be read is an error of ours."""
     assert node.inode > 0
     with suppress(RescaleFSError):
@@ -45,7 +45,7 @@ def walked(node: Node, path: str, tree: Tree, client: RescaleClient) -> Iterator
             for name, entry in node.entries().items():
                 assert_legal(name)
                 assert node.find(name) is not None
-                yield from walked(entry, f"{path}/{name}", tree, client)
+                yield from walked(entry, f"{path}/{name}", client)
     elif isinstance(node, TextNode):
         with suppress(RescaleFSError):
             text = node.snapshot()
@@ -84,7 +84,7 @@ def test_the_tree_of_odd_answers_has_legal_names_and_raises_errors_of_ours(odd: 
         tree = tree_of(client, clock, Path(folder))
         with odd.being(seed):
             for _ in range(2):  # the second time with what was kept
-                dict(walked(tree.node("/"), "", tree, client))
+                dict(walked(tree.node("/"), "", client))
                 clock.advance(60.0)
             with suppress(RescaleFSError):
                 tree.jobs()
@@ -92,7 +92,7 @@ def test_the_tree_of_odd_answers_has_legal_names_and_raises_errors_of_ours(odd: 
         # And then all is well again.
         clock.advance(3600.0)
         tree.forget()
-        right = dict(walked(tree.node("/"), "", tree, client))
+        right = dict(walked(tree.node("/"), "", client))
     assert sum(content == b"done\n" for content in right.values()) == 1
     assert sum(path.endswith("/outputs/out.log") for path in right) == 2
     assert SystemClock().monotonic() - began < LONGEST
