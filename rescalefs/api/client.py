@@ -81,6 +81,10 @@ class RescaleClient:
         self._is_closed = True
         self._here.close()
 
+    def take_key(self, api_key: str) -> None:
+        """Send another key with all requests from now on: the account's old one was replaced."""
+        self._transport.take_key(api_key)
+
     def connect(self) -> None:
         """Open a connection for a request to come, while there is something else to do. Never raises."""
         self._transport.connect()

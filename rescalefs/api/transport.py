@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import random
 import threading
@@ -217,6 +218,10 @@ class Transport:
         timeout = self._settings.connect_timeout
         with suppress(AttemptFailed), understanding(f"GET {self._base}"):
             self._sessions.connect(self._base, timeout)
+
+    def take_key(self, api_key: str) -> None:
+        """Send another key from now on."""
+        self._settings = dataclasses.replace(self._settings, api_key=api_key)
 
     def close(self) -> None:
         """End every wait and every transfer; what is asked for later raises `Stopping`."""

@@ -110,6 +110,7 @@ class Sync:
         self._dry_run = dry_run
         self._same_account = same_account
         self._is_confirmed = False  # that the key is of the folder's account
+        self._is_refused = False  # the key was, when it was last sent
         self._with_live = selection.live
         self._wake = threading.Event()
         self._stopped = False
@@ -236,15 +237,36 @@ class Sync:
         """
         try:
             self._shelf.check()
+            if self._is_refused:
+                self._renew_key()
             self._confirm()
             self._round(self._tree.jobs() if began else self._base.client.jobs(), report)
+            self._is_refused = self._mirror.is_refused
         except Exception as error:
+            self._is_refused = self._is_refused or isinstance(error, Unauthenticated)
             if isinstance(error, (Unauthenticated, OtherAccount)) and not began:
                 raise
             if not self._stopped:
                 report.note("fail", "", reason(error, "a round"))
             return False
         return True
+
+    def _renew_key(self) -> None:
+        """Go on with the key that the profile has by now, once the server says that it is of this account."""
+        fresh = account_of(self._base.settings)
+        if fresh.api_key == self._base.account.api_key or fresh.server != self._base.account.server:
+            return
+        with closing(client_for(self._base.settings, fresh, self._base.clock)) as client:
+            user = client.user()
+        known = self._belonging()
+        if known is not None and known.verdict(user, key_of(fresh)) is not Verdict.SAME:
+            raise OtherAccount(
+                f"{self._root} holds the files of {known}, and the API key is now of another account",
+                "Put a key of the former account into the profile",
+            )
+        log.info("going on with the key that is now in the profile")
+        self._base.account, self._is_confirmed = fresh, False
+        self._base.client.take_key(fresh.api_key)
 
     def _start_submitter(self) -> Submitter:
         # Imported here: one round needs neither a journal nor a watcher.

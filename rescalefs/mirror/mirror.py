@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from rescalefs.clock import Clock
-from rescalefs.errors import NotYetUploaded
+from rescalefs.errors import NotYetUploaded, Unauthenticated
 from rescalefs.mirror.live import LiveCopies
 from rescalefs.mirror.part import Part
 from rescalefs.mirror.receiving import Stopped
@@ -76,6 +76,12 @@ class Mirror:
         """End the round that is under way soon. From any thread."""
         self._stopping.set()
         self._transfers.close()
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the last round ended its fetching because the key is refused."""
+        with self._lock:
+            return isinstance(self._halted, Unauthenticated)
 
     def round(self, jobs: tuple[Job, ...], report: Report) -> None:
         """Look at all ``jobs`` that are selected, and at the views. What fails is in the report.

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 
 from rescalefs.clock import Clock
+from rescalefs.containment import log_once, shortened
 from rescalefs.errors import RescaleFSError, Unauthenticated
 from rescalefs.mirror.report import FAIL, SAME, Tell
 
@@ -16,8 +17,6 @@ log = logging.getLogger(__name__)
 # EFBIG: FAT takes no file of 4 GiB, and a user may be limited to less.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-_LOGGED_MOST = 1000  # failures of which it is remembered that their traceback is in the log
-_logged: set[tuple[str, str]] = set()  # each step is one operation on a set
 
 
 def reason(error: Exception, what: str) -> str:
@@ -26,13 +25,8 @@ def reason(error: Exception, what: str) -> str:
         return error.strerror
     if isinstance(error, RescaleFSError | OSError):
         return str(error)
-    words = f"{type(error).__name__}: {error}"
-    if (what, words) not in _logged:
-        if len(_logged) >= _LOGGED_MOST:
-            _logged.clear()
-        _logged.add((what, words))
-        log.error("%s failed, and the rest goes on", what, exc_info=error)
-    return f"unforeseen, see the log: {words}"
+    log_once(log, "mirroring", error, what)
+    return f"unforeseen, see the log: {type(error).__name__}: {shortened(error)}"
 
 
 def concerns_all(error: Exception) -> bool:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from rescalefs.simulator.faults import Bandwidth, Fault
+from rescalefs.simulator import Simulator, SimulatorSettings
+from rescalefs.simulator.faults import Bandwidth, Fault, Status
 from tests.mirror.account import PATIENCE, ROOT, Account
 from tests.mirror.rounds import below
 from tests.mirror.test_mirror_sync import wait_for
@@ -273,3 +274,45 @@ def read_until(process: subprocess.Popen[bytes], *words: bytes) -> str:
             return "".join(lines)
         lines.append(line.decode())
     raise AssertionError("it has ended: " + "".join(lines))
+
+
+def test_a_running_sync_takes_the_key_that_takes_the_place_of_a_refused_one(
+    account: Account, tmp_path: Path
+) -> None:
+    job = account.add_job("wing", {"a": b"a"})
+    profile = tmp_path / "home" / ".config" / "rescale" / "apiconfig"
+    profile.parent.mkdir(parents=True)
+
+    def write_profile(key: str) -> None:
+        profile.write_text(f"[default]\napibaseurl = {account.simulator.url}\napikey = {key}\n")
+        profile.chmod(0o600)
+
+    write_profile(account.simulator.api_key)
+    account.environment["HOME"] = str(tmp_path / "home")
+    del account.environment["RESCALE_API_URL"], account.environment["RESCALE_API_KEY"]
+    port, data = int(account.simulator.url.rpartition(":")[2]), account.simulator.data
+    with running(account, "sync", str(account.folder)) as process:
+        wait_for("the first job", lambda: account.outputs(job) == {"a": b"a"})
+        account.simulator.close()
+        with Simulator(SimulatorSettings(port=port, data=data, api_key="f" * 40)) as renewed:
+            later = renewed.world.add_finished_job("tail", {"b": b"b"}).id
+            assert "Traceback" not in read_until(process, b"failed: ", b"401")
+            assert process.poll() is None
+            write_profile(renewed.api_key)
+            wait_for("the later job", lambda: account.outputs(later) == {"b": b"b"})
+            said = messages(process)
+    assert "f" * 40 not in said
+
+
+def test_a_sync_goes_on_after_a_server_that_refuses_everything_for_a_while(account: Account) -> None:
+    job = account.add_job("wing", {"a": b"a"})
+    with running(account, "sync", str(account.folder)) as process:
+        wait_for("the first job", lambda: account.outputs(job) == {"a": b"a"})
+        for number in (401, 403, 500):
+            account.simulator.faults.add(Fault(Status(number), "", times=None))
+            later = account.add_job(f"job {number}", {"b": b"b"})
+            time.sleep(1.5)  # some rounds
+            account.simulator.faults.clear()
+            wait_for("the later job", lambda: account.outputs(later) == {"b": b"b"})  # noqa: B023
+        said = messages(process)
+    assert "Traceback" not in said

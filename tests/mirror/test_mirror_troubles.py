@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import rescalefs
+from rescalefs import containment
 from rescalefs.errors import ApiError, Forbidden, NotFound, Unauthenticated
 from rescalefs.mirror import DropNotes, Folding, Ledger, Shelf
 from rescalefs.mirror import part as parts
@@ -148,6 +149,7 @@ def test_one_bad_item_fails_alone_whatever_it_raises(
     with rounds(tmp_path / "to", CONTENTS, NoTails(), connections=1) as here:
         two_jobs(here)
         with monkeypatch.context() as patch:
+            patch.setattr(containment, "_logged", containment.Once())
             bad = _break(here, patch, where, error)
             with caplog.at_level(logging.ERROR):
                 here.round()
