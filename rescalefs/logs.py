@@ -7,7 +7,6 @@ or a pipe without a reader holds up the log and nothing else.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import queue
@@ -23,6 +22,9 @@ from rescalefs.background import Background
 from rescalefs.clock import Clock, SystemClock
 from rescalefs.containment import contained
 from rescalefs.private import make_private
+
+with contextlib.suppress(ImportError):  # Windows: there, no daemon has a log file of its own
+    import fcntl
 
 log = logging.getLogger(__name__)
 
