@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,8 +76,10 @@ class Daemon:
         self._journal = places.journal
         tails = Tails(self._client, self._client, self._tree.output_of, self._clock)
         self._live = LiveFiles(tails, self._clock, places.live)
-        places.make()
-        open_files = OpenFiles(places.drops)
+        places.make(for_drops=not settings.read_only)
+        self._undo = ExitStack()
+        folder = _drop_folder(places, self._undo)
+        open_files = OpenFiles(folder)
         self._submitter = Submitter(
             self._client,
             submit_settings(settings, self._account, places),
@@ -87,7 +91,7 @@ class Daemon:
             user=None if settings.read_only else user,
         )
         self._drops = DropFolder(
-            places.drops,
+            folder,
             self._submitter,
             open_files,
             self._clock,
@@ -147,6 +151,7 @@ class Daemon:
             self._live.close()
             self._submitter.close()
             self._drops.close()
+            self._undo.close()
             if self._metrics_server is not None:
                 self._metrics_server.server_close()
             logging.getLogger("rescalefs").removeHandler(self._log)
@@ -239,6 +244,13 @@ class Daemon:
     def _drops_by_state(self) -> str:
         states = Counter(report.state.value for report in self._submitter.drops() if report.here)
         return ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
+
+
+def _drop_folder(places: Places, undo: ExitStack) -> Path:
+    """What submit/ shows. Where the home never had a drop folder and takes none, that is an empty one."""
+    if places.drops.is_dir():
+        return places.drops
+    return Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="rescalefs-")))
 
 
 def _reading(settings: Settings, places: Places) -> ReadingSettings:

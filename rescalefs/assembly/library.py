@@ -74,7 +74,7 @@ class Library:
             sorting=Sorting(settings.split_types, settings.hide_types),
         )
         self.tree = Tree(self._client, clock, self._background, listings, self._engine.verification, {})
-        places.make()
+        places.make(for_drops=False)
         self._engine.start()
         self.tree.start()
         self._background.start("library", self._close_when_abandoned)

@@ -79,7 +79,7 @@ class _Base:
             poll_every=self.settings.poll_every,
             sorting=Sorting(self.settings.split_types, self.settings.hide_types),
         )
-        self.places.make()
+        self.places.make(for_drops=False)
         return Tree(self.client, self.clock, self.background, listings, verification, {})
 
     def close(self) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
 from rescalefs.config.home import home_needed
+from rescalefs.errors import UserError
 from rescalefs.private import make_private
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +26,17 @@ class Places:
     journal: Path  # what became of each drop; must not be lost
     log: Path  # of a mount in the background
 
-    def make(self) -> None:
-        """Make the folders that are missing, for nobody else to look into."""
+    def make(self, *, for_drops: bool = True) -> None:
+        """Make the folders that are missing, for nobody else to look into.
+
+        Those for drops must be there to take drops; raise UserError where they cannot be made. All else does
+        without.
+        """
         share = self.blocks.parent
-        cache = (share.parent.parent, share.parent, share)
-        for folder in (*cache, self.drops.parent, self.drops, self.journal.parent):
-            make_private(folder)
+        for folder in (share.parent.parent, share.parent, share):
+            _make(folder, must=False)
+        for folder in (self.drops.parent, self.drops, self.journal.parent):
+            _make(folder, must=for_drops)
 
     @classmethod
     @home_needed()
@@ -48,3 +57,15 @@ class Places:
             journal=state / "journal.sqlite",
             log=state / "mount.log",
         )
+
+
+def _make(folder: Path, *, must: bool) -> None:
+    try:
+        make_private(folder)
+    except OSError as error:
+        if must:
+            raise UserError(
+                f"cannot make {folder}: {error.strerror}. Make room for it, or see to its permissions; "
+                "`rescalefs mount --read-only` does without"
+            ) from error
+        log.warning("cannot make %s (%s); going on without", folder, error.strerror)

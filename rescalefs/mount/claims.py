@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import socket
 from pathlib import Path
@@ -15,6 +16,8 @@ import platformdirs
 
 from rescalefs.errors import CannotMount
 from rescalefs.private import make_private
+
+log = logging.getLogger(__name__)
 
 _held: dict[Path, int] = {}  # claim file -> locked descriptor, until this process ends
 
@@ -27,32 +30,54 @@ class Daemon(NamedTuple):
 
 
 def claim(mountpoint: Path) -> None:
-    """Become the one process that serves ``mountpoint``, until it ends; raise CannotMount if there is one."""
-    file = _file(mountpoint)
-    if file in _held:
+    """Become the one process that serves ``mountpoint``, until it ends; raise CannotMount if there is one.
+
+    Where no folder takes the claim, as on a full disk, there is a warning, and the kernel's own table of
+    mounts has to do: `umount` then does not wait for the daemon to end.
+    """
+    if any(file in _held for file in _files(mountpoint)):
         return
-    make_private(file.parent)
-    descriptor = _locked(file)
+    daemon = daemon_of(mountpoint)
+    if daemon is not None:
+        raise CannotMount(f"cannot mount on {mountpoint}: it is already mounted by process {daemon.pid}")
+    if not any(_is_claimed_in(file, mountpoint) for file in _files(mountpoint)):
+        log.warning(
+            "no other process is told that this one serves %s; umount will not wait for it", mountpoint
+        )
+
+
+def _is_claimed_in(file: Path, mountpoint: Path) -> bool:
+    """Claim by this file. False where it cannot be written; raise CannotMount where another has it."""
+    try:
+        make_private(file.parent)
+        descriptor = _locked(file)
+    except OSError as error:
+        log.warning("cannot write %s: %s", file, error.strerror)
+        return False
     if descriptor is None:
-        daemon = daemon_of(mountpoint)
-        who = f"process {daemon.pid}" if daemon else "another process"
-        raise CannotMount(f"cannot mount on {mountpoint}: it is already mounted by {who}")
-    os.truncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n{mountpoint}".encode("utf-8", "surrogateescape"))
+        raise CannotMount(f"cannot mount on {mountpoint}: it is already mounted by another process")
+    try:
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n{mountpoint}".encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        log.warning("cannot write %s: %s", file, error.strerror)
+        _withdraw(file)
+        os.close(descriptor)
+        return False
     _held[file] = descriptor
     atexit.register(_withdraw, file)
+    return True
 
 
 def daemon_of(mountpoint: Path) -> Daemon | None:
     """The process that serves it now; None when there is none, or it is another user's."""
-    return _holder(_file(mountpoint))
+    return next((found for file in _files(mountpoint) if (found := _holder(file)) is not None), None)
 
 
 def daemons() -> list[Daemon]:
     """All of this user on this machine."""
-    folder = _folder()
-    found = (_holder(file) for file in sorted(folder.iterdir())) if folder.is_dir() else ()
-    return [daemon for daemon in found if daemon is not None]
+    files = [file for folder in _folders() if folder.is_dir() for file in sorted(folder.iterdir())]
+    return [daemon for file in files if (daemon := _holder(file)) is not None]
 
 
 def is_running(pid: int) -> bool:
@@ -100,10 +125,14 @@ def _withdraw(file: Path) -> None:
         file.unlink()
 
 
-def _folder() -> Path:
+def _folders() -> list[Path]:
+    """Where claims are: the state folder, and the one for the time of a login where that takes nothing."""
     # Named for the machine: homes are shared between machines, mountpoints are not.
-    return platformdirs.user_state_path("rescalefs") / "mounts" / socket.gethostname()
+    state = platformdirs.user_state_path("rescalefs") / "mounts" / socket.gethostname()
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    return [state, Path(runtime) / "rescalefs-mounts"] if Path(runtime).is_absolute() else [state]
 
 
-def _file(mountpoint: Path) -> Path:
-    return _folder() / hashlib.blake2b(os.fsencode(mountpoint), digest_size=12).hexdigest()
+def _files(mountpoint: Path) -> list[Path]:
+    name = hashlib.blake2b(os.fsencode(mountpoint), digest_size=12).hexdigest()
+    return [folder / name for folder in _folders()]

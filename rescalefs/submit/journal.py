@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +14,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sql
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy.pool import NullPool, StaticPool
 
 from rescalefs.errors import RescaleFSError, UserError
 from rescalefs.private import make_private
@@ -100,11 +103,12 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        make_private(path.parent)
-        path.touch(mode=0o600)
+        self._why_not = ""  # why the file could not be made; then nothing can be written
         url = sql.URL.create("sqlite", database=str(path))
         self._engine = sql.create_engine(url, connect_args={"timeout": 30.0})
         sql.event.listen(self._engine, "connect", _make_durable)
+        # For a disk that takes nothing, not even the file in which SQLite keeps who reads and writes.
+        self._alone = sql.create_engine("sqlite://", creator=lambda: _connect_alone(path), poolclass=NullPool)
         try:
             self._open()
         except BaseException:
@@ -203,6 +207,18 @@ class Journal:
         self._engine.dispose()
 
     def _open(self) -> None:
+        try:
+            make_private(self._path.parent)
+            if not self._path.exists():
+                self._path.touch(mode=0o600)
+            self._check()
+        except (OSError, JournalFailed) as error:
+            if self._path.exists() and self._path.stat().st_size:
+                raise
+            self._be_empty(error)
+
+    def _check(self) -> None:
+        """Refuse a damaged file, and one of another version; make the tables of a new one."""
         with self._reading() as connection:
             found = connection.exec_driver_sql("PRAGMA quick_check").scalars().all()
             if found != ["ok"]:
@@ -210,29 +226,54 @@ class Journal:
             version = connection.exec_driver_sql("PRAGMA user_version").scalar()
         if version not in range(_FORMAT + 1):
             raise UserError(f"{self._path} was written by a newer rescalefs; use that one")
-        with self._writing() as connection:
+        if version == _FORMAT:
+            return
+        try:
+            with self._writing() as connection:
+                _tables.create_all(connection)
+                connection.exec_driver_sql(f"PRAGMA user_version = {_FORMAT}")
+        except JournalFailed as error:
+            if not version:
+                raise
+            self._why_not = f"{error}. Make room, and mount again"  # an older file can be read as it is
+
+    def _be_empty(self, why: OSError | JournalFailed) -> None:
+        """There is no file, and there can be none: show no drops, and act on none."""
+        self._engine.dispose()
+        self._engine = sql.create_engine("sqlite://", poolclass=StaticPool)
+        with self._engine.begin() as connection:
             _tables.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version = {_FORMAT}")
+        words = f"cannot make {self._path}: {why.strerror}" if isinstance(why, OSError) else str(why)
+        self._why_not = f"{words}. Make room, and mount again"
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sql.Connection]:
         """One transaction: all of it is durable at the end, or nothing happened."""
+        if self._why_not:
+            raise JournalFailed(self._why_not)
         try:
             with self._engine.begin() as connection:
                 yield connection
         except DatabaseError as error:
+            self._engine.dispose()  # a connection that was opened on a full disk stays unable to write
             raise JournalFailed(f"cannot write {self._path}: {error.orig}") from error
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sql.Connection]:
         """A connection; what goes wrong is damage, unless it may pass (a lock, an unreadable disk)."""
         try:
-            with self._engine.connect() as connection:
+            with self._connected() as connection:
                 yield connection
         except OperationalError as error:
             raise JournalFailed(f"cannot read {self._path}: {error.orig}") from error
         except DatabaseError as error:
             raise self._damaged(str(error.orig)) from error
+
+    def _connected(self) -> sql.Connection:
+        try:
+            return self._engine.connect()
+        except OperationalError:
+            return self._alone.connect()
 
     def _entry(self, row: sql.Row[Any]) -> Entry:
         try:
@@ -249,6 +290,23 @@ class Journal:
             "the journal and `.submit.lock` beside the drop folder: without them, every folder there counts "
             "as new and is submitted"
         )
+
+
+def _connect_alone(path: Path, patience: float = 30.0) -> sqlite3.Connection:
+    """A connection that reads and needs no other file.
+
+    Where it cannot lock anything, the disk is mounted read-only, and no other process writes, either.
+    """
+    connection = sqlite3.connect(path, timeout=patience)
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # the index of the log is then kept in memory
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        if os.access(path, os.W_OK):  # another process may write while it has the lock
+            raise
+        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    return connection
 
 
 def _make_durable(connection: Any, _record: Any) -> None:

@@ -106,6 +106,26 @@ def test_the_log_of_a_mount_is_its_owners_alone_and_goes_on_after_the_start(acco
     assert log.stat().st_size < 10_000
 
 
+def test_results_can_be_read_where_the_home_takes_nothing(account: MountedAccount) -> None:
+    job_id = account.add_finished_job("wing", {"result.dat": b"x" * 1000})
+    account.run("umount", str(account.root))
+    (account.work / "file").touch()
+    nowhere = {f"XDG_{kind}_HOME": str(account.work / "file" / kind) for kind in ("CACHE", "DATA", "STATE")}
+    account.run("mount", str(account.root), "--read-only", check=True, **nowhere)
+    assert (account.root / "jobs" / job_id / "outputs" / "result.dat").read_bytes() == b"x" * 1000
+    assert list((account.root / "submit").iterdir()) == []
+    assert "nobody: --read-only" in (account.root / ".rescalefs" / "status").read_text()
+    account.run("umount", str(account.root), check=True, **nowhere)
+    assert account.run("drops", check=True, **nowhere).stdout == ""
+    assert job_id in account.run("jobs", check=True, **nowhere).stdout
+
+    done = account.run("mount", str(account.root), check=False, **nowhere)
+    assert done.returncode == 1
+    assert done.stderr.startswith("rescalefs: cannot make ")
+    assert "--read-only` does without" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_links_that_lead_in_a_circle_are_refused(account: MountedAccount) -> None:
     (account.work / "a").symlink_to("b")
     (account.work / "b").symlink_to("a")

@@ -8,7 +8,14 @@ import pytest
 
 from rescalefs.errors import UserError
 from rescalefs.submit import machine
-from rescalefs.submit.journal import Journal, JournalDamaged, JournalFailed, Overtaken, Upload
+from rescalefs.submit.journal import (
+    Journal,
+    JournalDamaged,
+    JournalFailed,
+    Overtaken,
+    Upload,
+    _connect_alone,
+)
 from rescalefs.submit.machine import Drop, Event, OutOfPlace, State
 
 AT = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
@@ -205,3 +212,63 @@ def test_facts_replace_each_other(tmp_path: Path) -> None:
     journal.note("folder", "2")
     assert journal.fact("folder") == "2"
     journal.close()
+
+
+def test_a_disk_that_takes_no_file_beside_the_journal_keeps_it_readable(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    drops = write(journal)
+    kept = sqlite3.connect(path)  # what is only in SQLite's log is to be seen, too
+    kept.execute("PRAGMA wal_autocheckpoint = 0")
+    kept.execute("SELECT count(*) FROM events").fetchone()
+    journal.note("name", "value")
+    log = (tmp_path / "journal.db-wal").read_bytes()
+    database = path.read_bytes()
+    journal.close()
+    kept.close()
+    path.write_bytes(database)
+    (tmp_path / "journal.db-wal").write_bytes(log)
+    (tmp_path / "journal.db-shm").mkdir()  # SQLite cannot make this file now
+    journal = Journal(path)
+    try:
+        assert journal.replay() == {"one": drops[-1]}
+        assert journal.fact("name") == "value"
+        with pytest.raises(JournalFailed, match="cannot write"):
+            journal.append(drops[0], LIFE[0], AT)
+        (tmp_path / "journal.db-shm").rmdir()  # there is room again
+        with pytest.raises(Overtaken):
+            journal.append(drops[0], LIFE[0], AT)
+    finally:
+        journal.close()
+
+
+def test_a_journal_that_cannot_be_made_shows_nothing_and_takes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    journal = Journal(tmp_path / "file" / "journal.db")
+    try:
+        assert journal.replay() == {}
+        assert journal.fact("name") is None
+        for write_something in (
+            lambda: journal.append(Drop("one"), LIFE[0], AT),
+            lambda: journal.note("name", "value"),
+            lambda: journal.forget("id"),
+        ):
+            with pytest.raises(JournalFailed, match=r"cannot make .*: File exists. Make room, and mount"):
+                write_something()
+    finally:
+        journal.close()
+
+
+def test_a_lock_of_another_process_is_never_taken_for_a_disk_that_is_read_only(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    write(journal)
+    journal.close()
+    other = sqlite3.connect(path)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+            _connect_alone(path, patience=0.1)
+    finally:
+        other.close()
