@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from rescalefs.assembly.client import account_of, client_for
 from rescalefs.assembly.places import key_of
+from rescalefs.assembly.siblings import account_that_knows
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
 from rescalefs.config import Account, Places, Settings, load_settings
@@ -22,6 +24,8 @@ from rescalefs.submit import (
     plan,
     submit_folder,
 )
+
+log = logging.getLogger(__name__)
 
 Watch = Callable[[DropReport], None]
 
@@ -50,11 +54,16 @@ class OneFolder:
     """Submits folders without a mount, remembered in the same journal as the account's drops."""
 
     def __init__(self, profile: str | None, max_cost: str | None = None) -> None:
-        settings = load_settings({"profile": profile, "max_cost": max_cost})
-        account = account_of(settings)
+        self._all_settings = settings = load_settings({"profile": profile, "max_cost": max_cost})
+        self._account = account = account_of(settings)
         self._clock = SystemClock()
         self._client = client_for(settings, account, self._clock)
-        self._settings = submit_settings(settings, account, Places.of(account.name, settings.cache_dir))
+        self._settings = self._settings_of(account.name)
+
+    def _settings_of(self, name: str) -> SubmitSettings:
+        """For the journal of an account, by its name in paths."""
+        places = Places.of(name, self._all_settings.cache_dir)
+        return submit_settings(self._all_settings, self._account, places)
 
     def plan(self, folder: Path, *, hold: bool, name: str | None) -> JobSpec | Rejection | Awaited:
         """What would be sent. Sends nothing."""
@@ -70,11 +79,16 @@ class OneFolder:
         progress: Callable[[DropReport], None],
     ) -> DropReport:
         """Make exactly one job of the folder; see `rescalefs.submit.submit_folder`."""
+        settings, real = self._settings, folder.resolve()
+        known_to = account_that_knows(real, settings.journal, settings.key, self._client)
+        if known_to is not None:
+            log.info("%s was submitted as %s before, which is the same account", folder, known_to)
+            settings = self._settings_of(known_to)
         with closing(Background()) as background:
             return submit_folder(
                 folder,
                 self._client,
-                self._settings,
+                settings,
                 self._clock,
                 background,
                 wait=wait,

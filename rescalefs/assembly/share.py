@@ -84,7 +84,7 @@ def _read(cache: Path) -> list[_Share] | None:
     """The shares that are recorded, the latest first; None where the record cannot be read."""
     try:
         return msgspec.json.decode((cache / _FILE).read_bytes(), type=list[_Share])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, msgspec.MsgspecError) as error:
         log.warning("%s is damaged (%s); what was cached before is left alone", cache / _FILE, error)
@@ -94,9 +94,14 @@ def _read(cache: Path) -> list[_Share] | None:
 def _write(cache: Path, shares: list[_Share]) -> None:
     part = cache / f"{_FILE}.{os.getpid()}.part"
     try:
-        part.write_bytes(msgspec.json.encode(shares))
+        with open(part, "wb", opener=_private) as file:
+            file.write(msgspec.json.encode(shares))
         part.replace(cache / _FILE)
     except OSError as error:
         log.warning("cannot record whose cache %s is: %s", cache, error)
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -12,10 +12,11 @@ import click
 from rescalefs.cli.connection import profile_option, with_client
 from rescalefs.cli.listing import json_option, print_record
 from rescalefs.clock import SystemClock
-from rescalefs.errors import BadSettings, Unauthenticated
+from rescalefs.errors import BadSettings, RescaleFSError, Unauthenticated
 
 if TYPE_CHECKING:
     from rescalefs.api import RescaleClient
+    from rescalefs.model import User
 
 _KEY_VARIABLE = "RESCALE_API_KEY"
 _PATIENCE = 10.0  # seconds: somebody waits at the terminal, and has perhaps mistyped the address
@@ -55,8 +56,19 @@ def login(profile: str | None, url: str | None, key_stdin: bool, keyring: bool) 
     write_profile(path, settings.profile, address, key, in_keyring=keyring)
     place = f"the system's keyring (as {path} says)" if keyring else str(path)
     click.echo(f"{user.email} at {address}: the key is kept in {place}, profile [{settings.profile}]")
+    _say_whose_drops(settings.profile, user)
     if os.environ.get(_KEY_VARIABLE):
         click.echo(f"rescalefs: {_KEY_VARIABLE} is set and goes before the profile", err=True)
+
+
+def _say_whose_drops(profile: str, user: User) -> None:
+    """The profile may have been another account's until now: then its drops stay that one's."""
+    from rescalefs.assembly.drops import known_drops
+
+    try:
+        known_drops(profile).check(user)
+    except RescaleFSError as error:
+        click.echo(f"rescalefs: {error}", err=True)
 
 
 @click.command()

@@ -119,7 +119,7 @@ def _named(client: RescaleClient, word: str, known: KnownDrops) -> str:
             f"{word} is both a drop, {its}, and the id of another job. "
             f"Name the drop by its path, {known.folder / drop.folder}, or rename it"
         )
-    if known.is_doubtful:
+    if known.belonging is not None:
         known.check(client.user())
     return _job_of(word, drop)
 

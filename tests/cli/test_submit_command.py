@@ -298,3 +298,20 @@ def test_max_cost_refuses_and_none_takes_the_setting_back(
     assert "the setting max_cost is 0.1" in submit(wing).err
     assert submit(wing, "--max-cost", "0.2", "--dry-run").code == 0
     assert submit(wing, "--max-cost", "none", "--dry-run").code == 0
+
+
+def test_a_folder_is_one_job_whatever_profile_of_the_account_it_is_submitted_with(
+    tmp_path: Path, server: Simulator, monkeypatch: pytest.MonkeyPatch, submit: Submit, client: RescaleClient
+) -> None:
+    """With the key from the environment, from one profile, and from another one of the same account."""
+    folder = folder_with(tmp_path / "wing-of-profiles")
+    job = submit(folder).out
+    monkeypatch.delenv("RESCALE_API_KEY")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    config = tmp_path / "home" / ".config" / "rescale" / "apiconfig"
+    config.parent.mkdir(parents=True)
+    config.write_text(f"[default]\napikey = {server.api_key}\n[again]\napikey = {server.api_key}\n")
+    config.chmod(0o600)
+    assert submit(folder).out == job
+    assert submit(folder, "--profile", "again").out == job
+    assert jobs_called(client, "wing-of-profiles") == 1
