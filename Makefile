@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test chaos bench lint lock audit clean
+.PHONY: help setup demo test fuzz chaos bench lint lock audit clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
