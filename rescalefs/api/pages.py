@@ -6,18 +6,20 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from rescalefs.api import wire
 from rescalefs.api.transport import LARGEST_PAGE, Answer, Request, Transport
-from rescalefs.errors import NotFound, Stopping, UnexpectedAnswer
+from rescalefs.errors import NotFound, Stopping, TimedOut, UnexpectedAnswer
 
 W = TypeVar("W")
 V = TypeVar("V")
 
 _PAGE_SIZE = 1000  # what we ask for; the length that comes is what counts
 _LARGEST_LIST = 256 << 20  # bytes of all pages
+_LONGEST_WAIT = 600.0  # seconds for the next page: its requests have limits, and others may go before it
 _PAGE_OF = re.compile(r"[?&]page=(\d{1,9})(?:&|$)")
 
 Params = Mapping[str, str | int]
@@ -99,7 +101,9 @@ class Lists:
         futures = self._begin(act, numbers)
         try:
             for future in futures:
-                yield future.result()
+                yield future.result(_LONGEST_WAIT)
+        except FutureTimeout:
+            raise TimedOut(f"a page of a list did not come within {_LONGEST_WAIT:.0f} s") from None
         except CancelledError:
             raise _stopping() from None
         finally:

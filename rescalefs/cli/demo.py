@@ -237,7 +237,7 @@ class Stage:
         url = process.stdout.readline().strip()
         if not url:
             words = (self._folder / "simulator.log").read_text(errors="replace").strip()
-            raise DemoFailed(f"the simulator ended with exit code {process.wait()}: {words}")
+            raise DemoFailed(f"the simulator ended with exit code {process.wait(_PATIENCE)}: {words}")
         click.echo(url)
         (self._folder / "url").write_text(url)
         self._environment["RESCALE_API_URL"] = url
@@ -301,7 +301,7 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.wait(_PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+        process.wait(_PATIENCE)
         raise DemoFailed(f"{shlex.join(map(str, process.args))} had to be killed") from None  # type: ignore[arg-type]
     finally:
         if process.stdout is not None:

@@ -352,7 +352,7 @@ def _put_down(daemon: subprocess.Popen[bytes], mountpoint: Path) -> None:
             daemon.wait(10)
         except subprocess.TimeoutExpired:
             daemon.kill()
-            daemon.wait()
+            daemon.wait(10)
     if is_mounted(mountpoint):
         clear_stale(absolute(mountpoint))
 

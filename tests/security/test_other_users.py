@@ -11,7 +11,8 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -58,12 +59,17 @@ def open_to_others(path: Path) -> bool:
 
 
 @pytest.fixture
-def shared(account: MountedAccount) -> MountedAccount:
-    """All folders above the account's are open to everyone, as a home of mode 755 is."""
-    for folder in (account.work, *account.work.parents):
-        if folder.owner() == Path.home().owner() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o055)  # undone by pytest, which removes them
-    return account
+def shared() -> Iterator[MountedAccount]:
+    """An account in a folder that everyone may pass, as a home of mode 755 is. pytest's own are closed."""
+    work = Path(tempfile.mkdtemp(prefix="rescalefs-test-"))
+    work.chmod(0o755)
+    account = MountedAccount(work)
+    try:
+        account.mount()
+        yield account
+    finally:
+        account.close()
+        shutil.rmtree(work)
 
 
 def made_by_us(account: MountedAccount) -> list[Path]:
