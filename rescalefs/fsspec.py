@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from rescalefs.errors import NoSuchPath, NotADirectory, NotFound, RescaleFSError
+from rescalefs.errors import ContentError, NoSuchPath, NotADirectory, NotFound, RescaleFSError
 from rescalefs.forks import Process, generation
 from rescalefs.tree import Directory, LinkNode, LiveNode, Node, RemoteNode, TextNode
 
 if TYPE_CHECKING:
     from rescalefs.assembly.library import Library
+    from rescalefs.model import RemoteFile
     from rescalefs.reading import OpenFile
 
 T = TypeVar("T")
@@ -169,10 +170,17 @@ class RescaleFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec shi
         except FileNotFoundError:
             return None
 
+    def _size(self, file: RemoteFile) -> int | None:
+        """None, as fsspec has it, where the server does not tell, or does not have all of the file yet."""
+        try:
+            return self._library.size(file)
+        except ContentError:
+            return None
+
     def _info(self, path: str, node: Node) -> dict[str, Any]:
         info: dict[str, Any] = {"name": path, "size": 0, "type": "directory", "ino": node.inode}
         if isinstance(node, RemoteNode):
-            size = translated(path, lambda: self._library.size(node.file))
+            size = translated(path, lambda: self._size(node.file))
             info |= {"size": size, "type": "file", "sha512": node.file.sha512}
         elif isinstance(node, TextNode):
             text = translated(path, node.snapshot)
