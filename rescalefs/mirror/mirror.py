@@ -202,8 +202,11 @@ class Mirror:
         file = node.file
         if not self._wants(path):
             return
-        if not self._selection.wants_size(file.size):
-            report.note(SKIP, path, f"{file.size} bytes are more than --max-size")
+        size = file.size
+        if size is None and self._selection.max_size is not None:
+            size = self._transfers.size_of(file)
+        if not self._selection.wants_size(size):
+            report.note(SKIP, path, f"{size} bytes are more than --max-size")
             return
         standing = self._shelf.of_file(path, file)
         if standing is Standing.CURRENT:

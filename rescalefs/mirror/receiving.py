@@ -20,7 +20,7 @@ from rescalefs.errors import (
 from rescalefs.mirror.pieces import Piece
 from rescalefs.model import RemoteFile
 from rescalefs.reading import Source
-from rescalefs.reading.source import size_of
+from rescalefs.reading.sizes import Sizes
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ class Receiver:
         in how many more.
         """
         self._source = source
+        self._sizes = Sizes(source, clock)
         self._clock = clock
         self._pause = pause
         self._heard = heard
@@ -88,8 +89,8 @@ class Receiver:
                     raise
 
     def size_of(self, file: RemoteFile) -> int:
-        """The size of a file, asked of the server where its listing does not tell it."""
-        return size_of(self._source, file)
+        """The size of a file, asked of the server once where its listing does not tell it."""
+        return self._sizes.size(file) if file.size is None else file.size
 
     def _transfer(self, file: RemoteFile, piece: Piece, taker: Taker) -> None:
         asked, first = self._clock.monotonic(), piece.position

@@ -35,7 +35,7 @@ class Selection:
         return (not self.include or matches(path, self.include)) and not matches(path, self.exclude)
 
     def wants_size(self, size: int | None) -> bool:
-        """Sizes that nobody knows are wanted."""
+        """A size of None is wanted: where there is a limit, ask for the size first."""
         return self.max_size is None or size is None or size <= self.max_size
 
 

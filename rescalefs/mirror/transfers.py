@@ -110,6 +110,10 @@ class Transfers:
                 return
         self._finish(fetch, failure or Stopped("told to end"))
 
+    def size_of(self, file: RemoteFile) -> int:
+        """See `Receiver.size_of`."""
+        return self._receiver.size_of(file)
+
     def wait_for_room(self) -> None:
         """Return once few enough files wait. Not for threads of ours: they are the ones that make room."""
         with self._lock:

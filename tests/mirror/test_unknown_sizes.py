@@ -53,6 +53,11 @@ def test_sync_brings_them_and_a_second_round_fetches_nothing(account: Account, j
     assert account.sync(check=False)["fetched"] == 0
 
 
+def test_sync_asks_for_a_size_before_it_leaves_out_what_is_too_large(account: Account, job: str) -> None:
+    account.sync("--max-size", "1M", check=False)
+    assert account.outputs(job) == {"a.dat": CONTENTS["a.dat"], "empty": b""}
+
+
 def test_fsspec_tells_their_size_and_none_of_what_is_not_there_yet(job: str, fs: RescaleFileSystem) -> None:
     top = f"jobs/{job}/outputs"
     sizes = {each["name"]: each["size"] for each in fs.ls(top) if each["type"] == "file"}
