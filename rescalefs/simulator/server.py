@@ -93,9 +93,7 @@ class Simulator:
         check_throttles(settings)
         if settings.faults is not None:
             self.faults.add(*read_script(settings.faults))
-        self.data = settings.data or Path(
-            held.enter_context(tempfile.TemporaryDirectory(prefix="rescalefs-"))
-        )
+        self.data = settings.data or _temporary_folder(held)
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         _lock(self.data, held)
         listening = _listen(settings.host, settings.port)
@@ -139,6 +137,15 @@ class Simulator:
     def _sever(self, scope: Scope, at_once: bool) -> None:
         if self._server is not None:
             self._server.sever(scope["client"], at_once=at_once)
+
+
+def _temporary_folder(held: ExitStack) -> Path:
+    try:
+        return Path(held.enter_context(tempfile.TemporaryDirectory(prefix="rescalefs-")))
+    except OSError as error:
+        raise CannotServe(
+            f"there is no folder for the simulator's data ({error.strerror}). Pass --data DIR, or set TMPDIR"
+        ) from error
 
 
 def serve(settings: SimulatorSettings, on_serving: Callable[[Simulator], None]) -> None:

@@ -159,11 +159,17 @@ def _environment(facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _unnamed_file() -> IO[bytes]:
-    """For a command's output; in memory where no folder for temporary files takes one."""
-    try:
-        return tempfile.TemporaryFile()
-    except OSError:
-        return os.fdopen(os.memfd_create("output"), "w+b")
+    """For a command's output; in memory where the folder for temporary files takes nothing."""
+    with contextlib.ExitStack() as undo:
+        try:
+            file = undo.enter_context(tempfile.TemporaryFile(buffering=0))
+            file.write(b"x" * _TAIL)
+            file.seek(0)
+            file.truncate()
+        except OSError:
+            return os.fdopen(os.memfd_create("output"), "w+b", buffering=0)
+        undo.pop_all()
+        return file
 
 
 def _reap(process: subprocess.Popen[bytes]) -> None:

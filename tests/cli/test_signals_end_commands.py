@@ -85,6 +85,23 @@ class Running:
                     found.append(int(task.name))
         return sorted(found, reverse=True)
 
+    def left_behind(self) -> list[str]:
+        """The command lines of what it started and did not end, once there was time to end."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := self._left()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return found
+
+    def _left(self) -> list[str]:
+        mark = f"XDG_STATE_HOME={self._folder}/".encode()  # the demo's own homes are below it, too
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                ours = any(each.startswith(mark) for each in (process / "environ").read_bytes().split(b"\0"))
+                if ours and "\nState:\tZ" not in (process / "status").read_text():
+                    found.append((process / "cmdline").read_bytes().decode().replace("\0", " "))
+        return found
+
     def close(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -112,6 +129,7 @@ def test_a_signal_at_any_moment_ends_it(words: list[str], tmp_path: Path, silent
             time.sleep(chance.uniform(0.05, 1.5))
             running.process.send_signal(signal_number)
             assert running.process.wait(PATIENCE) in _ENDS[signal_number], running.said()
+            assert running.left_behind() == []
 
 
 @every_command
@@ -133,3 +151,4 @@ def test_a_signal_that_not_its_main_thread_gets_ends_it(
         )
         assert sent == 0
         assert running.process.wait(PATIENCE) in _ENDS[signal.SIGTERM], running.said()
+        assert running.left_behind() == []

@@ -39,18 +39,9 @@ HARMLESS = {
 # At the end of the process, on the main thread, with every other thread still running. What is named here may
 # wait for locks that those give back; a forked child has none of these threads and must not do it.
 AT_EXIT = {"_close_at_exit", "_withdraw", "gc.freeze"}
-# Handlers of signals: rescalefs/cli and rescalefs/mount have tests of their own for what they do in them.
-OWN_HANDLERS = {
-    "signal.SIG_IGN",
-    "signal.SIG_DFL",
-    "signal.default_int_handler",
-    "handler",
-    "handle",
-    "_handle",
-    "on_signal",
-    "end",
-    "_leave",
-}
+# The only handler of signals is that of signals.py, which takes no lock and raises; it has tests of its own.
+# It puts back the one that was there before.
+OWN_HANDLERS = {"signal.SIG_DFL", "handler", "_handle"}
 
 
 # What gives a function to the interpreter: its kind, and which argument the function is.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+import rescalefs
 from rescalefs import signals
 
 NUMBER = signal.SIGUSR1
@@ -148,6 +151,21 @@ def test_off_the_main_thread_signals_go_their_usual_way() -> None:
     thread.start()
     thread.join(20)
     assert seen == [before]
+
+
+def test_no_other_module_installs_a_handler() -> None:
+    root = Path(rescalefs.__file__).parent
+    calls = {
+        (path.relative_to(root).as_posix(), ast.unparse(node.args[1]))
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "signal.signal"
+    }
+    assert calls == {
+        ("signals.py", "self._handle"),
+        ("signals.py", "handler"),  # what was there before
+        ("cli/main.py", "signal.SIG_DFL"),  # to end by the signal itself
+    }
 
 
 _DEAD_LOCK = """

@@ -112,6 +112,28 @@ def test_the_desktop_is_told_where_there_is_one(
     assert all(drop.announced for drop in rig.ledger.drops())
 
 
+@pytest.mark.parametrize("command", ["env", "command -v rescalefs"])
+def test_the_command_has_our_program_on_its_path_and_no_key(
+    rig: Rig, rescale: FakeRescale, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("RESCALE_API_KEY", "k" * 40)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # as systemd has it
+    ended(rig, rescale)
+    announce(rig, f"{command} > {rig.settings.folder}/../out")
+    out = (rig.settings.folder.parent / "out").read_text()
+    assert "k" * 40 not in out
+    assert "RESCALEFS_JOB=" in out or out.endswith("/rescalefs\n")
+
+
+def test_a_command_runs_also_where_no_temporary_file_can_be_made(
+    rig: Rig, rescale: FakeRescale, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    ended(rig, rescale)
+    announce(rig, "echo it said so; exit 3")
+    assert rig.log()[-1] == "on_finished failed with exit code 3: it said so"
+
+
 def test_durations_are_told_in_their_larger_units_and_never_as_nothing() -> None:
     told = {
         0.0: "0 s",
