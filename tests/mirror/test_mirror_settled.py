@@ -90,7 +90,7 @@ def test_whatever_a_part_raises_each_file_ends_once(
 ) -> None:
     usual: Any = getattr(Part, step)
     calls, lock = Counter[str](), threading.Lock()
-    call = usual.fget if isinstance(usual, property) else usual
+    call: Any = usual.fget if isinstance(usual, property) else usual
 
     def sometimes(self: Part, *values: object) -> object:
         with lock:
