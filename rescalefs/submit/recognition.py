@@ -46,6 +46,9 @@ def recognise(folder: Seen, drops: Iterable[Drop], present: Collection[str]) -> 
     the oldest first.
     """
     latest_first = tuple(drops)[::-1]
+    exact = next((each for each in latest_first if _is_exactly(folder, each)), None)
+    if exact is not None:
+        return Same(exact)
     here = next((drop for drop in latest_first if drop.here and drop.folder == folder.name), None)
     lost = [drop for drop in latest_first if not drop.here or drop.folder not in present]
     if here is not None and _is_by_number(folder, here):
@@ -69,6 +72,10 @@ def is_same_job_file(mark: str, known: str) -> bool:
     return known != "" and mark.partition("-")[2] == known.partition("-")[2]
 
 
+def _is_exactly(folder: Seen, drop: Drop) -> bool:
+    return folder.inode == drop.inode and _births(folder, drop) is True
+
+
 def _is_by_number(folder: Seen, drop: Drop) -> bool:
     return folder.inode == drop.inode and _births(folder, drop) is not False
 
@@ -90,7 +97,7 @@ def _has_moved(folder: Seen, drop: Drop) -> bool:
     is_same_file = is_same_job_file(folder.job_file, drop.job_file)
     if births is True:
         # Two folders that were made in one tick of the clock have one time of birth.
-        return folder.inode == drop.inode or is_same_file
+        return is_same_file
     if births is False or folder.inode != drop.inode:
         return False
     return is_same_file or (drop.here and not has_job(drop))

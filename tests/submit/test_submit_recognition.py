@@ -84,6 +84,13 @@ def test_numbers_that_two_drops_exchanged_mislead_nobody() -> None:
     assert recognise(tail, [WING, TAIL], {"wing", "tail"}) == Same(TAIL)
 
 
+def test_a_drop_that_took_the_place_of_another_is_told_by_number_and_birth_together() -> None:
+    wing, tail = replace(WING, born=1000), replace(TAIL, born=2000)
+    away, there = Seen("x", 7, 1000, WING.job_file), Seen("wing", 8, 2000, TAIL.job_file)
+    assert recognise(away, [wing, tail], {"x", "wing"}) == Same(wing)
+    assert recognise(there, [wing, tail], {"x", "wing"}) == Same(tail)
+
+
 def test_the_numbers_of_a_file_system_that_gives_all_the_same_mislead_nobody() -> None:
     drops = [replace(WING, inode=1), replace(TAIL, inode=1)]
     assert recognise(seen("tail", inode=1, mark="2-100-6"), drops, {"wing", "tail"}) == Same(drops[1])
