@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from rescalefs.submit.folder import open_listed
-from rescalefs.submit.journal import Overtaken
+from rescalefs.submit.journal import JournalFailed, Overtaken
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.listing import Entry, Kind, Listing
 from rescalefs.submit.machine import Drop, OutOfPlace, State, StopAsked
@@ -50,6 +50,8 @@ class Control:
             self._note(self._ledger.drop(drop.id))
         except OutOfPlace:
             log.debug("job %s has ended before that was written down", drop.job_id)
+        except JournalFailed as error:  # the server has been told all the same, and that is what counts
+            log.warning("that job %s has been told to stop is not written down: %s", drop.job_id, error)
 
 
 def is_ordered(word: str, folder: Path, entry: Entry | None) -> bool:

@@ -18,6 +18,7 @@ from rescalefs.submit.listing import JOB_FILE, OUR_NAMES, Entry, Kind, Listing, 
 from rescalefs.submit.parcels import why_unfit
 
 _LARGEST_JOB_FILE = 16 << 20  # bytes
+_MOST_LINKS = 40  # that follow each other, as Linux has it (path_resolution(7))
 _DONT_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # Windows has the second alone
 
 
@@ -185,18 +186,64 @@ def _plain_entry(path: str, real: str | Path, facts: os.stat_result) -> Entry:
 def _linked(link: Path, path: str, real_top: Path) -> Entry:
     """A link to a file within the drop counts as that file; any other is of a kind that is refused."""
     try:
-        target = link.resolve(strict=True)
+        target = _target_within(real_top, path)
         facts = target.stat()
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop, up to Python 3.12
-        loops = isinstance(error, RuntimeError) or error.errno == errno.ELOOP
-        return Entry(path, Kind.LINK_LOOP if loops else Kind.BROKEN_LINK)
+    except _Elsewhere as error:
+        return Entry(path, error.kind)
+    except OSError as error:
+        return Entry(path, Kind.LINK_LOOP if error.errno == errno.ELOOP else Kind.BROKEN_LINK)
     if target in (link.parent.resolve() / link.name).parents:
         return Entry(path, Kind.LINK_LOOP)
-    if real_top not in target.parents:
-        return Entry(path, Kind.LINK_OUT)
     if stat.S_ISDIR(facts.st_mode):
         return Entry(path, Kind.LINK_TO_FOLDER)
     return _file_entry(path, target, facts) if stat.S_ISREG(facts.st_mode) else Entry(path, Kind.SPECIAL)
+
+
+class _Elsewhere(Exception):
+    """A link leaves the drop. Caught by who follows it."""
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+def _target_within(top: Path, path: str) -> Path:
+    """Where ``path`` below ``top`` leads to, link by link. Raises `_Elsewhere`, or OSError where nothing is.
+
+    Nothing outside of ``top`` is touched: a link may lead to a network disk that does not answer, and the one
+    thread that looks at all drops would wait for it for ever.
+    """
+    steps, reached, followed = path.split("/")[::-1], list[str](), 0
+    while steps:
+        step = steps.pop()
+        if step == ".." and reached:
+            reached.pop()
+        elif step == "..":
+            steps = _inside(top, os.path.join("..", *steps[::-1]))  # noqa: PTH118  # text, not a place
+        elif step not in {"", "."}:
+            here = top.joinpath(*reached, step)
+            if not stat.S_ISLNK(here.lstat().st_mode):
+                reached.append(step)
+                continue
+            followed += 1
+            if followed > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(here))
+            says = str(here.readlink())
+            if says.startswith("/"):
+                steps, reached = _inside(top, says), []
+            else:
+                steps += says.split("/")[::-1]
+    return top.joinpath(*reached)
+
+
+def _inside(top: Path, leads: str) -> list[str]:
+    """The steps from ``top`` to where a text leads that leaves it, the last one first: it may come back."""
+    target = Path(os.path.normpath(top / leads))
+    if target == top or target in top.parents:
+        raise _Elsewhere(Kind.LINK_LOOP)
+    if top not in target.parents:
+        raise _Elsewhere(Kind.LINK_OUT)
+    return list(target.relative_to(top).parts[::-1])
 
 
 def _file_entry(path: str, real: str | Path, facts: os.stat_result) -> Entry:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import sqlalchemy as sql
@@ -21,6 +21,9 @@ from rescalefs.private import make_private
 from rescalefs.submit.machine import AnyEvent, Drop, Event, OutOfPlace, step
 
 _FORMAT = 2  # PRAGMA user_version of the files we write; 2 has more kinds of events, which 1 cannot read
+
+_PATIENCE = 8.0  # seconds for another process's lock: shorter than a thread may take to end
+_Which: TypeAlias = tuple[int, int]  # device and number of a file
 
 _tables = sql.MetaData()
 
@@ -105,12 +108,16 @@ class Journal:
         self._path = path
         self._why_not = ""  # why the file could not be made; then nothing can be written
         url = sql.URL.create("sqlite", database=str(path))
-        self._engine = sql.create_engine(url, connect_args={"timeout": 30.0})
+        self._engine = sql.create_engine(url, connect_args={"timeout": _PATIENCE})
         sql.event.listen(self._engine, "connect", _make_durable)
         # For a disk that takes nothing, not even the file in which SQLite keeps who reads and writes.
         self._alone = sql.create_engine("sqlite://", creator=lambda: _connect_alone(path), poolclass=NullPool)
+        self._file: _Which | None = None  # the one that SQLite has open
+        self._has_log = False  # beside it SQLite's write-ahead log, where the file system can do that
         try:
             self._open()
+            self._file = None if self._why_not else _which(path)
+            self._has_log = self._log_path.exists()
         except BaseException:
             self._engine.dispose()
             raise
@@ -246,17 +253,37 @@ class Journal:
         words = f"cannot make {self._path}: {why.strerror}" if isinstance(why, OSError) else str(why)
         self._why_not = f"{words}. Make room, and mount again"
 
+    @property
+    def _log_path(self) -> Path:
+        return self._path.with_name(f"{self._path.name}-wal")
+
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sql.Connection]:
         """One transaction: all of it is durable at the end, or nothing happened."""
         if self._why_not:
             raise JournalFailed(self._why_not)
         try:
+            self._make_sure_it_is_there()
             with self._engine.begin() as connection:
                 yield connection
+            # Afterwards as well: SQLite goes on writing to a file that was removed, and all is lost then.
+            self._make_sure_it_is_there()
+            self._make_sure_of_the_log()
         except DatabaseError as error:
             self._engine.dispose()  # a connection that was opened on a full disk stays unable to write
             raise JournalFailed(f"cannot write {self._path}: {error.orig}") from error
+
+    def _make_sure_it_is_there(self) -> None:
+        if self._file is not None and _which(self._path) != self._file:
+            raise JournalFailed(
+                f"{self._path} was removed or replaced while it was in use, so nothing is submitted. "
+                "Put it back, or unmount, put back a copy, and mount again"
+            )
+
+    def _make_sure_of_the_log(self) -> None:
+        if self._has_log and not self._log_path.exists():
+            self._engine.dispose()  # whoever has the log open last writes what it holds into the journal
+            raise JournalFailed(f"{self._log_path} was removed while it was in use")
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sql.Connection]:
@@ -307,6 +334,17 @@ def _connect_alone(path: Path, patience: float = 30.0) -> sqlite3.Connection:
             raise
         return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     return connection
+
+
+def _which(path: Path) -> _Which | None:
+    """Which file lies there."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise JournalFailed(f"cannot look at {path}: {error.strerror}") from error
+    return facts.st_dev, facts.st_ino
 
 
 def _make_durable(connection: Any, _record: Any) -> None:

@@ -171,3 +171,55 @@ def test_patterns_name_files_as_in_the_shell(pattern: str, expected: list[str]) 
 def test_any_text_is_a_pattern_or_a_name(pattern: str) -> None:
     listing = Listing((Entry("a.msh", Kind.FILE), Entry("sub/" + "a" * 250, Kind.FILE)))
     assert len(listing.matching(pattern)) <= 2
+
+
+def kind_of(folder: Path, name: str) -> Kind:
+    (entry,) = [each for each in look(folder, 100).entries if each.path == name]
+    return entry.kind
+
+
+@pytest.mark.parametrize(
+    ("says", "kind"),
+    [
+        ("{outside}/a.dat", Kind.LINK_OUT),
+        ("{outside}/nothing", Kind.LINK_OUT),
+        ("../../outside/a.dat", Kind.LINK_OUT),
+        ("step/a.dat", Kind.LINK_OUT),
+        ("two", Kind.LINK_OUT),
+        ("sub/../../../outside", Kind.LINK_OUT),
+        ("{top}/sub/b.dat", Kind.FILE),
+        ("{top}/../wing/sub/./b.dat", Kind.FILE),
+        ("../wing/sub/b.dat", Kind.FILE),
+        ("sub//b.dat", Kind.FILE),
+        ("within", Kind.FILE),
+        ("sub/c.dat", Kind.BROKEN_LINK),
+        ("sub/b.dat/c", Kind.BROKEN_LINK),
+        ("link", Kind.LINK_LOOP),
+        ("..", Kind.LINK_LOOP),
+        ("{top}", Kind.LINK_LOOP),
+        ("/", Kind.LINK_LOOP),
+        ("sub", Kind.LINK_TO_FOLDER),
+    ],
+)
+def test_a_link_is_followed_without_a_touch_outside_the_drop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, kind: Kind
+) -> None:
+    outside, top = tmp_path / "outside", tmp_path / "submit" / "wing"
+    (top / "sub").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "a.dat").write_bytes(b"a")
+    (top / "sub" / "b.dat").write_bytes(b"b")
+    (top / "step").symlink_to(outside)
+    (top / "two").symlink_to("step")
+    (top / "within").symlink_to("sub/b.dat")
+    (top / "link").symlink_to(says.format(top=top, outside=outside))
+    touched: list[str] = []
+    ours = Path.lstat
+
+    def lstat(path: Path) -> os.stat_result:
+        touched.append(str(path))
+        return ours(path)
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    assert kind_of(top, "link") is kind
+    assert [each for each in touched if not each.startswith(f"{top}/")] == []
