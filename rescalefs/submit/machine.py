@@ -67,6 +67,7 @@ class Drop:
     doubt_about: str = ""  # the same in words
     missing: tuple[str, ...] = ()  # named in job.json, and not in the folder
     problems: tuple[str, ...] = ()  # why it is rejected
+    checked: bool = False  # that is what our own check found
     name: str = ""  # of the job
     hold: bool = False
     files: int = 0
@@ -190,9 +191,10 @@ class Refused(Event, frozen=True, tag=True):
     """It cannot become a job as it is, for these reasons."""
 
     problems: tuple[str, ...]
+    checked: bool = False  # by us, against what the server offered then, which may have been wrong
 
     def told(self, drop: Drop) -> Drop:
-        return replace(drop, problems=self.problems, definition="")
+        return replace(drop, problems=self.problems, checked=self.checked, definition="")
 
 
 class Accepted(Event, frozen=True, tag=True):

@@ -17,6 +17,7 @@ from rescalefs.containment import contained
 from rescalefs.errors import UserError
 from rescalefs.private import make_private
 from rescalefs.submit import machine, spec
+from rescalefs.submit.examining import Shelf, examine
 from rescalefs.submit.folder import (
     FolderTooLarge,
     Identity,
@@ -39,7 +40,7 @@ from rescalefs.submit.service import JobService
 from rescalefs.submit.settings import SubmitSettings
 from rescalefs.submit.uploads import Carrier, Depot
 from rescalefs.submit.warden import Warden
-from rescalefs.submit.worker import Shelf, Worker, examine
+from rescalefs.submit.worker import Worker
 
 log = logging.getLogger(__name__)
 

@@ -22,20 +22,19 @@ from rescalefs.errors import (
 from rescalefs.model import Job
 from rescalefs.submit import machine, spec
 from rescalefs.submit.absence import Absence, Looks
-from rescalefs.submit.catalogue import Catalogue
 from rescalefs.submit.control import STOP, stop_is_ordered
 from rescalefs.submit.desk import Desk
 from rescalefs.submit.diary import mishap
+from rescalefs.submit.examining import Shelf, examine
 from rescalefs.submit.finder import Finder
-from rescalefs.submit.folder import FolderTooLarge, job_file_bytes, look
-from rescalefs.submit.jobfile import NotJson, parse
+from rescalefs.submit.folder import FolderTooLarge, look
 from rescalefs.submit.journal import Overtaken
 from rescalefs.submit.ledger import Ledger
-from rescalefs.submit.listing import JOB_FILE, Listing
+from rescalefs.submit.listing import JOB_FILE
 from rescalefs.submit.machine import Drop, Event, OutOfPlace, State
 from rescalefs.submit.pace import doubt_time, refusal_time
-from rescalefs.submit.parcels import Borrowed
 from rescalefs.submit.problems import Problem, shown
+from rescalefs.submit.recheck import SecondChecks
 from rescalefs.submit.report import CONTROL_FILE
 from rescalefs.submit.service import JobService
 from rescalefs.submit.settings import SubmitSettings
@@ -49,7 +48,6 @@ _LONGEST_THROTTLED = 600.0  # seconds between two attempts to create a job that 
 _LONGEST_REFUSED = 3600.0  # the same where it answers 401 or 403: a person has to do something first
 _NEWEST = 200  # jobs of the list that tells whether one was submitted
 _SENT = (State.CHECKING, State.UPLOADING)  # in which it is worth knowing what a drop consists of
-_FRESH = 30.0  # seconds: a catalogue of this age is not asked for again before a drop is rejected on its word
 
 
 class NotYetCertain(Exception):
@@ -63,66 +61,6 @@ class _Doubt:
     since: float  # monotonic seconds: when this process began to look for the job
     refusal: float | None = None  # the server said no: the longest time to wait then, in seconds
     looks: int = 0  # that did not find it
-
-
-class Shelf:
-    """The server's catalogue, asked for when needed and believed for a while. Thread-safe."""
-
-    def __init__(self, service: JobService, clock: Clock) -> None:
-        self._service = service
-        self._clock = clock
-        self._lock = threading.Lock()  # guards _kept
-        self._kept: tuple[float, Catalogue] | None = None
-
-    def catalogue(self, oldest: float) -> Catalogue:
-        """One that is at most so many seconds old."""
-        with self._lock:
-            kept = self._kept
-        if kept is not None and self._clock.monotonic() - kept[0] <= oldest:
-            return kept[1]
-        fresh = Catalogue(
-            self._service.analyses(),
-            self._service.core_types(),
-            self._service.projects(),
-            self._service.prices(),
-        )
-        with self._lock:
-            self._kept = (self._clock.monotonic(), fresh)
-        return fresh
-
-    def objection(self, borrowed: Borrowed) -> Problem | None:
-        """What is wrong with a file that the account is said to have."""
-        try:
-            there = self._service.file(borrowed.id).is_uploaded
-        except (NotFound, InvalidRequest):
-            there = False
-        except Forbidden:
-            return borrowed.problem(forbidden=True)
-        return None if there else borrowed.problem(forbidden=False)
-
-
-def examine(
-    folder: Path,
-    listing: Listing,
-    shelf: Shelf,
-    settings: SubmitSettings,
-    overrides: Mapping[str, Any] | None = None,
-) -> spec.JobSpec | spec.Rejection | spec.Awaited:
-    """What the drop in ``folder`` asks for, judged by the server's catalogue; ApiError without that."""
-    try:
-        document = {**parse(job_file_bytes(folder)), **(overrides or {})}
-    except NotJson as error:
-        return spec.Rejection((error.problem,))
-    oldest = settings.catalogue_age
-    outcome = spec.read(document, listing, folder.name, shelf.catalogue(oldest), settings.limits)
-    if isinstance(outcome, spec.Rejection):  # perhaps the catalogue is what is wrong
-        outcome = spec.read(document, listing, folder.name, shelf.catalogue(_FRESH), settings.limits)
-    if isinstance(outcome, spec.Awaited):
-        return outcome
-    wrong = tuple(problem for each in outcome.borrowed if (problem := shelf.objection(each)) is not None)
-    if isinstance(outcome, spec.Rejection):
-        return spec.Rejection((*outcome.problems, *wrong))
-    return spec.Rejection(wrong) if wrong else outcome
 
 
 class Worker:
@@ -155,6 +93,7 @@ class Worker:
         self._finder = Finder(service, clock)
         self._absence = Absence(service, clock)
         self._idle = Looks(clock, settings.lag)  # jobs that were never submitted, by what each look says
+        self._second_checks = SecondChecks(clock)
         self.shelf = Shelf(service, clock)
         self._lock = threading.Lock()  # guards all below
         self._specs: dict[str, tuple[str, spec.JobSpec]] = {}  # drop -> fingerprint, what it asks for
@@ -166,6 +105,7 @@ class Worker:
             State.IN_DOUBT: self._find,
             State.SAVED: lambda _: machine.Released(),
             State.SUBMITTING: self._submit,
+            State.REJECTED: self._check_again,
         }
 
     def folder(self, drop: Drop) -> Path:
@@ -176,6 +116,8 @@ class Worker:
         """Whether there is something to do at it here."""
         if drop.state not in self._acts or (drop.state is State.SAVED and drop.hold):
             return False
+        if drop.state is State.REJECTED:
+            return drop.checked and drop.here and drop.job_id is None and self._second_checks.is_due(drop)
         if not drop.here:  # nothing is made of it any more; but if there is a job, we want to know
             return drop.state is State.IN_DOUBT
         return drop.state is not State.UPLOADING or self._depot.needs_a_desk(drop)
@@ -272,12 +214,27 @@ class Worker:
         except FileNotFoundError:  # job.json went away since
             return machine.Changed()
         if isinstance(outcome, spec.Rejection):
-            return machine.Refused(tuple(map(str, outcome.problems)))
+            return machine.Refused(tuple(map(str, outcome.problems)), checked=True)
         if isinstance(outcome, spec.Awaited):
             return machine.Missing(outcome.names)
         with self._lock:
             self._specs[drop.id] = (drop.fingerprint, outcome)
         return outcome
+
+    def _check_again(self, drop: Drop) -> Event | None:
+        """Whether a rejected drop still is: what the server offers may have changed, or never been so."""
+        self._second_checks.begun(drop)
+        try:
+            listing = look(self.folder(drop), self._settings.most_entries)
+            if listing.fingerprint != drop.fingerprint:
+                return None  # the survey sees that, too
+            outcome = examine(self.folder(drop), listing, self.shelf, self._settings, self._overrides)
+        except (RescaleFSError, FolderTooLarge, OSError) as error:
+            log.debug("drop %s is not checked again now: %s", drop.folder, error)
+            return None
+        if isinstance(outcome, spec.Rejection):
+            return None
+        return machine.Changed("what the server offers has changed")
 
     def _upload(self, drop: Drop) -> Event | None:
         batch = self._depot.result(drop)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rescalefs.errors import Forbidden, InvalidRequest, NotFound, ServerFailed
-from rescalefs.model import JobDetail, JobStatus
+from rescalefs.model import JobDetail, JobStatus, RemoteFile
 from rescalefs.submit import machine
 from rescalefs.submit.absence import Absence, Looks
 from rescalefs.submit.machine import State
@@ -296,6 +297,63 @@ def test_the_pauses_between_attempts_that_the_server_refuses_double_so_that_the_
         rescale.point = nothing
         rig.turns(130, 30.0)
         completes(rig, rescale, only(rescale.on_server.values()))
+
+
+# Rejecting.
+
+
+def borrowing() -> dict[str, Any]:
+    return {**GOOD, "jobanalyses": [{**GOOD["jobanalyses"][0], "inputFiles": [{"id": "file1"}]}]}
+
+
+def test_a_file_that_one_answer_does_not_know_rejects_its_drop_for_a_minute_only(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    rescale.files["file1"] = (RemoteFile("file1", "mesh.msh", "mesh.msh", 1), b"1")
+    drop_files(rig.settings.folder / "wing", borrowing())
+    rescale.point = Missing("file")
+    rig.turns(4)
+    assert rig.status().startswith("rejected: jobanalyses[0].inputFiles[0]")
+    rescale.point = nothing
+    rig.turns(6, 30.0)
+    assert "what the server offers has changed: looking at it again" in rig.log()
+    completes(rig, rescale, only(rescale.on_server.values()))
+
+
+def test_a_drop_that_a_list_cut_short_rejected_starts_again_when_the_list_is_whole(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    whole = rescale.catalogue
+    rescale.catalogue = replace(whole, analyses=whole.analyses[1:])
+    drop_files(rig.settings.folder / "wing")
+    rig.turns(4)
+    assert "no such software" in rig.status()
+    rescale.catalogue = whole
+    rig.turns(6, 30.0)
+    completes(rig, rescale, only(rescale.on_server.values()))
+
+
+def test_a_drop_that_is_wrong_itself_is_checked_again_ever_more_rarely_and_in_silence(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    drop_files(rig.settings.folder / "wing", {**GOOD, "jobanalyses": []})
+    rig.turns(4)
+    told, events = rig.log(), len(list(rig.journal.entries()))
+    asked = len(rescale.requests)
+    rig.turns(3 * 24 * 12, 300.0)
+    assert 0 < len(rescale.requests) - asked < 60, "in three days"
+    assert rig.log() == told
+    assert len(list(rig.journal.entries())) == events
+
+
+def test_what_the_server_refused_is_not_tried_again_without_a_person(rig: Rig, rescale: FakeRescale) -> None:
+    rescale.refuse_create = ("projectId: no budget",)
+    drop_files(rig.settings.folder / "wing")
+    rig.turns(4)
+    rescale.refuse_create = ()
+    rig.turns(100, 300.0)
+    assert rig.status() == "rejected: projectId: no budget"
+    assert not rescale.on_server
 
 
 # Submitting.
