@@ -55,7 +55,7 @@ class Finder:
 
     def look(self, drop: Drop) -> Traces:
         """First at all jobs of its name; then at the newest of any, should the server have renamed it."""
-        name = json.loads(drop.definition)["name"].strip()
+        name = (json.loads(drop.definition)["name"] if drop.definition else drop.name).strip()
         newest = self._service.newest_jobs(_NEWEST)
         named = [job for job in newest if job.name.strip() == name]
         told: dict[str, _Told] = {}

@@ -395,6 +395,7 @@ def _table() -> dict[tuple[State, type[Event]], State]:
         (State.SUBMITTING, Refused): State.REJECTED,
         (State.SUBMITTING, Submitted): State.RUNNING,
         (State.REJECTED, Submitted): State.RUNNING,
+        (State.REJECTED, Created): State.SAVED,
         (State.RUNNING, StatusSeen): State.RUNNING,
         (State.RUNNING, StopAsked): State.RUNNING,
         (State.RUNNING, Completed): State.COMPLETED,

@@ -117,7 +117,8 @@ class Worker:
         if drop.state not in self._acts or (drop.state is State.SAVED and drop.hold):
             return False
         if drop.state is State.REJECTED:
-            return drop.checked and drop.here and drop.job_id is None and self._second_checks.is_due(drop)
+            is_open = drop.here and drop.job_id is None and (drop.checked or drop.doubtful)
+            return is_open and self._second_checks.is_due(drop)
         if not drop.here:  # nothing is made of it any more; but if there is a job, we want to know
             return drop.state is State.IN_DOUBT
         return drop.state is not State.UPLOADING or self._depot.needs_a_desk(drop)
@@ -228,6 +229,9 @@ class Worker:
             listing = look(self.folder(drop), self._settings.most_entries)
             if listing.fingerprint != drop.fingerprint:
                 return None  # the survey sees that, too
+            if drop.doubtful and drop.asked:  # rejected because its job did not show up, or not whose it is
+                job = self._finder.look(drop).job
+                return self._created(job, found=True) if job is not None else None
             outcome = examine(self.folder(drop), listing, self.shelf, self._settings, self._overrides)
         except (RescaleFSError, FolderTooLarge, OSError) as error:
             log.debug("drop %s is not checked again now: %s", drop.folder, error)

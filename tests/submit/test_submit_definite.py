@@ -356,6 +356,20 @@ def test_what_the_server_refused_is_not_tried_again_without_a_person(rig: Rig, r
     assert not rescale.on_server
 
 
+def test_a_folder_that_changes_whenever_it_is_looked_at_does_not_fill_the_journal(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a file system tells other facts of an open file than of its name, nothing can be opened."""
+    monkeypatch.setattr("rescalefs.submit.folder.open_listed", lambda *_: None)
+    drop_files(rig.settings.folder / "wing")
+    rig.turns(24 * 60, 60.0)
+    assert len(list(rig.journal.entries())) < 150
+    assert rig.status() == "waiting a while: it changes each time it is looked at, and is as before"
+    monkeypatch.undo()
+    rig.turns(65, 60.0)
+    assert rig.status() == "Pending"
+
+
 # Submitting.
 
 

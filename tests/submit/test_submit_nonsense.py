@@ -62,9 +62,9 @@ def test_an_answer_that_raises_what_nobody_foresaw_holds_up_its_drop_alone(
 def test_a_drop_that_cannot_be_judged_says_why_and_the_others_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rescalefs.submit import worker
+    from rescalefs.submit import examining, worker
 
-    right = worker.examine
+    right = examining.examine
 
     def strange(folder: Path, *args: object, **options: object) -> object:
         if folder.name == "odd":

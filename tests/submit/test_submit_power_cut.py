@@ -176,6 +176,47 @@ def test_when_creating_is_in_doubt_the_drop_waits_before_it_makes_another(tmp_pa
         assert len(rescale.on_server) == 1
 
 
+READS = {"statuses", "job", "newest_jobs", "output_files", "file"}
+
+
+class Missed:
+    """One read is 404 once, and the power may go at the next point."""
+
+    def __init__(self, at: int, cut: bool) -> None:
+        self.at = at
+        self.cut = cut
+        self.reads = 0
+        self.points = Points()
+
+    def __call__(self, name: str) -> None:
+        self.points(name)
+        moment, _, what = name.partition(" ")
+        if moment == "before" and what in READS:
+            self.reads += 1
+            if self.reads - 1 == self.at:
+                self.points.fatal = len(self.points.passed) if self.cut else None
+                raise NotFound("404 Not Found")
+        if name == "after create_job":
+            raise ServerFailed("504 Gateway Timeout")
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["goes on", "dies at the next point"])
+def test_a_404_at_any_read_leaves_one_job_that_is_followed_to_its_end(tmp_path: Path, cut: bool) -> None:
+    at, count = 0, 1
+    while at < count:
+        clock, missed = FakeClock(), Missed(at, cut)
+        rescale = FakeRescale(clock, point=missed)
+        settings_ = make_settings(tmp_path / str(at), trust_upload=0.0)
+        drop_files(settings_.folder / "wing", files=FILES)
+        try:
+            live(settings_, rescale, clock, missed.points)
+        except PowerCut:
+            clock.advance(60.0)
+            live(settings_, rescale, clock, missed.points)
+        count, at = missed.reads, at + 1
+    assert count >= 5
+
+
 class Lossy:
     """Loses the answer to every creation, or the request, with the error that is told instead."""
 
@@ -220,7 +261,7 @@ def test_creating_that_is_never_answered_is_asked_for_five_times_in_an_hour_and_
         assert rig.log().count("creating the job") == 5
         asked = len(rescale.requests)
         rig.turns(100, 60.0)
-        assert len(rescale.requests) == asked, "it waits for a person"
+        assert set(rescale.requests[asked:]) <= {"newest_jobs", "job"}, "it looks, and waits for a person"
         lossy.is_over = True
         drop_files(tmp_path / "submit" / "wing", files=FILES)
         finish(rig, rescale)
@@ -278,6 +319,32 @@ def test_a_job_that_shows_up_after_a_person_mended_the_folder_goes_unless_it_run
         rig.turns(30)
         assert rig.status() == "Pending"
         assert (only(rescale.on_server.values()).id == late.id) is runs
+
+
+def test_a_job_that_shows_up_after_its_drop_was_rejected_is_taken(tmp_path: Path) -> None:
+    lossy = Lossy("before", TimedOut("no answer within 60 s"))
+    rig, rescale = rig_with(tmp_path, lossy)
+    with rig:
+        rig.turns(720, 5.0)
+        assert rig.status().startswith("rejected: creating the job was asked for")
+        token = {"envVars": {TOKEN: rig.ledger.drops()[0].id}}
+        lossy.is_over = True
+        late = rescale.create_job({**GOOD, "jobanalyses": [{**GOOD["jobanalyses"][0], **token}]})
+        rig.turns(80, 60.0)
+        assert rig.ledger.job_id("wing") == late.id
+        assert only(rescale.on_server.values()).statuses
+
+
+def test_a_job_whose_token_shows_after_its_drop_was_rejected_is_taken(tmp_path: Path) -> None:
+    rig, rescale = rig_with(tmp_path, Lossy("after", ServerFailed("502 Bad Gateway")))
+    page = rescale.job
+    hide_tokens(rescale, None)
+    with rig:
+        rig.turns(60, 5.0)
+        assert rig.status().startswith("rejected: job job3 was made while the answer")
+        rescale.job = page  # type: ignore[method-assign]
+        rig.turns(80, 60.0)
+        assert only(rescale.on_server.values()).statuses
 
 
 def test_a_job_that_shows_up_late_is_taken_rather_than_another_made(tmp_path: Path) -> None:
