@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 _PATIENCE_PER_GAP = 2.0  # how many times the longest gap between two changes has to pass without one
 _PATIENCE_PER_SLOWNESS = 10.0  # seconds waited for each second in which files arrived slowly
+_TAKEN_AT_ONCE = 3  # times that a drop is taken with the same content before there are pauses
+_LONGEST_PAUSE = 3600.0  # seconds
 _SLOW = 0.5  # seconds: a gap of this length means that files arrive slowly; we look five times a second
 
 
@@ -51,3 +53,27 @@ class Arrival:
     def is_settled(self, at: float, pace: Pace) -> bool:
         """Whether nothing has changed for long enough."""
         return at >= self.settles_at(pace)
+
+
+class Takings:
+    """How long to leave a drop alone that was taken, and found changed, some times in a row as it is.
+
+    So it goes where a file system tells other facts of an open file than of its name. Each time is some
+    events in the journal, so the pauses double. For one thread.
+    """
+
+    def __init__(self, least: float) -> None:
+        self._least = least  # seconds
+        self._taken: dict[str, tuple[str, int, float]] = {}  # drop -> content, how often, not again before
+
+    def note(self, drop_id: str, fingerprint: str, now: float) -> None:
+        """The drop is taken with this content."""
+        known, times, _ = self._taken.get(drop_id, ("", 0, 0.0))
+        times = times + 1 if known == fingerprint else 1
+        pause = 0.0 if times < _TAKEN_AT_ONCE else min(_LONGEST_PAUSE, self._least * 2.0 ** min(times, 20))
+        self._taken[drop_id] = (fingerprint, times, now + pause)
+
+    def pause(self, drop_id: str, fingerprint: str, now: float) -> float:
+        """Seconds until it may be taken with this content."""
+        known, _, due = self._taken.get(drop_id, ("", 0, 0.0))
+        return max(0.0, due - now) if known == fingerprint else 0.0

@@ -33,14 +33,13 @@ from rescalefs.submit.machine import Drop, OutOfPlace, State
 from rescalefs.submit.recognition import Asks, Same, Seen, has_job, is_same_job_file, recognise
 from rescalefs.submit.report import CONTROL_FILE, SAME
 from rescalefs.submit.settings import SubmitSettings
-from rescalefs.submit.settling import Arrival, Pace
+from rescalefs.submit.settling import Arrival, Pace, Takings
 from rescalefs.submit.writers import first_written_to
 
 log = logging.getLogger(__name__)
 
 _FACT = "folder"  # the name under which the journal knows which drop folder it is about
 _LIMITS = "limits"  # the same for the settings that drops were last rejected by
-_TAKEN_AT_ONCE = 3  # times that a drop is taken with the same content without a pause
 _UNTAKEN = (State.CHECKING, State.UPLOADING, State.CREATING, State.REJECTED)
 
 
@@ -66,7 +65,7 @@ class Survey:
         self._pace = Pace(settings.settle_time, max(settings.settle_time, settings.longest_settle))
         self._arrivals: dict[str, Arrival] = {}
         self._due: dict[str, float] = {}  # drops that settle if nothing changes, and when
-        self._taken: dict[str, tuple[str, int, float]] = {}  # drop -> content, how often, not again before
+        self._takings = Takings(settings.settle_time)
         self._limits = ""  # that the journal was last told
         self._is_certain = True  # that numbers and times of birth tell folders apart
         self._top: Identity | None = None  # the drop folder that names were last compared with
@@ -273,8 +272,9 @@ class Survey:
         elif arrival.is_settled(now, self._pace) and self._is_written_to(drop, listing, path):
             self._arrivals[drop.id] = arrival.seen(listing.fingerprint, mark, True, now, self._pace)
             self._due[drop.id] = now + self._pace.least
-        elif arrival.is_settled(now, self._pace) and self._was_taken_too_often(drop, listing, now):
+        elif arrival.is_settled(now, self._pace) and self._takings.pause(drop.id, listing.fingerprint, now):
             self._ledger.say(drop.id, "a while: it changes each time it is looked at, and is as before")
+            self._due[drop.id] = now + self._takings.pause(drop.id, listing.fingerprint, now)
         elif arrival.is_settled(now, self._pace):
             del self._arrivals[drop.id]
             self._settle(drop, listing, path)
@@ -292,6 +292,7 @@ class Survey:
                 self._doubt(drop, found.drop, path)
                 return
         self._ledger.record(drop, machine.Settled(listing.fingerprint, job_file_mark(path)))
+        self._takings.note(drop.id, listing.fingerprint, self._clock.monotonic())
 
     def _is_cleared(self, drop: Drop, path: Path) -> bool:
         """Whether a person said that the folder is a new drop. One that is said to be the old one is that."""
@@ -305,24 +306,6 @@ class Survey:
             return False
         self._ledger.record(drop, machine.Cleared())
         return True
-
-    def _was_taken_too_often(self, drop: Drop, listing: Listing, now: float) -> bool:
-        """Whether it was taken with just this content, and found changed, some times in a row.
-
-        So it goes where the file system tells other facts of an open file than of its name. Each time is some
-        events in the journal, so the pauses double, up to an hour.
-        """
-        fingerprint, _, due = self._taken.get(drop.id, ("", 0, 0.0))
-        if fingerprint != listing.fingerprint or now >= due:
-            return False
-        self._due[drop.id] = due
-        return True
-
-    def _count_taking(self, drop: Drop, listing: Listing, now: float) -> None:
-        fingerprint, times, _ = self._taken.get(drop.id, ("", 0, 0.0))
-        times = times + 1 if fingerprint == listing.fingerprint else 1
-        pause = 0.0 if times < _TAKEN_AT_ONCE else min(3600.0, self._pace.least * 2.0 ** min(times, 20))
-        self._taken[drop.id] = (listing.fingerprint, times, now + pause)
 
     def _is_written_to(self, drop: Drop, listing: Listing, path: Path) -> bool:
         """Whether a file is still open for writing, by a program that writes past the mount; say which."""

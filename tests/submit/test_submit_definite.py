@@ -280,7 +280,7 @@ def test_a_list_that_lags_behind_the_creation_does_not_lead_to_a_second_job(
     rescale.lags = lambda: lag
     drop_files(tmp_path / "submit" / "wing")
     with Rig(make_settings(tmp_path), rescale, clock) as rig:
-        rig.turns(80, 5.0)
+        rig.turns(120, 5.0)
         assert rig.status() == "Pending"
         assert rescale.requests.count("create_job") == 1
 

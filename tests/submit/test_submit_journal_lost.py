@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from rescalefs.submit import journal
 from rescalefs.submit.control import Control
@@ -92,17 +93,18 @@ def test_a_full_disk_is_told_in_status_and_the_drop_goes_on_when_there_is_room(
 ) -> None:
     engine = rig.journal._engine  # SQLite's own limit: not every user can make a disk that fills
 
-    def limit(most: int) -> None:
-        with engine.connect() as connection:
-            connection.exec_driver_sql(f"PRAGMA max_page_count = {most}")
+    def no_more(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1")  # none beyond those that it has
 
-    limit(1)  # none beyond those that it has
+    sqlalchemy.event.listen(engine, "connect", no_more)
+    engine.dispose()
     long = {**GOOD["jobanalyses"][0], "command": f"python solve.py {'x' * 9000}"}  # more than a page takes
     drop_files(rig.settings.folder / "wing", {**GOOD, "jobanalyses": [long]})
     rig.turns(10)
     assert "database or disk is full" in rig.status()
     assert not rescale.on_server
-    limit(1_000_000)
+    sqlalchemy.event.remove(engine, "connect", no_more)
+    engine.dispose()
     finish(rig, rescale)
 
 
