@@ -47,7 +47,7 @@ class Ledger:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.executescript(_SCHEMA)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeError) as error:  # the latter: what it says quotes the damage
             raise UserError(
                 f"{file}: what was put there before cannot be read: {error}. Remove it: files that are "
                 "as the server's are then recognised by their checksums, and others are kept"
@@ -111,11 +111,11 @@ class Ledger:
         try:
             with self._lock:
                 return self._connection.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:  # the latter: what it says quotes the damage
             raise OSError(_errno_of(error), f"the list of what is here: {error}") from error
 
 
-def _errno_of(error: sqlite3.Error) -> int:
+def _errno_of(error: Exception) -> int:
     """What the disk said: SQLite has words of its own for it."""
     words = str(error)
     if "full" in words:

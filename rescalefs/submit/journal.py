@@ -191,7 +191,10 @@ class Journal:
         )
         with self._reading() as connection:
             rows = connection.execute(query).all()
-        return tuple(Upload(**{**row._asdict(), "at": datetime.fromisoformat(row.at)}) for row in rows)
+        try:
+            return tuple(Upload(**{**row._asdict(), "at": datetime.fromisoformat(row.at)}) for row in rows)
+        except (ValueError, TypeError) as error:
+            raise self._damaged(f"an upload: {error}") from error
 
     def fact(self, name: str) -> str | None:
         """What was last noted under this name."""
@@ -272,6 +275,8 @@ class Journal:
         except DatabaseError as error:
             self._engine.dispose()  # a connection that was opened on a full disk stays unable to write
             raise JournalFailed(f"cannot write {self._path}: {error.orig}") from error
+        except UnicodeError as error:  # sqlite3 fails to say what SQLite says, which quotes the damage
+            raise self._damaged(str(error)) from error
 
     def _make_sure_it_is_there(self) -> None:
         if self._file is not None and _which(self._path) != self._file:
@@ -295,6 +300,8 @@ class Journal:
             raise JournalFailed(f"cannot read {self._path}: {error.orig}") from error
         except DatabaseError as error:
             raise self._damaged(str(error.orig)) from error
+        except UnicodeError as error:  # as above
+            raise self._damaged(str(error)) from error
 
     def _connected(self) -> sql.Connection:
         try:
