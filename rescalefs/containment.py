@@ -54,6 +54,12 @@ def log_once(logger: logging.Logger, what: str, error: BaseException, where: str
         logger.debug("%s: again %s: %s", *said)
 
 
+def warn_once(logger: logging.Logger, what: str, error: BaseException, where: str) -> None:
+    """As `log_once`, of what was foreseen: where in our code it was noticed is of no use to anybody."""
+    level = logging.WARNING if _logged.is_new(what, error) else logging.DEBUG
+    logger.log(level, "%s (%s): %s", what, where, shortened(error))
+
+
 def shortened(error: BaseException) -> str:
     """What an error says, in at most a line: the text may come from outside."""
     try:

@@ -7,8 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeVar
 
 LARGEST_SIZE = 1 << 60  # bytes; what is claimed beyond is no size of a file
+
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Incomplete(tuple[T_co, ...]):
+    """A list of the server's of which entries that made no sense were left out: worth asking again soon."""
+
+    __slots__ = ()
 
 
 class FileType(enum.IntEnum):

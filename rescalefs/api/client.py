@@ -101,21 +101,21 @@ class RescaleClient:
         return self._transport.request(request, lambda answer: headers.date(answer.headers.get("date")))
 
     def projects(self) -> tuple[model.Project, ...]:
-        return tuple(self._all("users/me/projects/", wire.Project, wire.project, rather_none=True))
+        return self._all("users/me/projects/", wire.Project, wire.project, rather_none=True)
 
     # -- the catalogue
 
     def core_types(self) -> tuple[model.CoreType, ...]:
-        return tuple(self._all("coretypes/", wire.CoreType, wire.core_type, rather_none=True))
+        return self._all("coretypes/", wire.CoreType, wire.core_type, rather_none=True)
 
     def prices(self) -> tuple[model.ComputePrice, ...]:
         """Prices of all plans and operating systems, the inactive ones included."""
         path = "billing/computeprices/"
         listed = self._get(path, list[msgspec.Raw], most=LARGEST_PAGE)
-        return tuple(wire.entries(listed, wire.ComputePrice, wire.price, f"GET {path}", rather_none=True))
+        return wire.entries(listed, wire.ComputePrice, wire.price, f"GET {path}", rather_none=True)
 
     def analyses(self) -> tuple[model.Analysis, ...]:
-        return tuple(self._all("analyses/", wire.Analysis, wire.analysis, rather_none=True))
+        return self._all("analyses/", wire.Analysis, wire.analysis, rather_none=True)
 
     # -- jobs
 
@@ -132,7 +132,7 @@ class RescaleClient:
         # v2 lists the newest first (guess); v3 takes `ordering`, and who doesn't know it ignores it.
         params: dict[str, str | int] = {"page": 1, "page_size": count, "ordering": "-dateInserted"}
         page = self._get("jobs/", wire.Page, params, LARGEST_PAGE)
-        return tuple(wire.entries(page.results[:count], wire.JobSummary, wire.job, "GET jobs/"))
+        return wire.entries(page.results[:count], wire.JobSummary, wire.job, "GET jobs/")
 
     def job(self, job_id: str) -> model.JobDetail:
         return self._detail(Request("GET", _path("jobs", job_id)), job_id)
@@ -181,22 +181,22 @@ class RescaleClient:
     def output_files(self, job_id: str, search: str | None = None) -> tuple[RemoteFile, ...]:
         """The outputs of all runs, those that are deleted left out; ``search``: a part of their names."""
         params = {"search": search} if search else {}
-        return tuple(self._all(_path("jobs", job_id, "files"), wire.File, wire.listed_file, params))
+        return self._all(_path("jobs", job_id, "files"), wire.File, wire.listed_file, params)
 
     # -- runs
 
     def runs(self, job_id: str) -> tuple[model.Run, ...]:
-        return tuple(self._all(_path("jobs", job_id, "runs"), wire.Run, wire.run))
+        return self._all(_path("jobs", job_id, "runs"), wire.Run, wire.run)
 
     def run_files(self, job_id: str, run_id: str) -> tuple[RemoteFile, ...]:
         """The outputs of one run, once it has completed."""
-        return tuple(self._all(_path("jobs", job_id, "runs", run_id, "files"), wire.File, wire.listed_file))
+        return self._all(_path("jobs", job_id, "runs", run_id, "files"), wire.File, wire.listed_file)
 
     def directory_contents(self, job_id: str, run_id: str) -> tuple[str, ...]:
         """The paths in a run's working directory; only while it runs, else `ApiError`."""
         path = _path("jobs", job_id, "runs", run_id, "directory-contents")
         listed = self._get(path, list[msgspec.Raw], most=LARGEST_PAGE)
-        return tuple(wire.entries(listed, wire.DirectoryEntry, lambda entry: entry.path, f"GET {path}"))
+        return wire.entries(listed, wire.DirectoryEntry, lambda entry: entry.path, f"GET {path}")
 
     def tail(self, job_id: str, run_id: str, path: str, lines: int) -> tuple[str, ...]:
         """The last lines of a file in a run's working directory, without line ends; only while it runs."""
@@ -302,7 +302,7 @@ class RescaleClient:
         made: Callable[[W], V | None],
         params: Params | None = None,
         rather_none: bool = False,
-    ) -> list[V]:
+    ) -> tuple[V, ...]:
         """See `Lists.all`."""
         return self._lists.all(path, kind, made, params or {}, rather_none)
 

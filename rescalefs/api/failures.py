@@ -13,7 +13,7 @@ import urllib3
 
 from rescalefs.api.bounds import TooMuch
 from rescalefs.api.retry import Failure
-from rescalefs.containment import log_once
+from rescalefs.containment import log_once, shortened
 from rescalefs.errors import (
     ApiError,
     Forbidden,
@@ -54,8 +54,12 @@ def understanding(what: str) -> Iterator[None]:
     except BROKEN as error:
         raise AttemptFailed(failure_of(error, what)) from error
     except Exception as error:
-        log_once(log, f"{what.partition(' ')[0]}: an answer that cannot be understood", error)
-        reason = f"{what}: the server's answer cannot be understood ({type(error).__name__})"
+        reason = f"{what}: the server's answer cannot be understood"
+        if isinstance(error, (ValueError, RecursionError)):  # it is odd, in a way that was foreseen
+            reason = f"{reason}: {shortened(error)}"
+        else:
+            log_once(log, "an answer that cannot be understood", error, what)
+            reason = f"{reason} ({type(error).__name__})"
         raise AttemptFailed(Failure(UnexpectedAnswer(reason), passing=False, acted=True)) from error
 
 

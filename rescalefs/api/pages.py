@@ -52,7 +52,7 @@ class Lists:
         made: Callable[[W], V | None],
         params: Params,
         rather_none: bool = False,
-    ) -> list[V]:
+    ) -> tuple[V, ...]:
         """What is ``made`` of each entry of a list, once. One that changed while its pages came in is asked
         for once more. Entries that make no sense are left out, and so are those of which None is made.
 

@@ -20,7 +20,7 @@ import msgspec
 from rescalefs import model
 from rescalefs.api.headers import or_none
 from rescalefs.api.repair import repaired
-from rescalefs.containment import log_once, shortened
+from rescalefs.containment import log_once, shortened, warn_once
 from rescalefs.errors import UnexpectedAnswer
 
 log = logging.getLogger(__name__)
@@ -269,13 +269,13 @@ def entries(
     made: Callable[[T], V | None],
     what: str,
     rather_none: bool = False,
-) -> list[V]:
+) -> tuple[V, ...]:
     """What is ``made`` of entries, those that make no sense left out. See `sensible`."""
     return sensible([entry(raw, kind, made) for raw in raws], what, rather_none)
 
 
-def sensible(found: Iterable[Entry[V]], what: str, rather_none: bool = False) -> list[V]:
-    """The values of the entries, without those that make no sense.
+def sensible(found: Iterable[Entry[V]], what: str, rather_none: bool = False) -> tuple[V, ...]:
+    """The values of the entries, without those that make no sense: then the list is `model.Incomplete`.
 
     Where none does, there are ``rather_none`` of them, or it is an `UnexpectedAnswer`: no job would mean that
     all are gone, and no price means that none is known.
@@ -287,8 +287,13 @@ def sensible(found: Iterable[Entry[V]], what: str, rather_none: bool = False) ->
             f"{what}: no entry is what the API promises, as the first one: {shortened(wrong[0])}"
         ) from wrong[0]
     for error in wrong:
-        log_once(log, "an entry of a list is left out", error, what)
-    return [each.value for each in listed if each.value is not None]
+        left_out = "an entry that makes no sense is left out of a list"
+        if isinstance(error, ValueError):  # a field is wrong, or missing: where it was noticed says nothing
+            warn_once(log, left_out, error, what)
+        else:
+            log_once(log, left_out, error, what)
+    values = tuple(each.value for each in listed if each.value is not None)
+    return model.Incomplete(values) if wrong else values
 
 
 @or_none
@@ -442,11 +447,12 @@ def status(wire: StatusEntry) -> model.JobStatus:
     return model.JobStatus(wire.status, date, wire.status_reason or None)
 
 
-def history(found: Iterable[model.JobStatus]) -> tuple[model.JobStatus, ...]:
+def history(found: tuple[model.JobStatus, ...]) -> tuple[model.JobStatus, ...]:
     """The statuses, oldest first, whatever order they came in."""
     # The service sends the newest first; the sort is stable, so equal times keep their order.
-    oldest_first = reversed(list(found))
-    return tuple(sorted(oldest_first, key=lambda status: status.date))
+    oldest_first = list(reversed(found))
+    oldest_first.sort(key=lambda status: status.date)
+    return model.Incomplete(oldest_first) if isinstance(found, model.Incomplete) else tuple(oldest_first)
 
 
 def user(wire: User) -> model.User:

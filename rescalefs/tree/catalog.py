@@ -17,7 +17,7 @@ from rescalefs.background import Background, Rounds
 from rescalefs.clock import Clock
 from rescalefs.containment import contained
 from rescalefs.errors import ApiError, InvalidRequest, NotFound
-from rescalefs.model import Job, JobDetail, JobStatus, LiveFile, RemoteFile, Run, is_terminal
+from rescalefs.model import Incomplete, Job, JobDetail, JobStatus, LiveFile, RemoteFile, Run, is_terminal
 from rescalefs.tree.answers import Answers, Desk, Kind, Said
 from rescalefs.tree.errands import Errands
 from rescalefs.tree.health import Health
@@ -330,23 +330,25 @@ class Catalog:
             if is_terminal(newest.status):
                 ended = True  # this answer holds the end itself
                 self._ended_at(job_id, newest.date)
-        return Said(history, self._holds(job_id) if ended else None)
+        return Said(tuple(history), self._holds(job_id, of=history) if ended else None)
 
     def _ask_cluster_statuses(self, job_id: str) -> Said[History]:
         ended = self._has_ended(job_id)
-        return Said(self._service.cluster_statuses(job_id), self._holds(job_id) if ended else None)
+        history = self._service.cluster_statuses(job_id)
+        return Said(tuple(history), self._holds(job_id, of=history) if ended else None)
 
     def _ask_outputs(self, job_id: str) -> Said[Outputs]:
         ended = self._has_ended(job_id)
         files = self._service.output_files(job_id)
-        holds = self._holds(job_id) if ended else None
+        holds = self._holds(job_id, of=files) if ended else None
         if holds is not None and not all(file.is_uploaded for file in files):
             holds = _SHORTEST
-        return Said(Outputs(job_id, files, ended, sorting=self._settings.sorting), holds)
+        return Said(Outputs(job_id, tuple(files), ended, sorting=self._settings.sorting), holds)
 
     def _ask_runs(self, job_id: str) -> Said[Runs]:
         ended = self._has_ended(job_id)
-        return Said(self._service.runs(job_id), self._holds(job_id) if ended else None)
+        runs = self._service.runs(job_id)
+        return Said(tuple(runs), self._holds(job_id, of=runs) if ended else None)
 
     def _ask_run_outputs(self, key: str) -> Said[Outputs]:
         job_id, run_id = key.split("/", 1)
@@ -354,10 +356,10 @@ class Catalog:
         end = next((run.completed for run in known if run.id == run_id), None)
         ended = end is not None or self._has_ended(job_id)
         files = self._service.run_files(job_id, run_id)
-        holds = self._holds(job_id, end) if ended else None
+        holds = self._holds(job_id, end, of=files) if ended else None
         if holds is not None and not all(file.is_uploaded for file in files):
             holds = _SHORTEST
-        return Said(Outputs(job_id, files, ended, run_id, self._settings.sorting), holds)
+        return Said(Outputs(job_id, tuple(files), ended, run_id, self._settings.sorting), holds)
 
     def _ask_live(self, key: str) -> Said[Live]:
         job_id, run_id = key.split("/", 1)
@@ -379,13 +381,16 @@ class Catalog:
         else:
             self._ends.pop(job_id, None)
 
-    def _holds(self, job_id: str, end: datetime | None = None) -> float:
+    def _holds(self, job_id: str, end: datetime | None = None, of: object = None) -> float:
         """How long an answer about a job (or a run, with its ``end``) that has ended holds: as long as it
         has been over by now.
 
         What comes late (a cluster that stops after its job, a last upload) comes soon after the end. So an
-        answer from a minute after is renewed after a minute, and an old job's once a day.
+        answer from a minute after is renewed after a minute, and an old job's once a day. A list ``of`` which
+        entries were left out holds for a moment: the next one may be whole.
         """
+        if isinstance(of, Incomplete):
+            return _SHORTEST
         known = self.known_jobs()
         job = known.by_id.get(job_id) if known else None
         end = end or self._ends.get(job_id) or (job.inserted if job else None)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rescalefs.api import wire
 from rescalefs.errors import UnexpectedAnswer
-from rescalefs.model import JobStatus, RemoteFile
+from rescalefs.model import Incomplete, JobStatus, RemoteFile
 
 SHA512 = "0a" * 64
 
@@ -129,7 +129,7 @@ def test_deleted_files_are_left_out() -> None:
     listed = raws({"id": "a", "name": "a", "isDeleted": True}, {"id": "b", "name": "b"})
     found = wire.entries(listed, wire.File, wire.listed_file, "GET it/")
     assert [each.id for each in found] == ["b"]
-    assert wire.entries(listed[:1], wire.File, wire.listed_file, "GET it/") == []
+    assert wire.entries(listed[:1], wire.File, wire.listed_file, "GET it/") == ()
 
 
 # -- jobs
@@ -260,6 +260,8 @@ def test_a_status_without_a_time_is_left_out_and_alone_an_error_that_names_the_r
     odd = {"status": "Queued", "statusDate": "0000-01-01T00:00:00Z"}
     good = {"status": "Executing", "statusDate": "2026-01-01T00:01:00Z"}
     assert [each.status for each in history(odd, good)] == ["Executing"]
+    assert isinstance(history(odd, good), Incomplete)
+    assert not isinstance(history(good), Incomplete)
     with pytest.raises(UnexpectedAnswer, match=r"GET jobs/j/statuses/.*statusDate"):
         history(odd)
 
@@ -402,6 +404,7 @@ GOOD = {"id": "good", "name": "x"}
 def test_an_entry_that_makes_no_sense_hides_no_other(odd: Any, why: str) -> None:
     found = wire.entries(raws(odd, GOOD), wire.File, wire.listed_file, "GET jobs/j/files/")
     assert [each.id for each in found] == ["good"]
+    assert isinstance(found, Incomplete)
     with pytest.raises(UnexpectedAnswer, match=f"GET jobs/j/files/: .*{why}"):
         wire.entries(raws(odd), wire.File, wire.listed_file, "GET jobs/j/files/")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from rescalefs.background import Background
 from rescalefs.clock import Wake
 from rescalefs.errors import NotFound, ServerFailed, Unreachable
-from rescalefs.model import Job, JobStatus
+from rescalefs.model import Incomplete, Job, JobStatus
 from rescalefs.tree.catalog import Catalog
 from rescalefs.tree.settings import TreeSettings
 from tests.fakes import FakeClock
@@ -416,3 +417,20 @@ def test_a_job_without_a_date_is_believed_for_a_day() -> None:
     clock.advance(DAY - 1)
     catalog.outputs("j", ended=True)
     assert service.requests["output_files"] == 1
+
+
+def test_a_list_of_which_entries_were_left_out_is_asked_for_again_soon(tmp_path: Path) -> None:
+    """One odd answer must not hide an output of an old job for a day."""
+    service, clock = FakeService(), FakeClock(START + timedelta(days=30))
+    service.add("old")
+    catalog = catalog_of(service, clock, tmp_path)
+    catalog.jobs()
+    service.files["old"] = Incomplete((file("a", "a.dat"),))
+    assert len(catalog.outputs("old", ended=True).files) == 1
+    service.files["old"] = (file("a", "a.dat"), file("b", "b.dat"))
+    clock.advance(20)
+    catalog.outputs("old", ended=True)  # asked, perhaps in the background
+    assert len(catalog.outputs("old", ended=True).files) == 2
+    clock.advance(DAY / 2)
+    catalog.outputs("old", ended=True)
+    assert service.requests["output_files"] == 2
