@@ -18,6 +18,7 @@
     │   ├── NotYetUploaded       listed, but the server does not have all of it yet
     │   └── SizeUnknown          listed, but the server does not tell how large it is
     ├── OtherProcess             it belongs to the process that this one was forked from
+    ├── NoDescriptors            this process, or the machine, has as many files open as it may have
     ├── PathError                what the caller asked of the tree
     │   ├── NoSuchPath
     │   ├── NotADirectory
@@ -119,6 +120,10 @@ class SizeUnknown(ContentError):
 
 class OtherProcess(RescaleFSError):
     """It was made before a fork, and its threads and connections are the parent's."""
+
+
+class NoDescriptors(RescaleFSError):
+    """This process, or this machine, has as many files open as it may have."""
 
 
 class PathError(RescaleFSError):

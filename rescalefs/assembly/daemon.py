@@ -24,6 +24,7 @@ from rescalefs.assembly.tails import Tails
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
 from rescalefs.config import Places, Settings
+from rescalefs.descriptors import Descriptors
 from rescalefs.errors import ApiError, BadSettings, Forbidden, Unauthenticated
 from rescalefs.model import User
 from rescalefs.mount import DropFolder, FileSystem, OpenFiles
@@ -60,7 +61,11 @@ class Daemon:
         self._log = LogTail(self._clock)
         self._metrics_server = self._listening(settings.metrics_port)
         self._client = client_for(settings, self._account, self._clock)
-        self._engine = ReadEngine(self._client, _reading(settings, places), self._clock, self._background)
+        # Raised: the usual limit, 1024, is for programs that use select(2), which this one does not.
+        descriptors = Descriptors.of_this_process(raised=True)
+        self._engine = ReadEngine(
+            self._client, _reading(settings, places), self._clock, self._background, descriptors
+        )
         self._tree = Tree(
             self._client,
             self._clock,

@@ -23,6 +23,7 @@ _ERRNOS: dict[type[errors.RescaleFSError], int] = {
     errors.NotYetUploaded: errno.EAGAIN,
     errors.SizeUnknown: errno.EAGAIN,
     errors.OtherProcess: errno.EIO,
+    errors.NoDescriptors: errno.EMFILE,
     errors.NoSuchPath: errno.ENOENT,
     errors.NotADirectory: errno.ENOTDIR,
     errors.IsADirectory: errno.EISDIR,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
+from rescalefs.descriptors import SPENT, Share
 from rescalefs.reading.blocks import BlockStore, memory_spool
 from rescalefs.reading.positioned import read_at, read_into, write_fully
 from rescalefs.reading.ranges import each_leaf, runs
@@ -24,7 +25,7 @@ class Block:
     __slots__ = (
         "_leaf_size",
         "_moving",
-        "counted",
+        "_share",
         "counted_in_memory",
         "digests",
         "fd",
@@ -50,8 +51,8 @@ class Block:
         self._leaf_size = leaf_size
         self.fd = -1
         self.in_memory = False
-        self.counted = False  # among the blocks with a descriptor
-        self.counted_in_memory = False
+        self.counted_in_memory = False  # by the board's room
+        self._share: Share | None = None  # in which the descriptor counts until it is closed
         self.full = (1 << leaves) - 1
         self.pending = self.present = self.ready = 0
         self.saved = 0  # the leaves that the store has, too
@@ -68,10 +69,23 @@ class Block:
         # can't come to mean another file under a read.
         if self.fd >= 0:
             os.close(self.fd)
+            if self._share is not None:
+                self._share.closed()
+
+    def hold(self, fd: int, in_memory: bool, share: Share | None = None) -> None:
+        """Own a descriptor from now on; it counts in the share until the block is freed."""
+        if share is not None:
+            share.opened()
+        self.fd, self.in_memory, self._share = fd, in_memory, share
 
     @property
     def is_full(self) -> bool:
         return self.ready == self.full
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no thread fetches, awaits, looks up or stores it."""
+        return self.looked_up and not self.pending and not self.waiters and not self.keeping
 
     def digest_of(self, leaf: int) -> bytes:
         return bytes(self.digests[DIGEST * leaf : DIGEST * (leaf + 1)])
@@ -82,11 +96,11 @@ class Block:
         # them moves it to memory, the other's bytes must not go to the file that is left behind.
         with self._moving:
             if self.fd < 0:
-                self.fd, self.in_memory = store.spool()
+                self.hold(*store.spool(), store.share)
             try:
                 write_fully(self.fd, data, offset)
             except OSError as error:
-                if self.in_memory:
+                if self.in_memory or error.errno in SPENT:
                     raise
                 store.disk_failed("write a block", error)
                 self._move_to_memory()

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import diskcache
 
 from rescalefs.clock import Clock
+from rescalefs.descriptors import SPENT, Descriptors, Share
 from rescalefs.forks import in_each_child
 from rescalefs.private import make_private
 from rescalefs.reading.positioned import BINARY, read_into, write_fully
@@ -64,6 +65,8 @@ class _SpoolDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache ships no ty
     any moment before leaves nothing behind. diskcache itself would copy it, and line by line.
     """
 
+    descriptors: Descriptors  # set by `_index`, because diskcache makes the object
+
     def store(self, value: Any, read: bool, key: Any = diskcache.UNKNOWN) -> Any:
         if not isinstance(value, _Spooled):
             return super().store(value, read, key=key)
@@ -84,7 +87,9 @@ class _SpoolDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache ships no ty
         """A descriptor; never a pickle, whatever a damaged index says."""
         if mode != _MODE_FILE or not read:
             raise OSError(errno.EIO, "the index is damaged")
-        return os.open(self._inside(filename), os.O_RDONLY | BINARY)
+        path = self._inside(filename)
+        # diskcache takes any OSError for "not there": then a block would be fetched that is in the store.
+        return self.descriptors.retried(lambda: os.open(path, os.O_RDONLY | BINARY))
 
     def get(self, key: Any, raw: bool) -> str:
         """A key of the index. diskcache would unpickle it, which runs whatever a planted index says."""
@@ -125,7 +130,11 @@ class BlockStore:
     because an index connection belongs to a thread, and FUSE's threads don't live long enough to have one.
     """
 
-    def __init__(self, folder: Path, limit: int, clock: Clock) -> None:
+    def __init__(
+        self, folder: Path, limit: int, clock: Clock, descriptors: Descriptors | None = None
+    ) -> None:
+        self._descriptors = descriptors or Descriptors.of_this_process(raised=False)
+        self.share: Share = self._descriptors.blocks  # in which the blocks' descriptors count
         self._folder = folder
         self._limit = limit
         self._clock = clock
@@ -158,14 +167,19 @@ class BlockStore:
         _open_stores.discard(id(self))
 
     def spool(self) -> tuple[int, bool]:
-        """A descriptor for bytes to come, and whether they lie in memory because the disk won't have them."""
+        """A descriptor for bytes to come, and whether they lie in memory because the disk won't have them.
+
+        Raises `OSError` where there is no descriptor left, also after others have closed some.
+        """
         if self.keeps:
             try:
-                return _nameless(self._folder / "blocks"), False
+                return self._descriptors.retried(lambda: _nameless(self._folder / "blocks")), False
             except OSError as error:
+                if error.errno in SPENT:
+                    raise  # memory takes a descriptor, too
                 if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT):
                     self.disk_failed("spool a block", error)
-        return memory_spool(), True
+        return self._descriptors.retried(memory_spool), True
 
     def get(self, key: str) -> int | None:
         """A descriptor of the value, which the caller closes; it counts as used now."""
@@ -296,7 +310,9 @@ class BlockStore:
         self._attempt("clear the cache", clear, None)
 
     def disk_failed(self, doing: str, error: Exception) -> None:
-        """Leave a disk alone for a while."""
+        """Leave a disk alone for a while; not for an error that is not the disk's."""
+        if isinstance(error, OSError) and error.errno in SPENT:
+            return
         self._full_until = self._clock.monotonic() + _REST
         self._warn(doing, error)
 
@@ -324,8 +340,8 @@ class BlockStore:
         if _was_forked_open[0]:
             raise OSError(errno.EBUSY, "this process was forked while the index was in use")
         _open_stores.add(id(self))
-        self._blocks = _index(self._folder / "blocks", self._limit, tag_index=1)
-        self._records = _index(self._folder / "records", _RECORDS_LIMIT)
+        self._blocks = _index(self._folder / "blocks", self._limit, self._descriptors, tag_index=1)
+        self._records = _index(self._folder / "records", _RECORDS_LIMIT, self._descriptors)
 
     def _make_room(self) -> None:
         # set() evicts one value at most; that is too little when a block takes the place of small pieces.
@@ -391,7 +407,7 @@ class _Index(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             raise
 
 
-def _index(folder: Path, limit: int, tag_index: int = 0) -> Any:
+def _index(folder: Path, limit: int, descriptors: Descriptors, tag_index: int = 0) -> Any:
     index = _Index(
         str(folder),
         timeout=_PATIENCE,
@@ -403,6 +419,7 @@ def _index(folder: Path, limit: int, tag_index: int = 0) -> Any:
         statistics=0,
         disk_min_file_size=0,
     )
+    index.disk.descriptors = descriptors
     folder.chmod(0o700)
     return index
 

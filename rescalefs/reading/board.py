@@ -21,15 +21,17 @@ from rescalefs.model import RemoteFile
 from rescalefs.reading import race, schedule
 from rescalefs.reading.block import Block
 from rescalefs.reading.blocks import BlockStore
-from rescalefs.reading.chores import Chore, Drop, DropFile, Keep, LookUp, Record, Touch
+from rescalefs.reading.chores import Chore, Drop, DropFile, Keep, LookUp, Lookups, Record, Touch
 from rescalefs.reading.connections import Pace
 from rescalefs.reading.content import Content, Extent, Stream
-from rescalefs.reading.ranges import NOWHERE, Grid, Span
+from rescalefs.reading.ranges import Grid, Span
 from rescalefs.reading.readahead import reach
+from rescalefs.reading.room import IN_MEMORY, Room
 from rescalefs.reading.settings import ReadingSettings
 from rescalefs.reading.straggling import PATIENCE, is_straggler
+from rescalefs.reading.turns import Turns
 from rescalefs.reading.verification import Verification
-from rescalefs.reading.waiter import Waiter
+from rescalefs.reading.waiter import Waiter, again
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +39,15 @@ log = logging.getLogger(__name__)
 # a file takes 1.4 KiB for each block that was read.
 _IDLE_CONTENTS = 64
 _IDLE_WEIGHT = 16 << 20  # bytes
-_IN_MEMORY = 24  # blocks, when the disk won't have them: 96 MiB
-_STORING_FROM_MEMORY = _IN_MEMORY // 4  # of them that wait to be tried on the disk once more
+_SPARING = (
+    4  # requests at a time while there are more descriptors than there should be: each brings some back
+)
+_BARE = 4096  # blocks without bytes, about 2 KiB each
+_STORING_FROM_MEMORY = IN_MEMORY // 4  # of them that wait to be tried on the disk once more
 _ONCE_MORE = (
     1.0  # seconds after a read that waited in vain: one more is the same one, asked again by the kernel
 )
+_LOOK_AGAIN = 60.0  # seconds; a limit to waits that a notification ends
 _CRUMB = (
     1 << 18
 )  # bytes; an unwanted transfer that has no more to come is let finish: its connection lives on
@@ -87,8 +93,9 @@ class Board:
         self._clock = clock
         self._store = store  # for the files of racing blocks; all else is the librarian's
         self._ticks = itertools.count(1)
-        # Streams that their readers closed. Its put() is re-entrant, as documented: see `close_stream`.
-        self._leaving: queue.SimpleQueue[Stream | None] = queue.SimpleQueue()
+        # Streams that their readers closed, and blocks to be closed, which is not done under the lock. Its
+        # put() is re-entrant, as documented: see `close_stream`.
+        self._leaving: queue.SimpleQueue[Stream | Block | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # guards all that follows, and what it leads to
         self._work = threading.Condition(self._lock)  # for connections
         self._chores_there = threading.Condition(self._lock)  # for the librarian
@@ -97,25 +104,20 @@ class Board:
         self._idle: OrderedDict[_Key, Content] = (
             OrderedDict()
         )  # those that are not open; the last closed last
-        self._streams: deque[Stream] = deque()  # whose turn it is
-        self._urgent_lookups: deque[Chore] = deque()  # somebody waits
-        self._lookups: deque[Chore] = deque()
+        self._turns = Turns()
+        self._extents: set[Extent] = set()  # that connections are at, or will be
+        self._lookups = Lookups()
         self._chores: deque[Chore] = deque()
         self._hashable: deque[Content] = deque()
         self._verified: set[str] = set()
         self._failures: dict[str, RescaleFSError] = {}
         self._pace = Pace(settings.connections)
         self._active = 0
-        self._held = 0  # blocks with a descriptor
-        # No more than the cache may hold, or one for each connection: what was evicted takes its place on the
-        # disk for as long as it is open.
-        self._most_held = min(
-            settings.open_blocks, max(self._pace.threads, settings.cache_size // settings.block_size)
-        )
-        self._trim_above = self._most_held
+        self._room = Room(settings, store.share, self._pace.threads)
         # Chores that wait for the librarian; above it, nothing more is put into the store.
-        self._backlog = self._most_held // 2
-        self._in_memory = 0
+        self._backlog = self._room.most // 2
+        self._bare = 0  # blocks without a descriptor, of which is known only that the store lacks them
+        self._most_bare = _BARE
         self._counts = dict.fromkeys(("bytes", "requests", "found", "missed", "races"), 0)
         self._rivals: deque[Extent] = deque()  # that wait for a connection
         self._finished: deque[float] = deque(maxlen=8)  # the rates of the last transfers
@@ -134,7 +136,6 @@ class Board:
             self._idle.pop(_key(file, size), None)
             stream = Stream(content, self.used())
             content.streams.append(stream)
-            self._streams.append(stream)
             return stream
 
     def close_stream(self, stream: Stream) -> None:
@@ -146,10 +147,15 @@ class Board:
         self._leaving.put(stream)
 
     def part(self, patience: float) -> None:
-        """Do what follows from readers that left; wait for one for so many seconds, or until `close`."""
+        """Do what follows from readers that left, and close blocks that were given up.
+
+        Waits for the first of them for so many seconds, or until `close`.
+        """
         with suppress(queue.Empty):
-            while (stream := self._leaving.get(timeout=patience)) is not None:
-                self._part(stream)
+            while (leaving := self._leaving.get(timeout=patience)) is not None:
+                if isinstance(leaving, Stream):
+                    self._part(leaving)
+                del leaving  # a block is closed here, if nothing else holds it
                 patience = 0
             self._leaving.put(None)  # the mark of the end stays, for every thread that looks
 
@@ -166,7 +172,8 @@ class Board:
             stream.closed = True
             content = stream.content
             content.streams.remove(stream)
-            self._streams.remove(stream)
+            self._turns.discard(stream)
+            self._room.close_window(stream)
             self._touch_used(stream)
             self._cancel_unwanted(content)
             if not content.streams:
@@ -180,17 +187,26 @@ class Board:
         with self._lock:
             if stream.closed or stream.content.failure is not None:
                 return
-            stream.window = window
+            self._room.allot(stream, window, self._clock.monotonic())
             self._look_ahead(stream)
+            self._turns.add(stream)
             self._cancel_unwanted(stream.content)
             self._work.notify()
 
     @property
     def reach(self) -> int:
         """How far ahead of a reader to fetch: no further than its share of the descriptors lasts."""
-        blocks = _IN_MEMORY if self._in_memory else self._most_held
-        room = blocks * self._settings.block_size // 2
-        return min(reach(self._pace.limit), room // max(1, len(self._streams)))
+        return min(reach(self._pace.limit), self._room.reach)
+
+    def note_read(self, stream: Stream) -> None:
+        """A reader asks for something. Takes no lock."""
+        stream.read_at = self._clock.monotonic()
+
+    def reclaim(self) -> None:
+        """Close blocks, because the process has no descriptor left for something else."""
+        with self._lock:
+            self._trim(max(8, self._room.most // 4))
+        self.part(0)
 
     def used(self) -> int:
         """A count that grows: the larger a block's, the later it was used."""
@@ -224,7 +240,7 @@ class Board:
                     block.waiters = [each for each in block.waiters if each is not waiter]
                     self._cancel_unwanted(content)
             if waiter.error is not None:
-                raise waiter.error
+                raise again(waiter.error)
             if block.ready & need == need:
                 return block  # though it may have been let go meanwhile: we hold it
             if not woken:
@@ -286,7 +302,7 @@ class Board:
                     content.verdict_waiters.remove(waiter)
                     raise TimedOut(f"{content.file.path}: could not be verified: no more of it comes in")
         if waiter.error is not None:
-            raise waiter.error
+            raise again(waiter.error)
 
     def discard(self, content: Content, block: Block, error: OSError | None = None) -> None:
         """A block's file is not what it should be, or cannot be read or written: fetch it again."""
@@ -305,10 +321,11 @@ class Board:
                 if extent is not None:
                     if extent not in extent.content.extents:  # a rival is from its beginning
                         extent.content.extents.append(extent)
+                    self._extents.add(extent)
                     self._active += 1
                     self._work.notify()  # there may be more where this came from
                     return extent
-                self._work.wait()
+                self._work.wait(_LOOK_AGAIN)
         return None
 
     def requested(self, extent: Extent) -> None:
@@ -355,6 +372,12 @@ class Board:
 
     def arrived(self, extent: Extent, block: Block, mask: int) -> bool:
         """Leaves were written to a block. False: they are not those that SHA-512 confirmed before."""
+        agreed = self._arrived(extent, block, mask)
+        if not self._leaving.empty():
+            self.part(0)  # as many are closed as come, however busy the thread is that does this otherwise
+        return agreed
+
+    def _arrived(self, extent: Extent, block: Block, mask: int) -> bool:
         with self._lock:
             content = extent.content
             current = content.blocks.get(block.number)
@@ -368,6 +391,9 @@ class Board:
                 self._throw_away(content, "the same bytes, fetched twice, were not the same")
                 return True
             block.pending &= ~mask
+            if extent.rival is None and not content.grid.mask(block.number, extent.span) & block.pending:
+                # Its connection is done with it, may be busy with the rest for long, and would keep it open.
+                extent.blocks.pop(block.number, None)
             if current is None or current is block:
                 self._make_ready(content, block, mask)
                 return True
@@ -383,12 +409,15 @@ class Board:
             self._active -= not extent.leaving
             content = extent.content
             content.extents.remove(extent)
+            self._extents.discard(extent)
             if extent.rival is not None and race.end(extent):
                 error = None  # who waits asks again, by a request of its own, and hears that one's
             if extent.epoch == content.epoch and not extent.outrun:
                 self._release(extent, error)
             if not content.streams:
                 self._forget_idle()
+            leaf = content.grid.leaf_size
+            self._turns.add_all(content, Span(extent.position // leaf * leaf, extent.span.stop))
             self._work.notify()
 
     # -- for the librarian
@@ -408,12 +437,10 @@ class Board:
         """Wait for something to do with the store; None when the engine closes and all is done."""
         with self._lock:
             while True:
-                for queue in (self._urgent_lookups, self._lookups, self._chores):
-                    if queue:
-                        return queue.popleft()
-                if self._closed:
-                    return None
-                self._chores_there.wait()
+                chore = self._lookups.take() or (self._chores.popleft() if self._chores else None)
+                if chore is not None or self._closed:
+                    return chore
+                self._chores_there.wait(_LOOK_AGAIN)
 
     def verified_before(self, versions: set[str]) -> None:
         """Files that the store has a record of."""
@@ -448,7 +475,7 @@ class Board:
                 self._counts["missed"] += 1
             else:
                 self._counts["found"] += 1
-                block.fd, block.in_memory = found.take()
+                block.hold(*found.take(), self._store.share)
                 block.digests = found.digests
                 block.present = block.saved = found.present
                 content.agrees(block, found.checked)
@@ -457,6 +484,8 @@ class Board:
             block.touched = self.used()
             self._wake(block)
             self._offer_hashing(content)
+            origin = block.number * content.grid.block_size
+            self._turns.add_all(content, Span(origin, origin + block.length))
             self._work.notify()
             return right
 
@@ -466,6 +495,8 @@ class Board:
             block.keeping = False
             block.saved |= mask
             block.touched = self.used()
+            self._make_room()
+            self._work.notify()  # readahead may have waited for room
 
     # -- for hashers
 
@@ -474,7 +505,7 @@ class Board:
         with self._lock:
             while not self._closed:
                 if not self._hashable:
-                    self._hashing_there.wait()
+                    self._hashing_there.wait(_LOOK_AGAIN)
                     continue
                 content = self._hashable.popleft()
                 content.hash_queued = False
@@ -581,7 +612,7 @@ class Board:
     def _raise_failure(self, stream: Stream) -> None:
         content = stream.content
         if content.failure is not None:
-            raise content.failure
+            raise again(content.failure)
         if stream.tainted:
             path = content.file.path
             if content.file.sha512 is None:
@@ -598,11 +629,12 @@ class Board:
         if block.present & need == need:
             return block, None
         if not block.looked_up:
-            self._urgent_lookups.append(LookUp(content, content.epoch, block, check=False))
+            self._lookups.add(LookUp(content, content.epoch, block, check=False), urgent=True)
             self._chores_there.notify()
         waiter = Waiter(need)
         block.waiters.append(waiter)
         stream.demands[waiter] = span.widened(content.grid.leaf_size).clipped(content.size)
+        self._turns.add(stream)
         if block.looked_up and need & ~(block.present | block.pending):
             self._work.notify()  # else it is on its way: connections woken for nothing cost more than a read
         return block, waiter
@@ -610,6 +642,9 @@ class Board:
     def _add_block(self, content: Content, number: int) -> Block:
         block = content.add(number)
         block.used = self.used()
+        self._bare += 1
+        if self._bare > self._most_bare:
+            self._forget_bare()
         # After all bytes were thrown away, the store's are not trusted either: another process may have put
         # the same wrong ones back.
         block.looked_up = content.epoch > 0
@@ -623,35 +658,31 @@ class Board:
                 self._add_chore(LookUp(content, content.epoch, block, check=True))
 
     def _choose(self) -> Extent | None:
+        closing = self._leaving.qsize()
+        if self._room.is_spent(closing) and self._active >= _SPARING:
+            return None
         if self._active < self._pace.urgent_limit + self._pace.spare:
             extent = self._choose_demand(others=self._active >= self._pace.urgent_limit)
             if extent is not None:
                 return extent
-        full = self._held > self._most_held or self._in_memory >= _IN_MEMORY
-        if self._active >= self._pace.limit or full:
+        if self._active >= self._pace.limit or self._room.is_full(closing):
             return None
-        for _ in range(len(self._streams)):
-            stream = self._streams[0]
-            self._streams.rotate(-1)
-            self._look_ahead(stream)
-            extent = schedule.carve(stream, stream.window, self._pace.limit, urgent=False)
-            if extent is not None:
-                return extent
-        return None
+        return self._turns.first_ahead(self._carve_ahead)
+
+    def _carve_ahead(self, stream: Stream) -> Extent | None:
+        if self._room.close_if_idle(stream, self._clock.monotonic()):
+            return None
+        self._look_ahead(stream)
+        return schedule.carve(stream, stream.window, self._pace.limit, urgent=False)
 
     def _choose_demand(self, others: bool) -> Extent | None:
         """Something that a reader waits for; with ``others``, one who has nothing under way."""
-        for place, stream in enumerate(self._streams):
-            if others and any(
-                each.stream is stream and not each.cancelled for each in stream.content.extents
-            ):
-                continue
-            for span in stream.demands.values():
-                extent = schedule.carve(stream, span, self._pace.limit, urgent=True)
-                if extent is not None:
-                    self._streams.rotate(-place - 1)  # the next one's turn
-                    return extent
-        return None
+        return self._turns.first_waited_for(
+            lambda stream, span: schedule.carve(stream, span, self._pace.limit, urgent=True),
+            lambda stream: (
+                others and any(each.stream is stream and not each.cancelled for each in self._extents)
+            ),
+        )
 
     def _make_ready(self, content: Content, block: Block, mask: int) -> None:
         block.present |= mask
@@ -683,7 +714,9 @@ class Board:
                 self._fail(block, lost, error)
         if error is not None:
             for stream in (*content.streams, content.full_read):
-                stream.window = NOWHERE  # until its reader reads on: or what fails would be fetched for ever
+                self._room.close_window(
+                    stream
+                )  # until its reader reads on: or what fails would be fetched for ever
             self._end_verdict_waits(content, error)
             self._stop_full_read(content)
         if not content.streams:
@@ -716,6 +749,10 @@ class Board:
         Called without the lock: it copies.
         """
         with self._lock:
+            # It is asked for already, where `Turns` was told of all events; a wait must not depend on that.
+            self._move_full_read(stream.content)
+            self._turns.add(stream)
+            self._work.notify()
             slow = self._straggler(stream, span)
             rest = None if slow is None else race.owed(slow)
             if slow is None or rest is None:
@@ -736,6 +773,7 @@ class Board:
             for number, twin in made.items():
                 self._put_in_place(stream.content, slow.blocks[number], twin)
             stream.content.extents.append(rival)
+            self._extents.add(rival)
             self._active -= not slow.leaving  # its place is the rival's
             slow.leaving = True
             self._counts["races"] += 1
@@ -761,8 +799,7 @@ class Board:
                 continue
             others = [
                 speed
-                for content in self._contents.values()
-                for each in content.extents
+                for each in self._extents
                 if each is not extent
                 and not each.outrun
                 and (speed := each.progress.rate(now, each.position)) is not None
@@ -776,6 +813,7 @@ class Board:
         self._remove(content, old)
         new.waiters, old.waiters = old.waiters, []
         content.blocks[new.number] = new
+        self._bare += 1
         if new.ready:
             self._make_ready(content, new, new.ready)
         new.used = self.used()
@@ -804,32 +842,28 @@ class Board:
             self._add_chore(Drop(content.key(block.number)))
             # The store is not asked again: its answer would be what was found bad, until the chore is done.
             self._add_block(content, block.number).looked_up = True
+            origin = block.number * content.grid.block_size
+            self._turns.add_all(content, Span(origin, origin + block.length))
         waiting, block.waiters = block.waiters, []
         for waiter in waiting:
             waiter.wake()
 
     def _remove(self, content: Content, block: Block) -> None:
         del content.blocks[block.number]
-        self._held -= block.counted
-        self._in_memory -= block.counted_in_memory
-        block.counted = block.counted_in_memory = False
+        self._bare -= block not in self._room.blocks
+        self._room.discard(block)
+        self._lookups.discard(block)
+        if block.fd >= 0:
+            self._leaving.put(block)  # to be closed, but not under the lock
 
     def _count(self, content: Content, block: Block) -> None:
-        """Keep account of a block's descriptor, and of its memory; let others go if there are too many."""
-        if not block.counted:
-            block.counted = True
-            self._held += 1
-        if block.in_memory and not block.counted_in_memory:
-            block.counted_in_memory = True
-            self._in_memory += 1
-        limit = self._most_held
-        if self._held > self._trim_above:
-            self._trim(self._held - limit + limit // 8)
-            # If they are all in use, look again when there are some more, not with every one.
-            self._trim_above = max(limit, self._held + limit // 8)
-        if self._in_memory > _IN_MEMORY:
-            self._trim(_IN_MEMORY // 4, in_memory=True)
-            if self._in_memory > _IN_MEMORY:
+        """Keep account of a block's descriptor, and of its memory; close others if there are too many."""
+        self._bare -= block not in self._room.blocks
+        self._room.add(content, block)
+        self._make_room()
+        if self._room.in_memory > IN_MEMORY:
+            self._trim(IN_MEMORY // 4, in_memory=True)
+            if self._room.in_memory > IN_MEMORY:
                 self._cancel_readahead(content)
 
     def _throw_away(self, content: Content, reason: str) -> None:
@@ -840,6 +874,8 @@ class Board:
             for waiter in block.waiters:
                 waiter.wake()
         content.restart()
+        for stream in content.streams:
+            self._room.close_window(stream)
         self._verified.discard(version)
         self._add_chore(DropFile(version))
         if content.epoch > 1 and content.file.sha512 is not None:
@@ -862,8 +898,6 @@ class Board:
 
     def _read_fully(self, content: Content) -> None:
         """Somebody waits for the verdict: fetch and hash what is missing, in order."""
-        if content.full_read not in self._streams:
-            self._streams.append(content.full_read)
         self._move_full_read(content)
         self._offer_hashing(content)
 
@@ -872,17 +906,18 @@ class Board:
             return
         start = content.hashed * content.grid.block_size
         window = Span(start, min(content.size, start + self.reach))
-        content.full_read.window = window
+        content.full_read.read_at = self._clock.monotonic()
+        self._room.allot(content.full_read, window, content.full_read.read_at)
         first = Span(start, min(content.size, start + content.grid.block_size))
         content.full_read.demands = {Waiter(): first} if first else {}
         self._look_ahead(content.full_read)
+        self._turns.add(content.full_read)
         self._work.notify()
 
     def _stop_full_read(self, content: Content) -> None:
-        content.full_read.window = NOWHERE
         content.full_read.demands = {}
-        if content.full_read in self._streams:
-            self._streams.remove(content.full_read)
+        self._room.close_window(content.full_read)
+        self._turns.discard(content.full_read)
 
     def _offer_hashing(self, content: Content) -> None:
         """Put a file before the hashers if its next block is there, or can be had from the store."""
@@ -909,26 +944,38 @@ class Board:
 
     # room
 
-    def _trim(self, count: int, in_memory: bool = False) -> None:
-        """Let go of so many blocks, the least recently used first; needed ones when there are no others."""
-        idle: list[tuple[bool, int, Content, Block]] = []
-        for content in self._contents.values():
-            wanted = [each.window for each in (*content.streams, content.full_read)]
-            for block in content.blocks.values():
-                if not self._is_idle(block) or in_memory > block.counted_in_memory:
-                    continue
-                origin = block.number * content.grid.block_size
-                span = Span(origin, origin + block.length)
-                needed = not content.settled and block.number >= content.hashed and block.is_full
-                needed = needed or any(each.overlaps(span) for each in wanted)
-                idle.append((needed, block.used, content, block))
-        idle.sort(key=lambda each: each[:2])
-        for _, _, content, block in idle[:count]:
+    def _make_room(self) -> None:
+        count = self._room.excess(self._leaving.qsize())
+        if count:
+            self._room.trimmed(count, self._trim(count))
+
+    def _trim(self, count: int, in_memory: bool = False) -> int:
+        """Give up so many blocks, the least recently used first; needed ones when there are no others."""
+        removed = 0
+        closing = self._leaving.qsize()
+        for block in self._room.oldest(self._clock.monotonic(), in_memory=in_memory, closing=closing)[:count]:
+            content = self._room.blocks[block]
             if block.present & ~block.saved:
                 self._keep(content, block)
                 continue
+            self._room.close_windows(content, block.number)  # or it is fetched again though nothing reads it
             self._touch(content, block)
             self._remove(content, block)
+            waiting, block.waiters = block.waiters, []
+            for waiter in waiting:
+                waiter.wake()
+            removed += 1
+        return removed
+
+    def _forget_bare(self) -> None:
+        """Forget that the store lacks some blocks: it can be asked again."""
+        wanted = self._room.wanted()
+        for content in self._contents.values():
+            for number, block in list(content.blocks.items()):
+                needed = (content, number) in wanted or content.waits_for(number)
+                if block.is_idle and not block.present and not needed:
+                    self._remove(content, block)
+        self._most_bare = max(_BARE, 2 * self._bare)
 
     def _touch(self, content: Content, block: Block) -> None:
         if block.saved and len(self._chores) < self._backlog:
@@ -944,13 +991,10 @@ class Board:
             if block.touched < stream.opened < block.used:
                 self._touch(stream.content, block)
 
-    def _is_idle(self, block: Block) -> bool:
-        return block.looked_up and not block.pending and not block.waiters and not block.keeping
-
     def _keep_pieces(self, content: Content) -> None:
         """Store blocks that are there in part: nobody is going to complete them."""
         for block in content.blocks.values():
-            if block.present & ~block.saved and self._is_idle(block):
+            if block.present & ~block.saved and block.is_idle:
                 self._keep(content, block)
 
     def _keep(self, content: Content, block: Block) -> None:
@@ -962,7 +1006,10 @@ class Board:
         self._add_chore(Keep(content, content.epoch, block))
 
     def _add_chore(self, chore: Chore) -> None:
-        (self._lookups if isinstance(chore, LookUp) else self._chores).append(chore)
+        if isinstance(chore, LookUp):
+            self._lookups.add(chore, urgent=False)
+        else:
+            self._chores.append(chore)
         self._chores_there.notify()
 
     def _forget_idle(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from rescalefs.reading.block import Block
@@ -65,3 +66,32 @@ class Park:
 
 
 Chore = LookUp | Keep | Touch | Drop | DropFile | Record | Park
+
+
+class Lookups:
+    """The blocks that the store is to be asked for, each once. Not thread-safe: the board's, under its lock.
+
+    A block that left the board leaves this, too: while it was queued here a second time, behind others that
+    were always more urgent, its descriptor stayed open.
+    """
+
+    def __init__(self) -> None:
+        self._urgent: OrderedDict[Block, LookUp] = OrderedDict()  # a reader waits
+        self._others: OrderedDict[Block, LookUp] = OrderedDict()
+
+    def add(self, chore: LookUp, *, urgent: bool) -> None:
+        """Ask for a block; what was asked for before becomes urgent where it is so now."""
+        if urgent:
+            self._urgent.setdefault(chore.block, self._others.pop(chore.block, chore))
+        elif chore.block not in self._urgent:
+            self._others.setdefault(chore.block, chore)
+
+    def discard(self, block: Block) -> None:
+        """Do not ask for a block."""
+        self._urgent.pop(block, None)
+        self._others.pop(block, None)
+
+    def take(self) -> LookUp | None:
+        """The next one."""
+        queue = self._urgent or self._others
+        return queue.popitem(last=False)[1] if queue else None

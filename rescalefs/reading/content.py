@@ -50,13 +50,14 @@ class Extent:
 class Stream:
     """What one open file wants: now (somebody waits for it) and soon."""
 
-    __slots__ = ("closed", "content", "demands", "lapsed", "opened", "race", "tainted", "window")
+    __slots__ = ("closed", "content", "demands", "lapsed", "opened", "race", "read_at", "tainted", "window")
 
     def __init__(self, content: Content, opened: int = 0) -> None:
         self.content = content
         self.opened = opened  # by the count of which `Block.used` is
         self.demands: dict[Waiter, Span] = {}
         self.window = NOWHERE
+        self.read_at = 0.0  # when its reader asked for something last; written without the lock
         self.tainted = False  # its reader was given bytes that turned out to be doubtful
         self.closed = False
         self.lapsed: float | None = None  # when somebody waited in vain for the last time
@@ -204,6 +205,10 @@ class Content:
             leaves = self.grid.full(number).bit_length()
             known = self._known[number] = Known(bytearray(DIGEST * leaves), 0)
         return known
+
+    def waits_for(self, number: int) -> bool:
+        """Whether a verdict is waited for, and this is the next block to hash: it must not be closed."""
+        return bool(self.verdict_waiters) and number == self.hashed
 
     def wanted(self, span: Span) -> bool:
         return self.full_read.wants(span) or any(stream.wants(span) for stream in self.streams)

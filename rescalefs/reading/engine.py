@@ -8,6 +8,7 @@ import threading
 
 from rescalefs.background import Background
 from rescalefs.clock import Clock
+from rescalefs.descriptors import Descriptors
 from rescalefs.errors import NotYetUploaded
 from rescalefs.forks import Process
 from rescalefs.model import RemoteFile
@@ -40,14 +41,22 @@ class ReadEngine:
     """
 
     def __init__(
-        self, source: Source, settings: ReadingSettings, clock: Clock, background: Background
+        self,
+        source: Source,
+        settings: ReadingSettings,
+        clock: Clock,
+        background: Background,
+        descriptors: Descriptors | None = None,
     ) -> None:
+        """``descriptors`` is what the process may have open; None: what the system says at this moment."""
         self._process = Process()
         self._sizes = Sizes(source, clock)
         self._settings = settings
         self._background = background
-        self._store = BlockStore(settings.cache_dir, settings.cache_size, clock)
+        descriptors = descriptors or Descriptors.of_this_process(raised=False)
+        self._store = BlockStore(settings.cache_dir, settings.cache_size, clock, descriptors)
         self._board = Board(settings, clock, self._store)
+        descriptors.reclaim_with(self._board.reclaim)
         self._librarian = Librarian(self._board, self._store, settings.leaf_size)
         self._fetcher = Fetcher(source, self._board, self._store, clock, settings.retry_pause)
         self._hasher = Hasher(self._board, settings.leaf_size)
@@ -170,6 +179,7 @@ class OpenFile:
     def _look_ahead(self, span: Span) -> None:
         if not span:
             return
+        self._board.note_read(self._stream)
         with self._noting:
             self._readahead.note(span, self._board.reach)
             window = self._readahead.window

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 import xxhash
 
 from rescalefs.clock import Clock
+from rescalefs.descriptors import SPENT
 from rescalefs.errors import (
     FileChanged,
+    NoDescriptors,
     RescaleFSError,
     ServerFailed,
     Throttled,
@@ -25,11 +27,12 @@ from rescalefs.reading.board import Board
 from rescalefs.reading.content import Extent
 from rescalefs.reading.source import Body, Source
 from rescalefs.reading.trailer import DIGEST
+from rescalefs.reading.waiter import without_frames
 
 log = logging.getLogger(__name__)
 
 _FAILURES = 4  # in a row without a new byte, after which an extent is given up
-_PASSING = (Unreachable, TimedOut, ServerFailed, Throttled, UnexpectedAnswer)
+_PASSING = (Unreachable, TimedOut, ServerFailed, Throttled, UnexpectedAnswer, NoDescriptors)
 
 
 class _WrongLeaf(RescaleFSError):
@@ -73,16 +76,18 @@ class Fetcher:
         extent = self._board.take_extent()
         if extent is None:
             return False
-        error: RescaleFSError | None = None
+        error: RescaleFSError | None = Unreachable(f"{extent.content.file.path}: its connection ended")
         try:
             self._fetch(extent, stop)
+            error = None
         except RescaleFSError as failure:
-            error = failure
+            error = without_frames(failure)
         except Exception as failure:
             # Neither the network nor the disk may end the mount, whatever they come up with.
             log.exception("unforeseen failure while fetching %s", extent.content.file.path)
             error = Unreachable(f"{extent.content.file.path}: {failure!r}")
-        self._board.finish_extent(extent, error)
+        finally:
+            self._board.finish_extent(extent, error)  # on every path: readers wait for it
         return True
 
     def _fetch(self, extent: Extent, stop: threading.Event) -> None:
@@ -103,16 +108,16 @@ class Fetcher:
                 if wrong:
                     failures = writing.wrong
                 if failures >= (2 if wrong else _FAILURES):
-                    raise self._final(extent, error) from error
+                    if wrong:
+                        raise self._changed(extent) from error
+                    raise
                 log.debug("%s broke at byte %d: %s", extent.content.file.path, extent.position, error)
                 if self._clock.wait(stop, self._pause * 2 ** (failures - 1)):
                     raise
 
-    def _final(self, extent: Extent, error: RescaleFSError) -> RescaleFSError:
-        if isinstance(error, _WrongLeaf):
-            path = extent.content.file.path
-            return WrongBytes(f"{path}: the server no longer sends the bytes that were verified before")
-        return error
+    def _changed(self, extent: Extent) -> RescaleFSError:
+        path = extent.content.file.path
+        return WrongBytes(f"{path}: the server no longer sends the bytes that were verified before")
 
     def _transfer(self, extent: Extent, writing: _Writing) -> None:
         file = extent.content.file
@@ -167,6 +172,11 @@ class _Writing:
             try:
                 block.write(part, offset, self._store)
             except OSError as error:
+                if error.errno in SPENT:
+                    path = extent.content.file.path
+                    raise NoDescriptors(
+                        f"{path}: too many files are open; close some, or raise the limit (ulimit -n)"
+                    ) from error
                 if block.fd < 0 or block.in_memory:
                     raise
                 raise _LostBlock(block, error) from error

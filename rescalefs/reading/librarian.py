@@ -148,7 +148,8 @@ class Librarian:
                     os.close(packed)
             if check or present != block.full:
                 probe = Block(block.number, block.length, self._leaf_size)
-                probe.fd, probe.digests = os.dup(fd), digests
+                probe.hold(os.dup(fd), in_memory)
+                probe.digests = digests
                 if probe.check(present, self._scratch) != present:
                     return None
                 checked = present

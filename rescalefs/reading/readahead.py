@@ -75,7 +75,7 @@ class Readahead:
             # By one request after the other, if its blocks were asked for as they are waited for.
             self.window = read if len(read) > SMALLEST_EXTENT else NOWHERE
             return
-        if ahead < SECOND:
+        if self._consumed < SEQUENTIAL_AFTER and ahead < SECOND:
             # The edge stays where it is while small reads approach it.
             start, stop = self._run.start, max(self._run.start + ahead, self._run.stop)
         else:
@@ -84,7 +84,9 @@ class Readahead:
             start = max(self._run.start, read.start - SLACK) // SMALLEST_EXTENT * SMALLEST_EXTENT
             # As large as requests get, for to a quick server each is made as soon as the window allows.
             step = min(LARGEST_EXTENT, ahead)
-            stop = (self._run.stop + ahead) // step * step
+            # However little room there is: the rest of what this read begins takes no more of it.
+            rest = -(-self._run.stop // SMALLEST_EXTENT) * SMALLEST_EXTENT
+            stop = max(rest, (self._run.stop + ahead) // step * step)
         stop = min(stop, self._size)
         window = Span(min(start, stop), stop)
         if window != self.window:  # the same object for as long as it stays where it is

@@ -125,6 +125,7 @@ def _has_its_digests(key: str, fd: int) -> bool:
     if packed_size(present, length, leaf_size) + trailer_size(-(-length // leaf_size)) != size:
         return False
     block = Block(0, length, leaf_size)
-    block.fd, block.digests = memory_spool(), digests  # which the block closes
+    block.hold(memory_spool(), in_memory=True)
+    block.digests = digests
     copy_unpacked(present, length, leaf_size, fd, block.fd)
     return block.check(present, memoryview(bytearray(leaf_size))) == present

@@ -26,6 +26,7 @@ HARMLESS = {
     "ask",  # background.Ending
     "abandon",
     "close_stream",
+    "closed",  # descriptors.Share
     "os.close",
     "os.getpid",
     "os.write",

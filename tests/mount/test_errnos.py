@@ -36,6 +36,7 @@ def test_every_error_has_an_errno(kind: type[errors.RescaleFSError]) -> None:
         (errors.WrongBytes("x"), errno.EIO),
         (errors.Unreachable("x"), errno.EIO),
         (errors.ReadOnly("x"), errno.EROFS),
+        (errors.NoDescriptors("x"), errno.EMFILE),
         (errors.NoSuchPath("x"), errno.ENOENT),
         (OSError(errno.ENOSPC, "full"), errno.ENOSPC),
         (OSError("without a number"), errno.EIO),

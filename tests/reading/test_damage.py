@@ -193,7 +193,7 @@ def test_blocks_in_memory_are_few(tmp_path: Path) -> None:
 
 
 def _in_memory(engine: ReadEngine) -> int:
-    return engine._board._in_memory
+    return engine._board._room.in_memory
 
 
 def test_descriptors_are_let_go(tmp_path: Path) -> None:
