@@ -106,6 +106,7 @@ class Board:
         )  # those that are not open; the last closed last
         self._turns = Turns()
         self._extents: set[Extent] = set()  # that connections are at, or will be
+        self._first: deque[Chore] = deque()  # before all others
         self._lookups = Lookups()
         self._chores: deque[Chore] = deque()
         self._hashable: deque[Content] = deque()
@@ -427,7 +428,7 @@ class Board:
         if not self._lock.acquire(timeout=patience):
             return False
         try:
-            self._urgent_lookups.appendleft(chore)
+            self._first.append(chore)
             self._chores_there.notify()
         finally:
             self._lock.release()
@@ -437,7 +438,9 @@ class Board:
         """Wait for something to do with the store; None when the engine closes and all is done."""
         with self._lock:
             while True:
-                chore = self._lookups.take() or (self._chores.popleft() if self._chores else None)
+                others = self._first or self._chores
+                chore: Chore | None = None if self._first else self._lookups.take()
+                chore = chore or (others.popleft() if others else None)
                 if chore is not None or self._closed:
                     return chore
                 self._chores_there.wait(_LOOK_AGAIN)
