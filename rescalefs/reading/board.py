@@ -498,6 +498,7 @@ class Board:
             block.keeping = False
             block.saved |= mask
             block.touched = self.used()
+            self._room.look_again()
             self._make_room()
             self._work.notify()  # readahead may have waited for room
 

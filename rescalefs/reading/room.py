@@ -65,6 +65,10 @@ class Room:
         """So many could be closed: if all are in use, look again when some more have come, not with each."""
         self._trim_in = self.most // 8 if found < wanted else 0
 
+    def look_again(self) -> None:
+        """Something may be closed now that could not be."""
+        self._trim_in = 0
+
     def is_full(self, closing: int) -> bool:
         """Whether only what readers wait for may be fetched."""
         return self._share.count - closing > self.most or self.in_memory >= IN_MEMORY

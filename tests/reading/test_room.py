@@ -55,15 +55,15 @@ def test_more_readers_than_descriptors_all_get_their_bytes(tmp_path: Path) -> No
     assert told["right"] == 120
 
 
-def open_blocks() -> int:
-    """Descriptors of this process that are blocks: in files without a name, or of a cache."""
+def open_blocks(cache: Path) -> int:
+    """Descriptors of this process that are blocks of a cache, with a name or without one."""
     found = 0
     for entry in Path("/proc/self/fd").iterdir():
         try:
             target = str(entry.readlink())
         except OSError:
             continue  # the one of the scan itself
-        found += "/blocks/" in target and ".db" not in target
+        found += target.startswith(f"{cache}/blocks/") and ".db" not in target
     return found
 
 
@@ -79,7 +79,7 @@ def test_the_board_knows_of_every_open_block(tmp_path: Path) -> None:
         settled(lambda: engine._board._active == 0 and not engine._board._chores)
         engine._board.part(0)
         # Not at once: the librarian may be at one, and close it in a moment.
-        settled(lambda: open_blocks() == descriptors.blocks.count)
+        settled(lambda: open_blocks(tmp_path) == descriptors.blocks.count)
         assert descriptors.blocks.count <= 32 + 8
 
 
