@@ -92,7 +92,7 @@ class LiveFiles:
         self._source = source
         self._clock = clock
         self._pause = pause
-        self._spool = Spool(folder, limit, _MOST_FILES, self._evict)
+        self._spool = Spool(folder, limit, _MOST_FILES, self._evict, clock)
         self._lock = threading.Lock()  # guards _growing
         self._growing: OrderedDict[LiveFile, _Growing] = OrderedDict()  # the least recently used first
 

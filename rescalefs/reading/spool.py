@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from rescalefs.clock import Clock
 from rescalefs.private import make_private
 from rescalefs.reading.positioned import read_into, write_fully
 
@@ -26,6 +27,8 @@ _SHORT = 64 << 10  # bytes: most logs, so that `ls -l` of a thousand of them tak
 _SHORT_TOGETHER = 32 << 20
 _WITHOUT_DISK = 4 << 20  # bytes of one file that memory holds where the disk takes nothing
 _WITHOUT_DISK_TOGETHER = 64 << 20
+_QUIET = 300.0  # seconds between two warnings
+
 # What evicting can mend.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 
@@ -80,7 +83,9 @@ class _OnDisk:
 class Spool:
     """Room for what has been seen of live files. Thread-safe; its lock is not held over the disk."""
 
-    def __init__(self, folder: Path, limit: int, most_files: int, evict: Callable[[], bool]) -> None:
+    def __init__(
+        self, folder: Path, limit: int, most_files: int, evict: Callable[[], bool], clock: Clock
+    ) -> None:
         """Let the files have ``limit`` bytes on the disk, and ``most_files`` descriptors.
 
         ``evict`` frees what is needed least, and returns False where everything is in use.
@@ -89,11 +94,12 @@ class Spool:
         self._limit = limit
         self._most_files = most_files
         self._evict = evict
+        self._clock = clock
         self._lock = threading.Lock()  # guards all that follows
         self._in_memory = 0  # bytes
         self._on_disk = 0  # bytes
         self.files = 0
-        self._has_failed = False
+        self._quiet_until = -_QUIET  # when the log is told again
 
     def take_memory(self, more: int, size: int, *, without_disk: bool) -> bool:
         """Reserve ``more`` bytes for a file that grows to ``size``; return whether it may have them."""
@@ -131,13 +137,15 @@ class Spool:
             self._on_disk -= on_disk
             self.files -= files
 
-    def note(self, error: OSError | None) -> None:
-        """Log a disk that takes nothing, once until it works again."""
+    def note(self, error: OSError) -> None:
+        """Log that the disk takes nothing: as a warning once in a while, because each look may find it so."""
+        now = self._clock.monotonic()
         with self._lock:
-            before, self._has_failed = self._has_failed, error is not None
-        if error is not None:
-            level = logging.DEBUG if before else logging.WARNING
-            log.log(level, "cannot keep live files on the disk, in %s: %s", self._folder, error)
+            is_known = now < self._quiet_until
+            if not is_known:
+                self._quiet_until = now + _QUIET
+        level = logging.DEBUG if is_known else logging.WARNING
+        log.log(level, "cannot keep live files on the disk, in %s: %s", self._folder, error)
 
     def _take_disk(self, more: int) -> None:
         with self._lock:
@@ -195,7 +203,11 @@ class SeenBytes:
         """Keep ``data`` behind the rest. Raises `OSError` where there is no room, and changes nothing."""
         now, size = self.now, self.now.size + len(data)
         if isinstance(now, _OnDisk):
-            self._spool.append(now, data)
+            try:
+                self._spool.append(now, data)
+            except OSError as error:
+                self._spool.note(error)
+                raise
         elif self._spool.take_memory(len(data), size, without_disk=False):
             now.append(data)
         else:
@@ -206,8 +218,6 @@ class SeenBytes:
                 if not self._spool.take_memory(len(data), size, without_disk=True):
                     raise
                 now.append(data)
-            else:
-                self._spool.note(None)
 
     def forget(self) -> bool:
         """Free everything; return whether that was a file on the disk."""

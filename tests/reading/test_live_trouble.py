@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import logging
 import os
 import shutil
 import threading
@@ -113,6 +114,20 @@ def test_where_the_disk_takes_nothing_the_size_is_right_and_reading_fails_until_
     clock.advance(2)
     assert read(file, 9 * MIB - 5) == b"xxxxx"
     file.close()
+    files.close()
+
+
+def test_a_disk_that_takes_nothing_is_a_warning_once_in_a_while(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, cluster = FakeClock(), Cluster(b"x" * (9 * MIB))
+    (tmp_path / "live").write_bytes(b"no folder")
+    files = LiveFiles(cluster, clock, tmp_path / "live")
+    for number in range(60):
+        files.look(numbered(number % 3))
+        clock.advance(10)
+    warnings = [each for each in caplog.records if each.levelno >= logging.WARNING]
+    assert len(warnings) == 2
     files.close()
 
 
