@@ -305,7 +305,8 @@ class Submitter:
 
         def announce() -> None:
             bell.clear()
-            self._farewell.announce_all(stop)
+            if not self._warden.refusal:  # a daemon of the right account may announce them at the same time
+                self._farewell.announce_all(stop)
             self._clock.wait(bell, self._settings.poll_most)
 
         Rounds(self._clock, log, "announcing jobs that have ended").run(announce, stop)

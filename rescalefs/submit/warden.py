@@ -13,7 +13,7 @@ import msgspec
 
 from rescalefs.belonging import Belonging, Key, OtherAccount, Verdict
 from rescalefs.clock import Clock
-from rescalefs.errors import RescaleFSError, TimedOut
+from rescalefs.errors import TimedOut
 from rescalefs.model import User
 from rescalefs.submit.journal import Journal
 from rescalefs.submit.service import JobService
@@ -149,7 +149,8 @@ def recorded(journal: Journal) -> Belonging | None:
     try:
         return Belonging.parsed(text)
     except msgspec.MsgspecError as error:
-        raise RescaleFSError(f"the journal does not say legibly whose drops these are: {error}") from error
+        log.warning("the journal does not say legibly whose its drops are: %s", error)
+        return Belonging(email="an account that cannot be read")  # no key is of it: a person has to say so
 
 
 def accept(

@@ -140,6 +140,16 @@ def test_a_person_may_say_that_it_is_one_account_while_a_daemon_refuses(
     assert warden.refusal == ""
 
 
+def test_a_journal_that_cannot_be_read_as_whose_it_is_refuses_until_a_person_says_so(
+    journal: Journal, clock: FakeClock
+) -> None:
+    journal.note("account", "{")
+    with pytest.raises(OtherAccount, match="belong to an account that cannot be read"):
+        Warden(FakeRescale(clock), ANNAS, journal, clock).confirm()
+    take_over(ANNA, ANNAS, journal)
+    Warden(FakeRescale(clock), ANNAS, journal, clock).confirm()
+
+
 def test_a_journal_without_any_drop_goes_to_another_account(journal: Journal, clock: FakeClock) -> None:
     take_over(ANNA, ANNAS, journal)
     Warden(FakeRescale(clock, account=BEN), BENS, journal, clock, is_unused=lambda: True).confirm()
