@@ -48,16 +48,20 @@ def mount(mountpoint: Path, foreground: bool, **flags: str | None) -> None:
             _serve(mountpoint, settings, lambda: log.go_on_in(Path(later)) if later else None)
         return
     from rescalefs.mount import mount_background
+    from rescalefs.mount.mountpoint import absolute
 
+    place = absolute(mountpoint)
     # The flags as they came: settings from elsewhere, the daemon finds for itself.
     given = [_flag(name, value, settings) for name, value in flags.items() if value is not None]
-    where = str(mountpoint.absolute())
-    command = surroundings.ourselves("mount", "--foreground", *given, "--", where)
+    command = surroundings.ourselves("mount", "--foreground", *given, "--", str(place))
     account = resolve_account(settings.profile, settings.profile_was_chosen)
     log_file = Places.of(account.name, settings.cache_dir).log
-    mount_background(command, mountpoint, log_file)
+    mount_background(command, place, log_file)
     click.echo(f"mounted on {mountpoint}; its log is {log_file}", err=True)
-    told = _read_status(mountpoint)
+    told = _read_status(place)
+    if "trouble" in told:
+        click.echo(f"rescalefs: {place}: {told['trouble']}", err=True)
+        return
     server, actor = told.get("server", ""), told.get("drops are submitted by", "")
     if not server.endswith("(reached)"):
         click.echo(f"rescalefs: {server}; until it is back, what is known from before is shown", err=True)

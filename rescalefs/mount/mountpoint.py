@@ -44,7 +44,12 @@ def absolute(mountpoint: Path) -> Path:
 
     A dead mount would not answer. The kernel knows without asking that the root of a mount is no link.
     """
-    whole = Path(os.path.abspath(mountpoint))  # noqa: PTH100  (Path.resolve asks the last name, too)
+    try:
+        whole = Path(os.path.abspath(mountpoint))  # noqa: PTH100  (Path.resolve asks the last name, too)
+    except FileNotFoundError as error:
+        raise CannotMount(
+            f"{mountpoint} begins in the current folder, which was removed. Give the whole path"
+        ) from error
     for _ in range(_MOST_LINKS):
         whole = whole.parent.resolve() / whole.name
         try:

@@ -142,3 +142,16 @@ def test_without_a_home_it_is_said_what_to_set(file: Path, monkeypatch: pytest.M
         monkeypatch.setattr(platformdirs, "user_data_path", homeless)
         with pytest.raises(BadSettings, match="Set HOME"):
             look()
+
+
+def test_a_relative_path_in_the_file_begins_at_the_files_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('cache_dir = "cache"')
+    monkeypatch.chdir("/")
+    assert load_settings({}, {}, file).cache_dir == tmp_path / "cache"
+    file.write_text('cache_dir = "~/cache"')
+    monkeypatch.setenv("HOME", "/home/me")
+    assert load_settings({}, {}, file).cache_dir == Path("/home/me/cache")
+    assert load_settings({"cache_dir": "x"}, {}, file).cache_dir == Path("/x")

@@ -6,10 +6,12 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from rescalefs import surroundings
 from rescalefs.mount.claims import daemon_of
 from rescalefs.mount.mountpoint import absolute, is_mounted
 from tests.mounted.account import MountedAccount
@@ -123,6 +125,26 @@ def test_results_can_be_read_where_the_home_takes_nothing(account: MountedAccoun
     assert done.returncode == 1
     assert done.stderr.startswith("rescalefs: cannot make ")
     assert "--read-only` does without" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_mountpoint_may_be_written_in_any_way(account: MountedAccount) -> None:
+    account.run("umount", str(account.root))
+    done = account.run("mount", f"{account.work}/not-there/../Rescale/.")
+    assert account.root.is_mount()
+    assert "until it is back" not in done.stderr
+    account.run("umount", f"{account.root}/")
+    assert not account.root.is_mount()
+
+
+def test_a_current_folder_that_was_removed_is_named(account: MountedAccount) -> None:
+    script = 'mkdir gone && cd gone && rmdir ../gone && "$@"'
+    command = ["sh", "-c", script, "sh", *surroundings.ourselves("mount", "here")]
+    done = subprocess.run(
+        command, cwd=account.work, env=account.environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith("which was removed. Give the whole path\n")
     assert done.stderr.count("\n") == 1
 
 
