@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -9,6 +10,8 @@ from rescalefs.clock import Clock
 from rescalefs.mirror.part import STRIDE, Part
 from rescalefs.mirror.pieces import SMALLEST, Piece, Pieces
 from rescalefs.model import RemoteFile
+
+log = logging.getLogger(__name__)
 
 _SMALL = SMALLEST  # bytes
 _FASTER = 2  # times as fast as the line: then the hash is soon done with whatever waits
@@ -102,6 +105,10 @@ class Receipt:
             self._noted_at = now
 
     def note(self) -> None:
-        """Remember what is there, as `Part.note` does."""
-        self._fetch.opened.note(self._noted, self._piece.position)
-        self._noted = self._piece.position
+        """Remember what is there, as `Part.note` does. What cannot be noted now is noted with what comes."""
+        try:
+            self._fetch.opened.note(self._noted, self._piece.position)
+        except OSError as error:  # a full disk, no descriptor: a note only saves a fetch after a kill
+            log.debug("%s: what has come is not noted: %s", self._fetch.file.path, error)
+        else:
+            self._noted = self._piece.position

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import logging
 import threading
@@ -239,23 +240,28 @@ class Transfers:
             else:
                 self._spread(fetch)
                 return
-        except PartTaken as error:
-            if self._try_again(fetch, error):
+        except (PartTaken, OSError) as error:
+            if _may_pass(error) and self._try_again(fetch, error):
                 return
             failure = error
         except Exception as error:  # noqa: BLE001  # whatever it is, it is this file's failure
             failure = error
         self._finish(fetch, failure)
 
-    def _try_again(self, fetch: Fetch, error: PartTaken) -> bool:
-        """Wait for a part that another process writes; False if it no longer does, or it is time to end."""
-        now = self._clock.monotonic()
+    def _try_again(self, fetch: Fetch, error: PartTaken | OSError) -> bool:
+        """Wait for a part that another process writes, or for a descriptor; False if that takes too long."""
+        now, written_ns = self._clock.monotonic(), getattr(error, "written_ns", 0)
         if not fetch.taken_since:
             log.info("%s: %s; waiting for it", fetch.file.path, error)
-        if not fetch.taken_since or error.written_ns != fetch.taken_at:
-            fetch.taken_at, fetch.taken_since = error.written_ns, now
+        if not fetch.taken_since or written_ns != fetch.taken_at:
+            fetch.taken_at, fetch.taken_since = written_ns, now
+        if now - fetch.taken_since > _TAKEN_FOR:
+            return False
+        part, fetch.part = fetch.part, None
+        if part is not None:
+            part.let_go()
         with self._lock:
-            if self.is_closed or now - fetch.taken_since > _TAKEN_FOR:
+            if self.is_closed:
                 return False
             self._taken.append((now + _TAKEN_EVERY, fetch))
             self._work_to_do.notify()
@@ -423,6 +429,11 @@ class Transfers:
             with self._lock:
                 self._pending -= 1
                 self._room.notify_all()
+
+
+def _may_pass(error: PartTaken | OSError) -> bool:
+    """Whether a part can perhaps be opened later: other files end, and give their descriptors back."""
+    return isinstance(error, PartTaken) or error.errno in (errno.EMFILE, errno.ENFILE)
 
 
 def _leave(part: Part, failure: Exception) -> None:

@@ -34,12 +34,16 @@ def slow(account: Account, bytes_per_second: float) -> None:
 
 
 @contextmanager
-def running(account: Account, *words: str, limit: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    account: Account, *words: str, limit: int | None = None, descriptors: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """`rescalefs` in a process of its own; with ``limit``, it can write no larger files (bytes)."""
 
     def limited() -> None:
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        if descriptors is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 
     process = subprocess.Popen(
         account.command(*words),
@@ -167,6 +171,15 @@ def test_a_download_killed_at_random_moments_ends_with_the_right_bytes(
     account.simulator.faults.clear()
     account.run("download", job, "--to", str(to))
     assert below(to) == FILES, seed
+
+
+def test_few_descriptors_cost_time_alone(account: Account, tmp_path: Path) -> None:
+    files = {f"f{number}": FILES["big.bin"][: MIB + 1 + number] for number in range(60)}
+    job, to = account.add_job("wing", files), tmp_path / "to"
+    with running(account, "download", job, "--to", str(to), "--connections", "8", descriptors=40) as process:
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, said.decode()
+    assert below(to) == files
 
 
 # --- disks
