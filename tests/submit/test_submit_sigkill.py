@@ -259,6 +259,17 @@ def test_a_cut_network_or_a_lost_answer_ends_in_one_job(
     assert not lives.simulator.faults.unused()
 
 
+def test_a_lost_answer_at_a_server_whose_replicas_lag_ends_in_one_job(lives: Lives) -> None:
+    """A new job is missing in lists, and 404, for a second: ten by the clock of the daemon."""
+    lives.simulator.faults.add(Fault(faults.Status(504, acted=True), "/jobs/$", method="POST"))
+    lives.simulator.faults.add(Fault(faults.Lag(1.0), "/jobs/", method="GET", times=None))
+    try:
+        lives.case("one-input", "lag")
+        assert not lives.simulator.faults.unused()
+    finally:
+        lives.simulator.faults.clear()
+
+
 def test_a_disk_that_is_full_while_journalling_ends_in_one_job(lives: Lives) -> None:
     events = ["Accepted", "Uploaded", "CreateBegun", "Created", "Submitted", "Completed"]
 
