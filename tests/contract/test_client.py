@@ -117,6 +117,14 @@ def test_the_key_says_whose_it_is_and_a_wrong_one_is_refused(
         stranger.user()
 
 
+def test_a_client_goes_on_with_another_key(simulator: Simulator) -> None:
+    with closing(RescaleClient(ApiSettings(simulator.url, "0" * 40), SystemClock())) as client:
+        with pytest.raises(Unauthenticated):
+            client.user()
+        client.take_key(simulator.api_key)
+        assert "@" in client.user().email
+
+
 def test_the_servers_clock_is_ours(client: RescaleClient) -> None:
     theirs = client.server_time()
     assert theirs is not None
