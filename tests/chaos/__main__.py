@@ -55,6 +55,9 @@ def _asked() -> tuple[Plan, Path]:
     )
     parser.add_argument("--calm", action="store_true", help="nothing misbehaves: tests the checker itself")
     parser.add_argument("--no-kills", action="store_true", help="kill no process")
+    parser.add_argument(
+        "--verify", choices=["eof", "strict"], help="how the mount verifies; else now and then"
+    )
     parser.add_argument("--weather", action="append", default=[], help="only this misbehaviour; repeatable")
     parser.add_argument("--mutant", help="break this on purpose; see tests/chaos/mutants.py")
     parser.add_argument(
@@ -71,6 +74,7 @@ def _asked() -> tuple[Plan, Path]:
         calm=asked.calm,
         kills=not (asked.no_kills or asked.calm),
         mutant=asked.mutant,
+        verify=asked.verify,
         weathers=tuple(asked.weather),
         heal_limit=asked.heal_limit,
         enough=tuple(asked.enough),

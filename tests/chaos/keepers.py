@@ -151,6 +151,8 @@ class Keeper:
     def _start(self) -> None:
         self._has_answered = False
         limit = self._chance.choice([None, None, _FEW_DESCRIPTORS])
+        if limit is not None:
+            self._scene.logbook.blew(f"few descriptors for {self.name}")
         process = self._scene.ground.start(self._command(), self.log, self.log, self._env, descriptors=limit)
         with self._lock:
             self._process, self._is_ending = process, False

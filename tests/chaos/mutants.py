@@ -74,7 +74,7 @@ MUTANTS = (
         "rescalefs.api.bodies",
         (("            self._skip = start\n", "            self._skip = 0\n"),),
         ("wrong result", "never recovers"),
-        "--weather ignore-range",
+        "--weather ignore-range --verify eof",
     ),
     Mutant(
         "error-looks-like-an-end",
@@ -173,10 +173,23 @@ MUTANTS = (
         "--weather 'refused connections' --weather 'server error'",
     ),
     Mutant(
+        "flipped-bits-are-served",
+        "a block that comes from the disk is not held against its digest",
+        "rescalefs.reading.block",
+        ((" and digest(part) == self.digest_of(leaf):", ":"),),
+        ("wrong result",),
+        "--weather 'flipped bits' --weather 'kill mount'",
+    ),
+    Mutant(
         "deaf",
-        "the first signal that asks the mount to end is ignored",
-        "rescalefs.background",
-        (),
+        "a signal that asks the mount to end is noted in the log, and nothing else",
+        "rescalefs.mount.session",
+        (
+            (
+                '        log.info("%s: ending", signal.Signals(number).name)\n        self._ending.ask()\n',
+                '        log.info("%s: ending", signal.Signals(number).name)\n',
+            ),
+        ),
         ("does not end",),
         "--weather 'end mount'",
     ),

@@ -39,6 +39,7 @@ class Plan:
     calm: bool = False  # nothing goes wrong: shows that the checker itself is right
     kills: bool = True
     mutant: str | None = None  # the name of what is broken on purpose
+    verify: str | None = None  # the mount's; None: sometimes eof, sometimes strict
     weathers: tuple[str, ...] = ()  # only these; empty: all
     # Seconds from the moment when all is well again, until every drop has its job and each copy is complete.
     heal_limit: float = 240.0

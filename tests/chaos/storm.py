@@ -21,7 +21,7 @@ from tests.chaos.server import Server
 from tests.chaos.weather import Weather
 
 _MIB = 1 << 20
-_SIZES = (0, 1, 4095, 131_072, 131_073, 700_000, 4 * _MIB - 1, 4 * _MIB + 1, 9_500_000)
+_SIZES = (0, 1, 4095, 131_072, 131_073, 700_000, 4 * _MIB - 1, 4 * _MIB + 1, 9_500_000, 9_500_000)
 _PLANT_EVERY = 25.0  # seconds
 _MOST_PLANTED = 40  # jobs
 _CALM_PART = 0.25  # of the storm, at its end, in which no daemon is killed
@@ -163,9 +163,9 @@ class _Storm:
         )
 
     def _mount_command(self) -> list[str]:
-        self._scene.is_strict = self._modes.random() < 0.5
+        verify = self._plan.verify or self._modes.choice(["eof", "strict"])
+        self._scene.is_strict = verify == "strict"
         self._scene.restarts += 1
-        verify = "strict" if self._scene.is_strict else "eof"
         return self._scene.ground.ours("mount", "--foreground", f"--verify={verify}", self._scene.mountpoint)
 
     def _answers(self) -> bool:

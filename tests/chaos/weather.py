@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tests.chaos.keepers import Keeper
@@ -53,6 +55,7 @@ class Weather(Actor):
             "full cache": lambda: scene.ground.cache.fill(self.chance.choice([0, 8192, 3_000_000])),
             "full state": lambda: scene.ground.state.fill(self.chance.choice([0, 8192, 100_000])),
             "full sync folder": lambda: self._fill_sync(),
+            "flipped bits": self._flip,
             "wrong clock": self._wrong_clock,
             "kill mount": lambda: self._mount.kill(),
             "end mount": lambda: self._end(self._mount),
@@ -178,6 +181,16 @@ class Weather(Actor):
         if self.synced_disk is not None:
             self.synced_disk.fill(self.chance.choice([0, 8192, 1_000_000]))
 
+    def _flip(self) -> None:
+        """Change a bit of some cached files, as a bad disk does; those that are open stay as they were."""
+        for path in self.chance.sample(found := _cached(self.scene.ground.cache.path), min(5, len(found))):
+            with contextlib.suppress(OSError):  # no room, or evicted meanwhile
+                data = bytearray(path.read_bytes())
+                data[self.chance.randrange(len(data))] ^= 1 << self.chance.randrange(8)
+                fresh = path.with_suffix(".flipped")
+                fresh.write_bytes(data)
+                fresh.replace(path)
+
     @staticmethod
     def _end(keeper: Keeper) -> None:
         keeper.end()
@@ -190,6 +203,11 @@ class Weather(Actor):
         self.scene.server.kill()
         self.scene.stop.wait(self.chance.uniform(0, 3))
         self.scene.server.start()
+
+
+def _cached(cache: Path) -> list[Path]:
+    """Blocks, records and listings; not the index of the blocks, which tells where they are."""
+    return sorted(path for path in cache.glob("rescalefs/*/*/**/*") if path.suffix in (".val", ".answer"))
 
 
 def _always(effect: Fault, path: str = "") -> Fault:
