@@ -107,8 +107,19 @@ MUTANTS = (
         "the answer to creating a job was lost: another is made, and the first is not looked for",
         "rescalefs.submit.worker",
         (
-            ("job = self._finder.look(drop).job\n", "job = None\n"),
-            ("if job is None and now - doubt.since <", "if job is None and now - doubt.since + 99 <"),
+            (
+                (
+                    "        traces = self._finder.look(drop)\n"
+                    "        if traces.job is not None:\n"
+                    "            self._forget_doubt(drop)\n"
+                ),
+                (
+                    '        return machine.NotCreated("it was not looked for", certain=True)\n'
+                    "        traces = self._finder.look(drop)\n"
+                    "        if traces.job is not None:\n"
+                    "            self._forget_doubt(drop)\n"
+                ),
+            ),
         ),
         ("second job",),
         "--weather 'lost create'",

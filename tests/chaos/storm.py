@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -149,10 +150,16 @@ class _Storm:
         self._scene.logbook.facts["stormed for seconds"] = round(time.monotonic() - began)
         if ending.daemons():
             program = Program(self._scene, 99)
-            ending.drops(self._drops)
-            ending.copies(self._downloader, self._sync_checks)
-            ending.reads(program)
-            ending.resources(program)
+            steps: tuple[tuple[str, Callable[[], None]], ...] = (
+                ("drops", lambda: ending.drops(self._drops)),
+                ("copies", lambda: ending.copies(self._downloader, self._sync_checks)),
+                ("reads", lambda: ending.reads(program)),
+                ("resources", lambda: ending.resources(program)),
+            )
+            for name, step in steps:
+                since = time.monotonic()
+                step()
+                self._scene.logbook.facts[f"{name} checked in seconds"] = round(time.monotonic() - since)
             program.close()
         ending.goodbye()
         for keeper in (self._mount, self._sync):
