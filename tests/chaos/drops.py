@@ -67,8 +67,9 @@ class Dropper(Actor):
     def __init__(self, scene: Scene, drops: Drops, number: int = 0) -> None:
         super().__init__(scene, number)
         self._drops = drops
-        self._sources = scene.ground.root / f"sources-{number}"
+        self._sources = scene.ground.root / f"{self.name}-{number}"
         self._sources.mkdir()
+        self.unfinished: list[tuple[Path, Dropped]] = []  # folders that were not submitted to the end
 
     @property
     def _submit(self) -> Path:
@@ -78,8 +79,17 @@ class Dropper(Actor):
         self.scene.stop.wait(self.chance.expovariate(1 / self.every))
         if self.scene.stop.is_set() or len(self._drops.staying()) >= _MOST_DROPS:
             return
-        ways = (self._plain, self._staged, self._renamed, self._mended, self._deleted, self._copied)
-        self.chance.choices(ways, (4, 4, 2, 2, 2, 1))[0](f"drop-{next(_NUMBERS)}")
+        ways = (
+            (self._plain, 4),
+            (self._staged, 4),
+            (self._renamed, 2),
+            (self._mended, 2),
+            (self._edited, 2),
+            (self._deleted, 2),
+            (self._copied, 1),
+        )
+        way = self.chance.choices([way for way, _ in ways], [weight for _, weight in ways])[0]
+        way(f"drop-{next(_NUMBERS)}")
 
     # --- the ways
 
@@ -125,6 +135,20 @@ class Dropper(Actor):
             time.sleep(1)
         drop.fate = GONE
 
+    def _edited(self, name: str) -> None:
+        """An input is written over: the job gets what was there before, or after, and nothing between."""
+        source, inputs = self._source(name)
+        drop = self._stage(name, source, inputs)
+        if drop is None or not self._move(drop, f".{name}", name):
+            return
+        self.scene.stop.wait(self.chance.uniform(0, 3))
+        data = self.chance.randbytes(self.chance.choice([20, 500_000]))
+        (source / "in-0").write_bytes(data)
+        drop.inputs = (*drop.inputs, {**inputs, "in-0": hashlib.sha512(data).hexdigest()})
+        if not self._did("drop edit", ["cp", str(source / "in-0"), str(self._submit / name)], drop):
+            drop.inputs = ()  # nobody knows what is there: half of it may have been written
+            self._remove(drop)
+
     def _deleted(self, name: str) -> None:
         drop = self._stage(name, *self._source(name))
         if drop is None:
@@ -136,7 +160,7 @@ class Dropper(Actor):
 
     def _copied(self, name: str) -> None:
         """A copy of a drop is another drop, with the same bytes."""
-        others = self._drops.staying()
+        others = [drop for drop in self._drops.staying() if drop.name]
         if not others:
             return self._staged(name)
         other = self.chance.choice(others)
@@ -227,6 +251,51 @@ class Dropper(Actor):
         shutil.rmtree(self._sources, ignore_errors=True)
 
 
+class Submitter(Dropper):
+    """`rescalefs submit DIR` on a folder elsewhere: killed at times, and begun again until it is done."""
+
+    name = "submitter"
+    every = 8.0
+
+    def act(self) -> None:
+        self.scene.stop.wait(self.chance.expovariate(1 / self.every))
+        if self.scene.stop.is_set() or len(self._drops.staying()) >= _MOST_DROPS:
+            return
+        name = f"drop-{next(_NUMBERS)}"
+        source, inputs = self._source(name)
+        drop = Dropped({name}, STAYS, (inputs,), "")
+        self._drops.add(drop)
+        for _ in range(10):
+            if self._submitted(source, drop, self.chance.choice([0.0, 0.5])):
+                return
+            if self.scene.stop.is_set():
+                break
+        self.unfinished.append((source, drop))
+
+    def finish(self) -> None:
+        """All is well: each folder that has no job yet gets one."""
+        for source, drop in self.unfinished:
+            if not self._submitted(source, drop, 0) and not self._submitted(source, drop, 0):
+                words = f"submit of {source.name} does not succeed: {drop.history[-2:]}"
+                self.scene.logbook.violation("never recovers", words)
+        super().close()
+
+    def close(self) -> None:
+        """The folders are needed until the end."""
+
+    def _submitted(self, source: Path, drop: Dropped, kill_chance: float) -> bool:
+        known = {job.id for job in self.scene.server.truth.jobs().values()}
+
+        def judge(done: Done) -> str | None:
+            told = done.out.read_text().strip()
+            return None if told in known or told in self.scene.server.truth.jobs() else f"printed {told!r}"
+
+        command = self.scene.ground.ours("submit", source)
+        done = self.tool("submit", command, judge, limit=300, stall=120, kill_chance=kill_chance)
+        drop.history.append(f"submit: {done.code} {done.err.strip()[-200:]}")
+        return done.code == 0
+
+
 class DropChecks:
     """What must be true of all drops once all is well again."""
 
@@ -269,7 +338,7 @@ class DropChecks:
         files = self._scene.server.truth.input_files()
         for job in own:
             sent = {files[each][0]: self._scene.server.truth.sha512(files[each][1]) for each in job.inputs}
-            if sent not in drop.inputs and drop.fate == STAYS:
+            if drop.inputs and sent not in drop.inputs:
                 self._scene.logbook.violation("wrong input", f"{job.id} of {sorted(drop.names)} got {sent}")
 
     def _strays(self, jobs: list[TrueJob]) -> None:
@@ -282,7 +351,7 @@ class DropChecks:
         """Each drop that stays says what became of its job, and leads to its outputs."""
         for drop in self._drops.staying():
             own = [job for job in self._of(drop, jobs) if job.has_ended]
-            if own:
+            if own and drop.name:
                 self._status(drop, own[0])
 
     def _status(self, drop: Dropped, job: TrueJob) -> None:

@@ -26,13 +26,13 @@ _MOST_MEMORY = 400 << 10  # KiB
 class Ending:
     """Looks at all there is, once nothing misbehaves any more."""
 
-    def __init__(self, scene: Scene, mount: Keeper, sync: Keeper) -> None:
+    def __init__(self, scene: Scene, mount: Keeper, second: Keeper, sync: Keeper) -> None:
         self._scene = scene
-        self._mount, self._sync = mount, sync
+        self._mount, self._second, self._sync = mount, second, sync
 
     def daemons(self) -> bool:
-        """Both are there."""
-        for keeper in (self._mount, self._sync):
+        """All are there."""
+        for keeper in (self._mount, self._second, self._sync):
             if not keeper.ready():
                 words = f"{keeper.name} does not start though all is well: {keeper.tail()}"
                 self._scene.logbook.violation("never recovers", words)
@@ -50,6 +50,8 @@ class Ending:
     def _status_logs(self, drops: Drops) -> None:
         sizes = []
         for drop in drops.staying():
+            if not drop.name:
+                continue  # elsewhere
             path = self._scene.mountpoint / "submit" / drop.name / "status.log"
             done = self._scene.ground.run(["cat", str(path)], CALL_LIMIT)
             if done.code == 0:
@@ -69,7 +71,7 @@ class Ending:
         """Every file there is can be read, whole, and is right: no trouble has stayed."""
         for job in self._scene.server.truth.jobs().values():
             for file in job.outputs if job.has_ended else ():
-                self._read(program, str(self._scene.outputs(job) / file.path), file)
+                self._read(program, str(self._scene.places[0].outputs(job) / file.path), file)
 
     def _read(self, program: Program, path: str, file: Any) -> None:
         ends = time.monotonic() + 60
@@ -117,7 +119,7 @@ class Ending:
     def _round(self, program: Program) -> None:
         """The same reads each time: ranges of all planted files, and listings."""
         for job in list(self._scene.jobs.values())[:12]:
-            where = self._scene.outputs(job)
+            where = self._scene.places[0].outputs(job)
             program.worker.ask(WALK_LIMIT, op="sizes", path=str(where))
             for file in job.outputs:
                 for start in range(0, min(file.size, 400_000), 40_000):
@@ -142,9 +144,9 @@ class Ending:
         return found
 
     def goodbye(self) -> None:
-        """Both end as they should, and leave nothing behind."""
-        self._mount.stop_keeping()
-        self._sync.stop_keeping()
+        """All end as they should, and leave nothing behind."""
+        for keeper in (self._mount, self._second, self._sync):
+            keeper.stop_keeping()
         if self._mount.pid is not None:
             words = self._scene.ground.ours("umount", self._scene.mountpoint)
             done = self._scene.ground.run(words, 60)
@@ -152,6 +154,7 @@ class Ending:
                 self._scene.logbook.violation("does not end", f"umount: {done.code} {done.err}")
             if not until(lambda: self._mount.pid is None, 20):
                 self._scene.logbook.violation("does not end", f"the mount: {self._mount.tail()}")
+        self._second.end()
         self._sync.end()
 
 

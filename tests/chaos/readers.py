@@ -32,7 +32,7 @@ class Reader(Actor):
     def act(self) -> None:
         job = self.chance.choice(list(self.scene.jobs.values()))
         file = self.chance.choice(job.outputs)
-        path = str(self.scene.outputs(job) / file.path)
+        path = str(self.place.outputs(job) / file.path)
         kinds = (self._cat, self._sum, self._head, self._dd, self._tail, self._copy)
         weights = (4, 2, 3, 4, 3, 1)
         if self.chance.random() < 0.08:
@@ -74,7 +74,7 @@ class Reader(Actor):
         self._range("dd", command, file, skip * block, count * block)
 
     def _range(self, kind: str, command: list[str], file: TrueFile, start: int, length: int) -> None:
-        restarts, strict = self.scene.restarts, self.scene.is_strict
+        restarts, strict = self.place.restarts, self.place.is_strict
 
         def judge(done: Done) -> str | None:
             data = done.out.read_bytes()
@@ -83,13 +83,13 @@ class Reader(Actor):
                 return f"{len(data)} bytes from {start} on, right are {count}"
             if hashlib.sha512(data).hexdigest() == digest:
                 return None
-            excused = self.scene.may_be_wrong(file, restarts, strict)
+            excused = self.scene.may_be_wrong(file, self.place, restarts, strict)
             return None if excused else f"wrong bytes in {count} from {start} on"
 
         self.tool(kind, command, judge)
 
     def _tar(self, job: TrueJob) -> None:
-        where = self.scene.outputs(job)
+        where = self.place.outputs(job)
         command = ["tar", "-C", str(where.parent), "-cf", "-", "outputs"]
         self.tool("tar", command, lambda done: self._tar_is_wrong(done.out, job))
 
@@ -106,7 +106,7 @@ class Reader(Actor):
         return _differs(found, {file.path: self.scene.server.truth.sha512(file) for file in job.outputs})
 
     def _check(self, job: TrueJob) -> None:
-        where = self.scene.outputs(job)
+        where = self.place.outputs(job)
         command = ["sh", "-c", f"cd '{where}' && sha512sum --strict -c ../SHA512SUMS"]
 
         def judge(done: Done) -> str | None:
@@ -133,10 +133,11 @@ class Program(Actor):
     def act(self) -> None:
         job = self.chance.choice(list(self.scene.jobs.values()))
         file = self.chance.choice(job.outputs)
-        op = self.chance.choices(("pread", "whole", "mapped", "sizes"), (12, 3, self.maps, 2))[0]
+        kinds = ("pread", "whole", "sizes", "mapped", "held")
+        op = self.chance.choices(kinds, (8, 3, 2, self.maps, 3 * self.maps))[0]
         if op == "sizes":
             self._sizes(job)
-        elif op == "pread":
+        elif op in ("pread", "held"):
             start, length = pick_range(self.chance, file.size)
             self._read(op, job, file, start, length)
         elif file.size:
@@ -144,14 +145,14 @@ class Program(Actor):
 
     maps = 2
 
-    def place(self, job: TrueJob, file: TrueFile | None) -> str:
-        where = self.scene.outputs(job)
+    def path(self, job: TrueJob, file: TrueFile | None) -> str:
+        where = self.place.outputs(job)
         return str(where if file is None else where / file.path)
 
     def _read(self, op: str, job: TrueJob, file: TrueFile, start: int, length: int | None) -> None:
-        restarts, strict = self.scene.restarts, self.scene.is_strict
+        restarts, strict = self.place.restarts, self.place.is_strict
         where = {} if length is None else {"offset": start, "length": length}
-        answer = self.ask(op, CALL_LIMIT if length else WALK_LIMIT, path=self.place(job, file), **where)
+        answer = self.ask(op, CALL_LIMIT if length else WALK_LIMIT, path=self.path(job, file), **where)
         if answer is None:
             return
         count, digest = file.digest(start, length)
@@ -161,17 +162,17 @@ class Program(Actor):
             wrong = f"{answer['count']} bytes from {start} on, right are {count}"
         elif answer["sha512"] != digest and not (ranged and self.excused(file, restarts, strict)):
             wrong = f"wrong bytes in {count} from {start} on"
-        self._result(op, wrong, f"{self.place(job, file)} ({length or 'all'} bytes)")
+        self._result(op, wrong, f"{self.path(job, file)} ({length or 'all'} bytes)")
 
     def excused(self, file: TrueFile, restarts: int, strict: bool) -> bool:
-        return self.scene.may_be_wrong(file, restarts, strict)
+        return self.scene.may_be_wrong(file, self.place, restarts, strict)
 
     def _sizes(self, job: TrueJob) -> None:
-        answer = self.ask("sizes", WALK_LIMIT, path=self.place(job, None))
+        answer = self.ask("sizes", WALK_LIMIT, path=self.path(job, None))
         if answer is not None:
             right = {file.path: str(file.size) for file in job.outputs}
             found = {path: str(size) for path, size in answer["sizes"].items()}
-            self._result("sizes", _differs(found, right), self.place(job, None))
+            self._result("sizes", _differs(found, right), self.path(job, None))
 
     def ask(self, op: str, limit: float, **words: Any) -> dict[str, Any] | None:
         """An answer that is one; errors, deaths and delays are counted here."""
@@ -212,7 +213,7 @@ class FsspecProgram(Program):
     def environment(self) -> dict[str, str]:
         return {"RESCALEFS_VERIFY": "strict"}
 
-    def place(self, job: TrueJob, file: TrueFile | None) -> str:
+    def path(self, job: TrueJob, file: TrueFile | None) -> str:
         where = f"jobs/{job.id}/outputs"
         return where if file is None else f"{where}/{file.path}"
 
@@ -226,7 +227,7 @@ class Lister(Actor):
     name = "lister"
 
     def act(self) -> None:
-        root, job = self.scene.mountpoint, self.chance.choice(list(self.scene.jobs.values()))
+        root, job = self.place.path, self.chance.choice(list(self.scene.jobs.values()))
         folder = root / "jobs" / job.id
         acts = (
             lambda: self.listing("ls jobs", ["ls", str(root / "jobs")], self._has_first),
@@ -281,6 +282,9 @@ class Follower(Actor):
         command = ["cat", str(folder / LIVE_FILE)]
         if self.chance.random() < 0.3:
             self.tool("ls live", ["ls", "-l", str(folder)], lambda _: None, limit=WALK_LIMIT, stall=None)
+        elif self.chance.random() < 0.3:
+            words = f"timeout 4 tail -c +1 -f '{folder / LIVE_FILE}' || test $? = 124"
+            self.tool("tail -f live", ["sh", "-c", words], judge)
         else:
             self.tool("cat live", command, judge)
 

@@ -27,8 +27,21 @@ Judge = Callable[[Done], "str | None"]  # of an operation that ended well: what 
 
 
 @dataclass
+class Place:
+    """A mount, and how it verifies."""
+
+    path: Path
+    is_strict: bool = False  # whether it checks all of a file before it gives a byte of it
+    restarts: int = 0  # what began before one and ended after it is not judged as strict
+
+    def outputs(self, job: TrueJob) -> Path:
+        """Where it shows a job's outputs."""
+        return self.path / "jobs" / job.id / "outputs"
+
+
+@dataclass
 class Scene:
-    """The stage: one simulator behind one network, one mount, one folder of each kind."""
+    """The stage: one simulator behind one network, two mounts of one account, one folder of each kind."""
 
     plan: Plan
     ground: Ground
@@ -39,19 +52,15 @@ class Scene:
     jobs: dict[str, TrueJob] = field(default_factory=dict)  # planted ones, which never change; by id
     first: tuple[str, ...] = ()  # ids of those that were there before the mount
     spoiled: set[str] = field(default_factory=set)  # ids of files that were sent with a wrong byte
-    is_strict: bool = False  # whether the mount checks all of a file before it gives a byte of it
-    restarts: int = 0  # of the mount: what began before one and ended after it is not judged as strict
 
     def __post_init__(self) -> None:
+        self.places = tuple(Place(self.ground.root / name) for name in ("Rescale", "Rescale-2"))
         self.ground.env |= {"RESCALE_API_URL": self.network.url, "RESCALE_API_KEY": KEY}
 
     @property
     def mountpoint(self) -> Path:
-        return self.ground.root / "Rescale"
-
-    def outputs(self, job: TrueJob) -> Path:
-        """Where the mount shows a job's outputs."""
-        return self.mountpoint / "jobs" / job.id / "outputs"
+        """Where the first mount is: drops go there."""
+        return self.places[0].path
 
     def plant(self, name: str, files: dict[str, int | str]) -> str:
         """One more finished job."""
@@ -59,9 +68,9 @@ class Scene:
         self.jobs = {**self.jobs, job_id: self.server.truth.jobs()[job_id]}  # readers have the old one
         return job_id
 
-    def may_be_wrong(self, file: TrueFile, restarts: int, was_strict: bool) -> bool:
+    def may_be_wrong(self, file: TrueFile, place: Place, restarts: int, was_strict: bool) -> bool:
         """Whether a range of the file may be wrong: bytes are checked at the file's end, unless strict."""
-        checked = was_strict and self.is_strict and restarts == self.restarts
+        checked = was_strict and place.is_strict and restarts == place.restarts
         return file.id in self.spoiled and not checked
 
 
@@ -72,6 +81,7 @@ class Actor:
 
     def __init__(self, scene: Scene, number: int = 0) -> None:
         self.scene = scene
+        self.place = scene.places[number % len(scene.places)]
         self.chance = scene.plan.chance(f"{self.name}-{number}")
         self.thread = threading.Thread(target=self._run, name=f"{self.name}-{number}", daemon=True)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.chaos.drops import Dropper, Drops
+from tests.chaos.drops import Dropper, Drops, Submitter
 from tests.chaos.ending import Ending, look_for_leftovers
 from tests.chaos.forwarder import Forwarder
 from tests.chaos.ground import Disk, Ground, until
@@ -17,7 +17,7 @@ from tests.chaos.logbook import Logbook
 from tests.chaos.mirrors import Downloader, SyncChecks, SyncWatcher
 from tests.chaos.plan import CALL_LIMIT, Plan
 from tests.chaos.readers import Follower, FsspecProgram, Lister, Program, Reader
-from tests.chaos.scene import Actor, Scene
+from tests.chaos.scene import Actor, Place, Scene
 from tests.chaos.server import Server
 from tests.chaos.weather import Weather
 
@@ -85,15 +85,16 @@ class _Storm:
         self._plan = scene.plan
         ground = scene.ground
         self._modes = scene.plan.chance("modes")
-        self._mount = Keeper(scene, "mount", self._mount_command, self._answers)
+        self._mount, self._second = (self._keeper(place) for place in scene.places)
         sync = ground.ours("sync", synced_disk.path / "mirror", "--live")
         self._sync = Keeper(scene, "sync", lambda: sync, lambda: True, ground.elsewhere("sync-home"))
         self._sync_checks = SyncChecks(scene, synced_disk.path / "mirror")
-        self._weather = Weather(scene, self._mount, self._sync)
+        self._weather = Weather(scene, (self._mount, self._second), self._sync)
         self._weather.synced_disk = synced_disk
         self._drops = Drops()
         self._downloader = Downloader(scene)
         self._dropper = Dropper(scene, self._drops)
+        self._submitter = Submitter(scene, self._drops)
         self._program = Program(scene, 0)
 
     def run(self) -> None:
@@ -101,7 +102,9 @@ class _Storm:
         with ExitStack() as undo:
             undo.callback(self._sync.stop_keeping)
             undo.callback(self._mount.stop_keeping)
+            undo.callback(self._second.stop_keeping)
             self._mount.begin()
+            self._second.begin()
             self._sync.begin()
             self._blow()
             if not self._has_enough():
@@ -112,6 +115,7 @@ class _Storm:
         return [
             self._weather,
             self._dropper,
+            self._submitter,
             self._downloader,
             self._program,
             Planter(scene),
@@ -146,11 +150,12 @@ class _Storm:
 
     def _calm_down(self, began: float) -> None:
         self._weather.heal()
-        ending = Ending(self._scene, self._mount, self._sync)
+        ending = Ending(self._scene, self._mount, self._second, self._sync)
         self._scene.logbook.facts["stormed for seconds"] = round(time.monotonic() - began)
         if ending.daemons():
             program = Program(self._scene, 99)
             steps: tuple[tuple[str, Callable[[], None]], ...] = (
+                ("submits", self._submitter.finish),
                 ("drops", lambda: ending.drops(self._drops)),
                 ("copies", lambda: ending.copies(self._downloader, self._sync_checks)),
                 ("reads", lambda: ending.reads(program)),
@@ -162,25 +167,31 @@ class _Storm:
                 self._scene.logbook.facts[f"{name} checked in seconds"] = round(time.monotonic() - since)
             program.close()
         ending.goodbye()
-        for keeper in (self._mount, self._sync):
+        for keeper in (self._mount, self._second, self._sync):
             keeper.check_log()
             self._scene.logbook.facts[f"{keeper.name} starts"] = keeper.starts
         self._scene.logbook.facts["healed in seconds"] = round(
             time.monotonic() - began - self._scene.logbook.facts["stormed for seconds"]
         )
 
-    def _mount_command(self) -> list[str]:
-        verify = self._plan.verify or self._modes.choice(["eof", "strict"])
-        self._scene.is_strict = verify == "strict"
-        self._scene.restarts += 1
-        return self._scene.ground.ours("mount", "--foreground", f"--verify={verify}", self._scene.mountpoint)
+    def _keeper(self, place: Place) -> Keeper:
+        ground = self._scene.ground
 
-    def _answers(self) -> bool:
-        if str(self._scene.mountpoint) not in self._scene.ground.mounts():
-            return False
-        done = self._scene.ground.run(["ls", str(self._scene.mountpoint / ".rescalefs")], CALL_LIMIT)
-        done.out.unlink(missing_ok=True)
-        return done.code == 0
+        def command() -> list[str]:
+            verify = self._plan.verify or self._modes.choice(["eof", "strict"])
+            place.is_strict = verify == "strict"
+            place.restarts += 1
+            return ground.ours("mount", "--foreground", f"--verify={verify}", place.path)
+
+        def answers() -> bool:
+            if str(place.path) not in ground.mounts():
+                return False
+            done = ground.run(["ls", str(place.path / ".rescalefs")], CALL_LIMIT)
+            done.out.unlink(missing_ok=True)
+            return done.code == 0
+
+        name = "mount" if place is self._scene.places[0] else "mount-2"
+        return Keeper(self._scene, name, command, answers)
 
 
 def _keep(ground: Ground, where: Path) -> None:

@@ -28,9 +28,9 @@ class Weather(Actor):
 
     name = "weather"
 
-    def __init__(self, scene: Scene, mount: Keeper, sync: Keeper) -> None:
+    def __init__(self, scene: Scene, mounts: tuple[Keeper, ...], sync: Keeper) -> None:
         super().__init__(scene)
-        self._mount, self._sync = mount, sync
+        self._mounts, self._sync = mounts, sync
         servers: Mapping[str, Callable[[], list[Fault]]] = {
             "latency": self._latency,
             "bandwidth": self._bandwidth,
@@ -57,8 +57,8 @@ class Weather(Actor):
             "full sync folder": lambda: self._fill_sync(),
             "flipped bits": self._flip,
             "wrong clock": self._wrong_clock,
-            "kill mount": lambda: self._mount.kill(),
-            "end mount": lambda: self._end(self._mount),
+            "kill mount": lambda: self.chance.choice(self._mounts).kill(),
+            "end mount": lambda: self._end(self.chance.choice(self._mounts)),
             "kill sync": lambda: self._sync.kill(),
             "end sync": lambda: self._end(self._sync),
             "kill server": self._kill_server,
