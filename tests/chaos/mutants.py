@@ -127,8 +127,13 @@ MUTANTS = (
     Mutant(
         "journal-not-read",
         "after a start, the journal of the drops counts as empty",
-        "rescalefs.submit.journal",
-        (("        for entry in self.entries():\n", "        for entry in ():\n"),),
+        "rescalefs.submit.ledger",
+        (
+            (
+                "        for entry in self._journal.entries(known):\n",
+                "        for entry in self._journal.entries(known) if known else ():\n",
+            ),
+        ),
         ("second job", "lost job", "wrong status", "daemon ended", "never recovers"),
         "--weather 'kill mount'",
     ),
@@ -143,7 +148,7 @@ MUTANTS = (
             ),
         ),
         ("lost job",),
-        "--weather 'server error' --weather 'refused connections'",
+        "--weather unauthorized --weather 'silent network' --weather 'refused connections'",
     ),
     Mutant(
         "part-not-verified",
@@ -197,8 +202,8 @@ MUTANTS = (
         "rescalefs.mount.session",
         (
             (
-                '        log.info("%s: ending", signal.Signals(number).name)\n        self._ending.ask()\n',
-                '        log.info("%s: ending", signal.Signals(number).name)\n',
+                "        self._ending.ask()\n        log.info",
+                "        log.info",
             ),
         ),
         ("does not end",),

@@ -88,7 +88,9 @@ class Weather(Actor):
             if self.may_kill or not name.startswith(("kill", "end")):
                 self._others[name]()
                 self.scene.logbook.blew(name)
-        self.scene.stop.wait(self.chance.uniform(1.5, 7))
+        # Most end before the programs' patience does (8 s), some do not.
+        is_long = self.chance.random() < 0.2
+        self.scene.stop.wait(self.chance.uniform(9, 20) if is_long else self.chance.uniform(1.5, 7))
         self._clear_others()
 
     def heal(self) -> None:
