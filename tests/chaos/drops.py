@@ -349,21 +349,22 @@ class DropChecks:
 
     def _statuses(self, jobs: list[TrueJob]) -> None:
         """Each drop that stays says what became of its job, and leads to its outputs."""
+        ends = time.monotonic() + 60  # for all of them together: each poll of the daemon tells of many
         for drop in self._drops.staying():
             own = [job for job in self._of(drop, jobs) if job.has_ended]
             if own and drop.name:
-                self._status(drop, own[0])
+                self._status(drop, own[0], ends)
 
-    def _status(self, drop: Dropped, job: TrueJob) -> None:
+    def _status(self, drop: Dropped, job: TrueJob, ends: float) -> None:
         path = self._scene.mountpoint / "submit" / drop.name / "status"
-        told = ""
-        ends = time.monotonic() + 60
-        while time.monotonic() < ends:
+        while True:
             done = self._scene.ground.run(["cat", str(path)], CALL_LIMIT)
             told = done.out.read_text().strip() if done.code == 0 else f"(cat: {done.err.strip()})"
             done.out.unlink(missing_ok=True)
             if told.startswith(job.statuses[-1]):
                 return
+            if time.monotonic() > ends:
+                break
             time.sleep(1)
         right = f"{job.statuses[-1]} ({job.reason})"
         self._scene.logbook.violation("wrong status", f"{drop.name} says {told!r}, right is {right}")

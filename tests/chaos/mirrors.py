@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.chaos.ground import Done, until
 from tests.chaos.logbook import RIGHT, WRONG
-from tests.chaos.scene import Actor, Scene
+from tests.chaos.scene import CROWD, Actor, Scene
 from tests.chaos.server import TrueJob, files_below
 
 _STALL = (
@@ -120,7 +120,8 @@ class SyncChecks:
             self._scene.logbook.violation("left behind", f"in the synced folder: {parts[:5]}")
 
     def _ended(self) -> Iterable[TrueJob]:
-        return [job for job in self._scene.server.truth.jobs().values() if job.has_ended]
+        jobs = self._scene.server.truth.jobs().values()
+        return [job for job in jobs if job.has_ended and job.name != CROWD]
 
     def _outputs(self, job: TrueJob) -> Path:
         return self._folder / "jobs" / job.id / "outputs"

@@ -173,7 +173,7 @@ MUTANTS = (
                 "        opened = self.filesystem.open(path, info.flags)\n        __import__('os').dup(0)\n",
             ),
         ),
-        ("leak", "never recovers", "daemon ended"),
+        ("leak", "never recovers", "wrong status", "daemon ended"),
     ),
     Mutant(
         "promise-not-kept",

@@ -237,6 +237,7 @@ class Lister(Actor):
                 ["find", str(folder / "outputs"), "-type", "f", "-printf", "%s %P\\n"],
                 lambda done: self._found(done, job),
             ),
+            self._crowd,
             lambda: self.listing("ls views", ["ls", str(root / "by-name")], lambda _: None),
             lambda: self.listing("ls submit", ["ls", "-l", str(root / "submit")], lambda _: None),
             lambda: self.tool("job.json", ["cat", str(folder / "job.json")], lambda done: _json(done, job)),
@@ -244,7 +245,15 @@ class Lister(Actor):
             lambda: self.tool("own", ["cat", str(root / ".rescalefs" / "status")], lambda _: None),
             lambda: self.tool("refused", ["touch", str(folder / "mine")], lambda _: "a write was taken"),
         )
-        self.chance.choices(acts, (3, 3, 4, 1, 2, 3, 3, 1, 4))[0]()
+        self.chance.choices(acts, (3, 3, 4, 1, 1, 2, 3, 3, 1, 4))[0]()
+
+    def _crowd(self) -> None:
+        """A folder of which the list has more than one page."""
+        job = self.scene.crowd
+        assert job is not None
+        where = str(self.place.outputs(job))
+        command = ["find", where, "-type", "f", "-printf", "%s %P\\n"]
+        self.listing("find in a crowd", command, lambda done: self._found(done, job))
 
     def listing(self, kind: str, command: list[str], judge: Any) -> None:
         self.tool(kind, command, judge, limit=WALK_LIMIT, stall=None)

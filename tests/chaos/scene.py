@@ -23,6 +23,7 @@ from tests.chaos.logbook import FAILED, KILLED, RIGHT, WRONG, Logbook
 from tests.chaos.plan import CALL_LIMIT, DEATH_LIMIT, WALK_LIMIT, Plan
 from tests.chaos.server import KEY, Server, TrueFile, TrueJob
 
+CROWD = "crowd"  # the name of that job, and of its folder of outputs
 Judge = Callable[[Done], "str | None"]  # of an operation that ended well: what is wrong with it
 
 
@@ -51,6 +52,7 @@ class Scene:
     stop: threading.Event = field(default_factory=threading.Event)
     jobs: dict[str, TrueJob] = field(default_factory=dict)  # planted ones, which never change; by id
     first: tuple[str, ...] = ()  # ids of those that were there before the mount
+    crowd: TrueJob | None = None  # a job with more outputs than a page of a list has; it is listed alone
     spoiled: set[str] = field(default_factory=set)  # ids of files that were sent with a wrong byte
 
     def __post_init__(self) -> None:
@@ -67,6 +69,11 @@ class Scene:
         job_id = self.server.plant(name, files)
         self.jobs = {**self.jobs, job_id: self.server.truth.jobs()[job_id]}  # readers have the old one
         return job_id
+
+    def plant_crowd(self) -> None:
+        """A finished job whose list of outputs has two pages."""
+        job_id = self.server.plant(CROWD, {f"crowd/{number:04}": f"{number}" for number in range(1200)})
+        self.crowd = self.server.truth.jobs()[job_id]
 
     def may_be_wrong(self, file: TrueFile, place: Place, restarts: int, was_strict: bool) -> bool:
         """Whether a range of the file may be wrong: bytes are checked at the file's end, unless strict."""

@@ -17,7 +17,7 @@ from tests.chaos.logbook import Logbook
 from tests.chaos.mirrors import Downloader, SyncChecks, SyncWatcher
 from tests.chaos.plan import CALL_LIMIT, Plan
 from tests.chaos.readers import Follower, FsspecProgram, Lister, Program, Reader
-from tests.chaos.scene import Actor, Place, Scene
+from tests.chaos.scene import CROWD, Actor, Place, Scene
 from tests.chaos.server import Server
 from tests.chaos.weather import Weather
 
@@ -71,6 +71,7 @@ def run(plan: Plan, logbook: Logbook, keep_logs: Path | None = None) -> None:
         for number in range(5):
             scene.plant(f"first-{number}", files_of_a_job(chance))
         scene.first = tuple(scene.jobs)
+        scene.plant_crowd()
         _Storm(scene, synced_disk).run()
         logbook.facts["requests"] = server.requests()
         server.kill()
@@ -86,7 +87,7 @@ class _Storm:
         ground = scene.ground
         self._modes = scene.plan.chance("modes")
         self._mount, self._second = (self._keeper(place) for place in scene.places)
-        sync = ground.ours("sync", synced_disk.path / "mirror", "--live")
+        sync = ground.ours("sync", synced_disk.path / "mirror", "--live", "--exclude", f"{CROWD}/*")
         self._sync = Keeper(scene, "sync", lambda: sync, lambda: True, ground.elsewhere("sync-home"))
         self._sync_checks = SyncChecks(scene, synced_disk.path / "mirror")
         self._weather = Weather(scene, (self._mount, self._second), self._sync)
