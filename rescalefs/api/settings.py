@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from rescalefs.errors import BadSettings
 
+_STORED = 10_000_000  # bytes per second: as slowly as a server may store what was sent to it
+
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
@@ -19,10 +21,18 @@ class ApiSettings:
     connect_timeout: float = 10.0
     read_timeout: float = 60.0  # between two bytes of an answer
     patience: float = 120.0  # for one call with all its retries
-    upload_answer: float = 600.0  # after the last byte of an upload: the server stores it before it answers
+    upload_answer: float = 600.0  # at most, after the last byte of an upload
     longest_list: int = 250_000  # entries; a longer one is an error, so that no answer takes all memory
     pages_at_once: int = 10
     unmetered: frozenset[str] = frozenset()  # scopes of `limits` in which only a 429 makes us wait
+
+    def patience_after_upload(self, size: int) -> float:
+        """Seconds from the last byte of an upload of ``size`` bytes to its answer.
+
+        The server stores a file before it answers. But where the network swallowed the answer to a small
+        one, nothing is gained by ten minutes, in which its drop does not get on.
+        """
+        return max(self.read_timeout, min(self.upload_answer, self.read_timeout + size / _STORED))
 
     def __post_init__(self) -> None:
         if "@" in self.base_url:

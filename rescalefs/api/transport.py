@@ -203,7 +203,7 @@ class Transport:
             repeatable=False,
             # On a slow line, a piece may take longer to leave than a connection may take to be made.
             connect_timeout=max(self._settings.connect_timeout, self._settings.read_timeout),
-            read_timeout=self._settings.upload_answer,
+            read_timeout=self._settings.patience_after_upload(size),
         )
         try:
             with self._opened(request, self._clock.monotonic()) as (response, bounds):
@@ -332,7 +332,8 @@ class Transport:
             if isinstance(
                 request.body, FileForm
             ):  # which may take hours; what follows its last piece may not
-                request.body.sending = partial(bounds.set, self._settings.upload_answer, _LARGEST_HEAD)
+                patience = self._settings.patience_after_upload(len(request.body))
+                request.body.sending = partial(bounds.set, patience, _LARGEST_HEAD)
             with understanding(str(request)), bounds.kept_until_answered():
                 response = self._send(session, request)
             try:

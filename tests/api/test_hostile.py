@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from rescalefs.api import RangeBody, RescaleClient
+from rescalefs.clock import SystemClock
 from rescalefs.errors import ApiError, NotFound, ServerFailed, TimedOut, UnexpectedAnswer
 from rescalefs.model import RemoteFile
 from tests.api.conftest import MakeClient
@@ -374,3 +375,19 @@ def test_an_answer_that_raises_what_nobody_foresaw_is_an_error_of_ours(
     server.answering = lambda _: reply(USER)
     with pytest.raises(UnexpectedAnswer, match=r"GET users/me/: .*OverflowError"):
         client.user()
+
+
+def test_a_small_upload_without_an_answer_ends_soon(connect: MakeClient) -> None:
+    ended = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        while connection.recv(1 << 16):
+            pass
+        ended.set()
+
+    with raw(answer) as url:
+        client = connect(url, SystemClock(), read_timeout=0.2)  # the client's 600 s would outlast the test
+        with pytest.raises(TimedOut):
+            client.upload("x", io.BytesIO(b"content"), 7)
+        client.close()
+    assert ended.wait(30)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from rescalefs.api import RescaleClient
+from rescalefs.api import ApiSettings, RescaleClient
 from rescalefs.errors import ApiError, InvalidRequest, NotFound, Throttled, Unreachable
 from rescalefs.model import FileType
 from tests.api.conftest import MakeClient
@@ -35,6 +35,15 @@ def form_of(asked: Asked) -> dict[str, bytes]:
         assert name is not None
         fields[name[1].decode()] = content.removesuffix(b"\r\n")
     return fields
+
+
+def test_the_answer_to_an_upload_has_time_by_its_size() -> None:
+    settings = ApiSettings("http://127.0.0.1", "a" * 40, read_timeout=60.0)
+    assert settings.patience_after_upload(0) == 60.0
+    assert settings.patience_after_upload(1_000_000_000) == 160.0
+    assert settings.patience_after_upload(20_000_000_000) == 600.0
+    patient = ApiSettings("http://127.0.0.1", "a" * 40, read_timeout=900.0)
+    assert patient.patience_after_upload(0) == 900.0
 
 
 def is_whole(asked: Asked) -> bool:
