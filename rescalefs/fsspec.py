@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -109,6 +109,42 @@ class RescaleFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec shi
         else:
             found = [self._info(path, node)]
         return found if detail else [each["name"] for each in found]
+
+    def walk(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        topdown: bool = True,
+        on_error: Any = None,
+        **options: Any,
+    ) -> Iterator[tuple[str, Any, Any]]:
+        """What fsspec's gives, except that a folder that cannot be listed is an error unless it is absent.
+
+        fsspec leaves such a folder out, so that `find` and `glob` tell of no files while the server is gone.
+        """
+        found: Iterator[tuple[str, Any, Any]] = super().walk(
+            path, maxdepth, topdown, on_error or _raise_unless_absent, **options
+        )
+        return found
+
+    def exists(self, path: str, **_: Any) -> bool:
+        """Whether there is something; `OSError` where the server does not say. fsspec's own says no then."""
+        return self._type(path) is not None
+
+    def isdir(self, path: str) -> bool:
+        """Whether there is a folder; `OSError` where the server does not say."""
+        return self._type(path) == "directory"
+
+    def isfile(self, path: str) -> bool:
+        """Whether there is a file; `OSError` where the server does not say."""
+        return self._type(path) == "file"
+
+    def _type(self, path: str) -> str | None:
+        try:
+            found: str = self.info(path)["type"]
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found
 
     def checksum(self, path: str) -> str:
         """The version of a file: another one where its bytes are others."""
@@ -292,6 +328,11 @@ def _reopened(
 def _abandon(library: Library) -> None:
     if library.process.is_this:
         library.abandon()
+
+
+def _raise_unless_absent(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _joined(link: str, target: str) -> str:

@@ -8,7 +8,7 @@ import os
 import pickle
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -17,7 +17,7 @@ import fsspec
 import pytest
 
 from rescalefs.fsspec import RescaleFileSystem
-from rescalefs.simulator.faults import Corrupt, Fault
+from rescalefs.simulator.faults import Corrupt, Fault, Status
 from tests.mirror.account import Account
 
 BIG = random.Random(9).randbytes((5 << 20) + 77)
@@ -52,6 +52,33 @@ def test_it_lists_and_finds_as_a_local_file_system_does(account: Account, fs: An
     with pytest.raises(FileNotFoundError):
         fs.info("jobs/nOsuch")
     assert fs.cat(f"jobs/{job}/status") == b"Completed\n"
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_what_cannot_be_listed_is_an_error_and_not_an_empty_list(
+    account: Account, fs: Any, status: int
+) -> None:
+    job = account.add_job("wing", FILES)
+    top = f"jobs/{job}/outputs"
+    account.simulator.faults.add(Fault(Status(status), path="/files/$", times=None))
+    acts: list[Callable[[], object]] = [
+        lambda: fs.find(top),
+        lambda: fs.glob(f"{top}/**/*.csv"),
+        lambda: list(fs.walk(top)),
+        lambda: fs.exists(f"{top}/forces.csv"),
+        lambda: fs.isdir(f"{top}/case"),
+        lambda: fs.isfile(f"{top}/forces.csv"),
+        lambda: fs.expand_path(top, recursive=True),
+    ]
+    for act in acts:
+        with pytest.raises(OSError, match="files"):
+            act()
+    account.simulator.faults.clear()
+    fs.invalidate_cache(top)  # an error is remembered for some seconds
+    assert len(fs.find(top)) == len(FILES)
+    assert fs.find("jobs/nOsuch") == []
+    assert not fs.isdir("jobs/nOsuch")
+    assert not fs.isfile(f"{top}/forces.csv/below")
 
 
 def test_it_reads_any_range_through_the_engine(account: Account, fs: Any) -> None:
