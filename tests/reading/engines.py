@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,3 +61,13 @@ def read(file: OpenFile, start: int, stop: int) -> bytes:
 def read_all(file: OpenFile, step: int = 50) -> bytes:
     """The whole file, in sequence."""
     return b"".join(read(file, start, start + step) for start in range(0, max(file.size, 1), step))
+
+
+def settled(condition: Callable[[], bool]) -> None:
+    """Wait until the threads have done what they do anyway."""
+    waiting = threading.Event()
+    for _ in range(2000):
+        if condition():
+            return
+        waiting.wait(0.01)
+    raise AssertionError("it does not come to rest")

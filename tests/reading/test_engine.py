@@ -14,7 +14,7 @@ from rescalefs.errors import FileChanged, NotYetUploaded, RescaleFSError, TimedO
 from rescalefs.model import RemoteFile
 from rescalefs.reading import Verification
 from tests.fakes import FakeClock, Fault, MemorySource
-from tests.reading.engines import BLOCK, LEAF, read, read_all, remote, running
+from tests.reading.engines import BLOCK, LEAF, read, read_all, remote, running, settled
 
 TEXT = bytes(range(251)) * 8  # 2008 bytes: 31 blocks and a piece; no two leaves are alike
 
@@ -334,19 +334,22 @@ def test_a_reader_that_leaves_ends_the_fetch_of_what_only_it_wanted(tmp_path: Pa
         file = engine.open(remote(content))
         read(file, 0, 1)
         file.close()
+        extents = engine._board._extents  # `close` leaves a note, and another thread ends the fetch
+        settled(lambda: all(extent.cancelled for extent in list(extents)))
         gate.set()
     assert source.bytes_sent <= (1 << 16) + (1 << 12)
 
 
-def test_closing_the_engine_ends_every_wait(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verify", ["eof", "strict"])  # waits for bytes, and for the verdict
+def test_closing_the_engine_ends_every_wait(tmp_path: Path, verify: str) -> None:
     gate, sent = threading.Event(), threading.Event()
     source = MemorySource({"f": TEXT}, [Fault(hang=gate, sent=sent)])
-    with ThreadPoolExecutor(1) as threads, running(source, tmp_path) as engine:
+    with ThreadPoolExecutor(1) as threads, running(source, tmp_path, verify=verify, deadline=600.0) as engine:
         result = threads.submit(read, engine.open(remote(TEXT)), 0, 10)
         assert sent.wait(10)
         engine.close()
         with pytest.raises(Unreachable):
-            result.result()
+            result.result(20)
         gate.set()
 
 

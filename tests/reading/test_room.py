@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from rescalefs.errors import NoDescriptors, Unreachable
 from rescalefs.reading import ReadEngine, blocks, schedule
 from rescalefs.reading.ranges import Span
 from tests.fakes import FakeClock, Fault, MemorySource
-from tests.reading.engines import BLOCK, LEAF, read, read_all, remote, running
+from tests.reading.engines import BLOCK, LEAF, read, read_all, remote, running, settled
 
 TEXT = bytes(range(251)) * 8
 CROWD = Path(__file__).with_name("crowd.py")
@@ -81,16 +80,6 @@ def test_the_board_knows_of_every_open_block(tmp_path: Path) -> None:
         # Not at once: the librarian may be at one, and close it in a moment.
         settled(lambda: open_blocks(tmp_path) == descriptors.blocks.count)
         assert descriptors.blocks.count <= 32 + 8
-
-
-def settled(condition: Callable[[], bool]) -> None:
-    """Wait until the threads have done what they do anyway."""
-    waiting = threading.Event()
-    for _ in range(2000):
-        if condition():
-            return
-        waiting.wait(0.01)
-    pytest.fail("it does not come to rest")
 
 
 def test_a_block_that_was_looked_up_is_not_kept_open_by_a_question_that_waits_behind_others(
