@@ -80,7 +80,7 @@ class Daemon:
         )
         self._journal = places.journal
         tails = Tails(self._client, self._client, self._tree.output_of, self._clock)
-        self._live = LiveFiles(tails, self._clock, places.live)
+        self._live = LiveFiles(tails, self._clock, places.live, descriptors=descriptors)
         places.make(for_drops=not settings.read_only)
         self._undo = ExitStack()
         folder = _drop_folder(places, self._undo)

@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 
 from rescalefs.clock import Clock
 from rescalefs.containment import log_once
+from rescalefs.descriptors import Descriptors, Share
 from rescalefs.errors import RescaleFSError, TimedOut, Unreachable
 from rescalefs.model import LARGEST_SIZE, LiveFile
 from rescalefs.reading.spool import FULL, Seen, SeenBytes, Spool
@@ -33,7 +34,7 @@ _GRACE = 30.0  # seconds more for those who wait for another's look, which ends 
 _MOST_KNOWN = 20_000  # files; about 2 KiB each
 _TIDIED = 8  # files that each look checks for being idle, so that no look takes long
 _LIMIT = 4 << 30  # bytes on the disk
-_MOST_FILES = 64  # descriptors; only files that are too long for the memory have one
+_MOST_FILES = 64  # descriptors without a budget; only files that are too long for the memory have one
 _FINAL = 30.0  # seconds for which an answer is believed that says that the run has ended
 _OVERLAP = 256  # known bytes that are asked for again, to notice a file that was begun anew and is longer
 
@@ -86,13 +87,22 @@ class LiveFiles:
     """
 
     def __init__(
-        self, source: LiveSource, clock: Clock, folder: Path, pause: float = 1.0, limit: int = _LIMIT
+        self,
+        source: LiveSource,
+        clock: Clock,
+        folder: Path,
+        pause: float = 1.0,
+        limit: int = _LIMIT,
+        descriptors: Descriptors | None = None,
     ) -> None:
-        """Keep at most ``limit`` bytes in unnamed files in ``folder``."""
+        """Keep at most ``limit`` bytes in unnamed files in ``folder``, within their share of ``descriptors``."""
+        share = Share(_MOST_FILES) if descriptors is None else descriptors.live
+        if descriptors is not None:
+            descriptors.reclaim_with(self._close_unused)
         self._source = source
         self._clock = clock
         self._pause = pause
-        self._spool = Spool(folder, limit, _MOST_FILES, self._evict, clock)
+        self._spool = Spool(folder, limit, share, self._evict, clock)
         self._lock = threading.Lock()  # guards _growing
         self._growing: OrderedDict[LiveFile, _Growing] = OrderedDict()  # the least recently used first
 
@@ -150,6 +160,13 @@ class LiveFiles:
                     return
                 del self._growing[file]
             growing.forget()
+
+    def _close_unused(self) -> None:
+        """Close all descriptors that no look and no open file needs: others have none left."""
+        with self._lock:
+            growing = list(self._growing.values())
+        for each in growing:
+            each.free_disk()
 
     def _evict(self) -> bool:
         """Free the file on the disk that was not looked at for longest; False where all are in use."""

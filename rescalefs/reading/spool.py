@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from rescalefs.clock import Clock
+from rescalefs.descriptors import Share
 from rescalefs.private import make_private
 from rescalefs.reading.positioned import read_into, write_fully
 
@@ -63,14 +64,17 @@ class _InMemory:
 
 
 class _OnDisk:
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, share: Share) -> None:
         self.size = 0
         self._fd = fd
+        self._share = share
+        share.opened()
 
     def __del__(self) -> None:
         # Closed by the last one who lets go: a reader holds this object, so that the descriptor's number
         # cannot come to mean another file under a read.
         os.close(self._fd)
+        self._share.closed()
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         return read_into(self._fd, buffer, offset)
@@ -84,15 +88,15 @@ class Spool:
     """Room for what has been seen of live files. Thread-safe; its lock is not held over the disk."""
 
     def __init__(
-        self, folder: Path, limit: int, most_files: int, evict: Callable[[], bool], clock: Clock
+        self, folder: Path, limit: int, share: Share, evict: Callable[[], bool], clock: Clock
     ) -> None:
-        """Let the files have ``limit`` bytes on the disk, and ``most_files`` descriptors.
+        """Let the files have ``limit`` bytes on the disk, and the descriptors of ``share``.
 
         ``evict`` frees what is needed least, and returns False where everything is in use.
         """
         self._folder = folder
         self._limit = limit
-        self._most_files = most_files
+        self._share = share
         self._evict = evict
         self._clock = clock
         self._lock = threading.Lock()  # guards all that follows
@@ -125,7 +129,7 @@ class Spool:
         """An empty file. Raises `OSError`."""
         self._until_there_is_room(self._take_file)
         try:
-            return _OnDisk(self._until_there_is_room(self._nameless))
+            return _OnDisk(self._until_there_is_room(self._nameless), self._share)
         except OSError:
             self.give_back(files=1)
             raise
@@ -155,7 +159,7 @@ class Spool:
 
     def _take_file(self) -> None:
         with self._lock:
-            if self.files >= self._most_files:
+            if self.files >= self._share.most:
                 raise OSError(errno.EMFILE, f"{self.files} large live files are open; no more may be")
             self.files += 1
 
@@ -166,7 +170,7 @@ class Spool:
 
     def _until_there_is_room(self, act: Callable[[], T]) -> T:
         """Repeat ``act`` as long as that can help: each turn frees a file, and few come meanwhile."""
-        for _ in range(self._most_files):
+        for _ in range(self._share.most):
             with contextlib.suppress(_Full):
                 return self._unless_full(act)
         return act()

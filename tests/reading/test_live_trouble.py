@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rescalefs.descriptors import Descriptors
 from rescalefs.errors import NotFound, TimedOut, Unreachable
 from rescalefs.model import LiveFile
 from rescalefs.reading import live
@@ -427,3 +428,27 @@ def test_every_read_is_what_the_file_was_or_an_error(
     play.files.close()
     spool = play.files._spool
     assert spool.files == spool._on_disk == spool._in_memory == 0
+
+
+def test_live_files_keep_to_their_share_of_descriptors_and_close_what_others_need(tmp_path: Path) -> None:
+    budget = Descriptors(64)
+    files = LiveFiles(Cluster(b"z" * (5 * MIB)), FakeClock(), tmp_path, descriptors=budget)
+    opened = [files.open(numbered(number)) for number in range(budget.live.most)]
+    with pytest.raises(OSError, match="cannot be kept") as raised:
+        read(files.open(numbered(99)), 5 * MIB - 10)
+    assert raised.value.errno == errno.EMFILE
+    assert budget.live.count == budget.live.most
+    for each in opened[1:]:
+        each.close()
+    attempts: list[int] = []
+
+    def act() -> int:
+        attempts.append(budget.live.count)
+        if len(attempts) == 1:
+            raise OSError(errno.EMFILE, "no descriptor left")
+        return budget.live.count
+
+    assert budget.retried(act) == 1, "of the file that is still open"
+    opened[0].close()
+    files.close()
+    assert budget.live.count == 0
