@@ -95,7 +95,7 @@ class LiveFiles:
         limit: int = _LIMIT,
         descriptors: Descriptors | None = None,
     ) -> None:
-        """Keep at most ``limit`` bytes in unnamed files in ``folder``, within their share of ``descriptors``."""
+        """Keep at most ``limit`` bytes in unnamed files in ``folder``, in their share of ``descriptors``."""
         share = Share(_MOST_FILES) if descriptors is None else descriptors.live
         if descriptors is not None:
             descriptors.reclaim_with(self._close_unused)
