@@ -46,16 +46,16 @@ class Share:
 
 
 class Descriptors:
-    """Divides the descriptors of a process. What is left over is for all that opens few files: the journal,
-    indexes, the log, the watcher, /dev/fuse, Python itself."""
+    """Divides the descriptors of a process.
+
+    What opens many files by itself has a part. Over half is left for all else: connections, what programs
+    have open in submit/, the journal, indexes, the log, the watcher, /dev/fuse, Python itself.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        part = limit // 16
-        self.sockets = 4 * part  # connections to the server, of all kinds
-        self.blocks = Share(5 * part)  # of the cache, open to be read
-        self.live = Share(2 * part)  # live files that are too long for the memory
-        self.drops = Share(2 * part)  # what programs have open in submit/, and what is being sent
+        self.blocks = Share(5 * limit // 16)  # of the cache, open to be read
+        self.live = Share(2 * limit // 16)  # live files that are too long for the memory
         self._reclaim: list[Callable[[], None]] = []
 
     @classmethod

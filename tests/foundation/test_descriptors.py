@@ -20,11 +20,10 @@ def test_a_share_counts_what_is_open() -> None:
 
 
 @pytest.mark.parametrize("limit", [64, 256, 1024, 65_536])
-def test_the_shares_leave_some_descriptors_for_all_else(limit: int) -> None:
+def test_more_than_half_is_left_for_all_else(limit: int) -> None:
     made = Descriptors(limit)
-    shares = made.sockets + made.blocks.most + made.live.most + made.drops.most
-    assert limit // 8 <= limit - shares <= limit // 2
-    assert min(made.sockets, made.blocks.most, made.live.most, made.drops.most) > 0
+    assert 0 < made.blocks.most + made.live.most < limit // 2
+    assert made.live.most > 0
 
 
 def test_where_none_is_left_some_are_closed_and_it_is_tried_again() -> None:
