@@ -24,9 +24,12 @@ def main() -> int:
     plan, report = _asked()
 
     def end(number: int, _: FrameType | None) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)  # a second one would break off the cleaning up
         raise KeyboardInterrupt(signal.Signals(number).name)
 
-    signal.signal(signal.SIGTERM, end)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
     logbook = Logbook()
     began = time.monotonic()
     error: str | None = None

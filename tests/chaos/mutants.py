@@ -99,7 +99,10 @@ MUTANTS = (
         "half-a-list",
         "what a server sends as the first page of a list is taken for all of it",
         "rescalefs.api.pages",
-        (("        while last.entries and last.next:", "        while False:"),),
+        (
+            ("        if count is not None and items and count > len(items):", "        if False:"),
+            ("        while last.entries and last.next:", "        while False:"),
+        ),
         ("wrong result",),
     ),
     Mutant(
@@ -181,8 +184,8 @@ MUTANTS = (
         "rescalefs.reading.fetcher",
         (
             (
-                "        self._board.finish_extent(extent, error)\n",
-                "        if error is None:\n            self._board.finish_extent(extent, error)\n",
+                "            self._board.finish_extent(extent, error)",
+                "            error or self._board.finish_extent(extent, error)",
             ),
         ),
         ("over its limit", "never recovers"),

@@ -96,6 +96,9 @@ class OnFsspec:
 
     def sizes(self, path: str) -> Answer:
         found = self._files.find(path, detail=True)
+        if not found:  # so fsspec tells of a folder that is not there: then `info` says it, as `os.walk` does
+            self._files.info(path)
+            found = self._files.find(path, detail=True)
         return {"sizes": {name.partition(f"{path}/")[2]: each["size"] for name, each in found.items()}}
 
 
