@@ -7,9 +7,20 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from rescalefs.simulator import Simulator, SimulatorSettings
 from tests.canary import CANARY, leaks
+
+# The same examples each time, however slow the machine is at that moment. `make fuzz` tries others.
+settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("suite")
 
 
 @pytest.fixture

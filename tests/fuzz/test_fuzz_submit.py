@@ -28,7 +28,7 @@ from tests.fuzz.test_fuzz_tree import client_of
 from tests.submit.rig import CATALOGUE, GOOD, FakeRescale, Rig, drop_files, make_settings
 
 SHORT = {"command": "true", "software": "miniconda", "coretype": "cheapest", "cores": 2, "hours": 1}
-HELD = {**GOOD, "hold": True}
+HELD: dict[str, Any] = {**copy.deepcopy(GOOD), "hold": True}
 HELD["jobanalyses"][0]["inputFiles"] = ["solve.py"]
 _GOING_ON = (State.CHECKING, State.UPLOADING, State.CREATING, State.IN_DOUBT, State.WAITING)
 
