@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -63,6 +63,7 @@ def drop_at(path: Path, profile: str | None) -> DropFound:
 
     ``profile`` is a flag's. Without it, the profile is that of the drop.
     """
+    check_that_it_answers(path)
     real = Path(os.path.realpath(path))
     if not real.is_dir():
         raise UserError(f"{path} is not a folder, so it is no drop. A job can also be named by its id")
@@ -81,6 +82,24 @@ def drop_at(path: Path, profile: str | None) -> DropFound:
         f"{path} is not a drop: no journal knows this folder. `rescalefs drops` lists drops; "
         "a job can also be named by its id"
     )
+
+
+def check_that_it_answers(path: Path) -> None:
+    """Raise `UserError` where a path leads into a mount that does not answer: whoever looked would wait."""
+    if not Path("/proc/self/mountinfo").exists():  # only on Linux is anything mounted
+        return
+    from rescalefs.mount import asking
+    from rescalefs.mount.mountpoint import mounts
+
+    if not any(entry.is_ours for entry in mounts()):
+        return
+    with suppress(OSError):
+        try:
+            asking.look(Path(os.path.abspath(path)))  # noqa: PTH100  # resolve() looks at each folder
+        except TimeoutError:
+            raise UserError(
+                f"{path} does not answer. If it is in a mount: unmount that, and mount it again"
+            ) from None
 
 
 def _archives(real: Path, profile: str | None) -> Iterator[_Archive]:
@@ -111,6 +130,7 @@ def _mounted(real: Path) -> _Archive | None:
     """Where one of our mounts shows the folder: the journal that its daemon names."""
     if not Path("/proc/self/mountinfo").exists():  # only on Linux is anything mounted
         return None
+    from rescalefs.mount import asking
     from rescalefs.mount.mountpoint import mounts
 
     around = [entry for entry in mounts() if entry.path in (real, *real.parents)]
@@ -119,7 +139,7 @@ def _mounted(real: Path) -> _Archive | None:
     if real.parent != entry.path / "submit":
         raise UserError(f"{real} is not a drop: a drop is a folder right below {entry.path}/submit")
     try:
-        text = (entry.path / ".rescalefs" / "status").read_text(encoding="utf-8", errors="replace")
+        text = asking.read(entry.path / ".rescalefs" / "status").decode(errors="replace")
     except OSError as error:
         raise UserError(f"{entry.path} does not answer ({error.strerror}). Mount it again") from error
     said = {name: value for name, _, value in (line.partition(": ") for line in text.splitlines())}

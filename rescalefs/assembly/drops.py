@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,8 +50,7 @@ def known_drops(profile: str | None) -> KnownDrops:
         ledger = Ledger(journal, SystemClock())
         ledger.catch_up()
         reports, belonging = ledger.reports(), recorded(journal)
-    shown = _shown_folder(places.drops)
-    looked_at = tuple(_looked_at(each, places.drops, shown) for each in reports)
+    looked_at = tuple(_looked_at(reports, places.drops))
     return KnownDrops(looked_at, places.drops, belonging, key_of(account))
 
 
@@ -69,13 +68,24 @@ def same_account(profile: str | None) -> tuple[Belonging | None, Belonging]:
         return before, take_over(user, key_of(account), journal)
 
 
-def _looked_at(report: DropReport, drops: Path, shown: Path | None) -> DropReport:
+def _looked_at(reports: Iterable[DropReport], drops: Path) -> Iterator[DropReport]:
     """With what only the folder knows, and the daemon: how far the uploads are, and what is waited for."""
-    if not report.here or report.state.is_terminal:
-        return report
-    report = replace(report, has_job_file=(drops / report.folder / "job.json").is_file())
-    status = _text(shown / report.folder / "status") if shown is not None else ""
-    return replace(report, status=status.rstrip("\n")) if status else report
+    reports = tuple(reports)
+    wanted = [report.folder for report in reports if _is_under_way(report)]
+    shown = _shown_folder(drops) if wanted else None
+    texts = _texts(shown / folder / "status" for folder in wanted) if shown is not None else ()
+    statuses = dict(zip(wanted, texts, strict=False))
+    for report in reports:
+        if not _is_under_way(report):
+            yield report
+            continue
+        has_job_file = (drops / report.folder / "job.json").is_file()
+        status = statuses.get(report.folder, "").rstrip("\n") or report.status
+        yield replace(report, has_job_file=has_job_file, status=status)
+
+
+def _is_under_way(report: DropReport) -> bool:
+    return report.here and not report.state.is_terminal
 
 
 def _shown_folder(drops: Path) -> Path | None:
@@ -85,12 +95,16 @@ def _shown_folder(drops: Path) -> Path | None:
     from rescalefs.mount.mountpoint import mounts
 
     for entry in mounts():
-        if entry.is_ours and f"\ndrop folder: {drops}\n" in _text(entry.path / ".rescalefs" / "status"):
-            return entry.path / "submit"
+        if entry.is_ours:
+            (status,) = _texts([entry.path / ".rescalefs" / "status"])
+            if f"\ndrop folder: {drops}\n" in status:
+                return entry.path / "submit"
     return None
 
 
-def _text(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        return path.read_text(encoding="utf-8", errors="replace")
-    return ""
+def _texts(paths: Iterable[Path]) -> list[str]:
+    """What these files of a mount hold; "" where that is not known."""
+    from rescalefs.mount import asking
+
+    answers = asking.read_all(tuple(paths))
+    return ["" if isinstance(each, OSError) else each.decode(errors="replace") for each in answers]

@@ -44,7 +44,7 @@ def doctor(profile: str | None, allow_other: bool, as_json: bool) -> int:
 
 
 def _examine(profile: str | None, allow_other: bool) -> Iterator[Finding]:
-    """One finding after the other, as they are made; last what a daemon that hangs would keep waiting."""
+    """One finding after the other, as they are made; last what a daemon that hangs makes slow."""
     yield machine_checks.python_version()
     yield machine_checks.fuse_device()
     yield machine_checks.libfuse()
@@ -88,11 +88,11 @@ def _examine_server(settings: Settings) -> Iterator[Finding]:
 
 
 def _examine_mounts() -> Iterator[Finding]:
-    from rescalefs.mount.mountpoint import is_stale, mounts
+    from rescalefs.mount.mountpoint import condition_of, mounts
 
     if Path("/proc/self/mountinfo").exists():
         ours = [entry.path for entry in mounts() if entry.is_ours]
-        yield machine_checks.stale_mounts(ours, is_stale)
+        yield machine_checks.mounts(ours, condition_of)
 
 
 def _origins(settings: Settings) -> str:

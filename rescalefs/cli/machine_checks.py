@@ -15,9 +15,13 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rescalefs import surroundings
 from rescalefs.cli.finding import Finding, broken, doubtful, fine
+
+if TYPE_CHECKING:
+    from rescalefs.mount.mountpoint import Condition
 
 _GIB = 1 << 30
 _INSTALL_FUSE = "Debian, Ubuntu: apt install fuse3 libfuse2 (libfuse2t64 on 24.04 and later)"
@@ -155,14 +159,16 @@ def _size_below(folder: Path) -> int:
     return total
 
 
-def stale_mounts(mountpoints: Iterable[Path], is_stale: Callable[[Path], bool]) -> Finding:
-    """Mounts of ours whose daemon was killed: everything that touches them fails."""
+def mounts(mountpoints: Iterable[Path], condition_of: Callable[[Path], Condition]) -> Finding:
+    """Mounts of ours whose daemon was killed, or hangs: what touches them fails, or waits."""
     check = "mounts"
-    alive: list[str] = []
-    dead: list[str] = []
+    by_condition: dict[str, list[str]] = {"answers": [], "silent": [], "dead": []}
     for mountpoint in mountpoints:
-        (dead if is_stale(mountpoint) else alive).append(str(mountpoint))
-    if dead:
-        remedy = "; ".join(f"rescalefs umount {mountpoint}" for mountpoint in dead)
-        return doubtful(check, f"nobody serves {', '.join(dead)} any more", remedy)
+        by_condition[condition_of(mountpoint).value].append(str(mountpoint))
+    alive, silent, dead = by_condition.values()
+    if dead or silent:
+        found = [f"no process serves {', '.join(dead)} any more"] if dead else []
+        found += [f"{', '.join(silent)} does not answer"] if silent else []
+        remedy = "; ".join(f"rescalefs umount {mountpoint}" for mountpoint in (*dead, *silent))
+        return doubtful(check, "; ".join(found), remedy)
     return fine(check, f"{', '.join(alive)} answers" if alive else "none, and none left behind")

@@ -15,8 +15,15 @@ from rescalefs import logs, surroundings
 from rescalefs.cli.listing import print_json
 from rescalefs.config import SETTINGS, Places, Settings, load_settings, resolve_account
 
-# What is there is not for click to judge: a dead mount can't be read, and is to be mounted again.
-_MOUNTPOINT = click.Path(path_type=Path, readable=False)
+
+class _Mountpoint(click.Path):
+    """A path that click does not look at: a look at a dead mount fails, and one at a silent mount waits."""
+
+    def convert(self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None) -> Any:
+        return self.coerce_path_result(value)
+
+
+_MOUNTPOINT = _Mountpoint(path_type=Path)
 
 
 def settings_flags(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -136,8 +143,10 @@ def status(as_json: bool) -> None:
 
 
 def _read_status(mountpoint: Path) -> dict[str, str]:
+    from rescalefs.mount import asking
+
     try:
-        text = (mountpoint / ".rescalefs" / "status").read_text()
+        text = asking.read(mountpoint / ".rescalefs" / "status").decode(errors="replace")
     except OSError as error:
         return {"mounted on": str(mountpoint), "trouble": f"it does not answer ({error.strerror})"}
     lines = (line.partition(": ") for line in text.splitlines())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
@@ -19,12 +20,22 @@ if TYPE_CHECKING:
     from rescalefs.submit import Awaited, DropReport, JobSpec, Rejection
 
 
+class _Folder(click.Path):
+    """A folder, of which is asked first whether it answers: one in a mount whose daemon hangs does not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from rescalefs.assembly.dropat import check_that_it_answers
+
+        check_that_it_answers(Path(os.fsdecode(value)))
+        return super().convert(value, param, ctx)
+
+
 class NotSubmitted(UserError):
     """The folder did not become a job, or its job did not complete."""
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=_Folder(exists=True, file_okay=False, path_type=Path))
 @click.option("--wait", is_flag=True, help="Return when the job has ended; fail unless it completed.")
 @click.option("--hold", is_flag=True, help="Make the job, but don't start it.")
 @click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")

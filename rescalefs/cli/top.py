@@ -64,8 +64,10 @@ def look() -> Mapping[str, Counters | str]:
 
 
 def _counters(mountpoint: Path) -> Counters | str:
+    from rescalefs.mount import asking
+
     try:
-        counters: Counters = json.loads((mountpoint / ".rescalefs" / "counters.json").read_bytes())
+        counters: Counters = json.loads(asking.read(mountpoint / ".rescalefs" / "counters.json"))
     except (FileNotFoundError, ValueError):
         return _OTHER_VERSION
     except OSError as error:

@@ -82,10 +82,20 @@ def daemons() -> list[Daemon]:
 
 def is_running(pid: int) -> bool:
     """Whether the process has not ended; one that only waits to be reaped has."""
+    return _state(pid) not in ("", "Z")
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether the process was stopped (SIGSTOP, Ctrl-Z), and does nothing until it is told to go on."""
+    return _state(pid) == "T"
+
+
+def _state(pid: int) -> str:
+    """A letter of proc(5); "" where there is no such process."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return ""
 
 
 def _locked(file: Path) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import errno
 import logging
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from rescalefs import surroundings
 from rescalefs.errors import CannotMount
+from rescalefs.mount import asking
 
 log = logging.getLogger(__name__)
 
@@ -76,13 +78,29 @@ def is_mounted(mountpoint: Path) -> bool:
     return entry is not None and entry.is_ours
 
 
-def is_stale(mountpoint: Path) -> bool:
-    """Whether the daemon of the mount that is there has died. One that lives and hangs makes this wait."""
+class Condition(enum.Enum):
+    """How the daemon of a mount is, as a question to it shows."""
+
+    ANSWERS = "answers"
+    SILENT = "silent"  # it is stopped, or hangs
+    DEAD = "dead"
+
+
+def condition_of(mountpoint: Path) -> Condition:
+    """How the daemon of the mount that is there is. Takes `asking.LIMIT` seconds at most."""
     try:
-        os.statvfs(mountpoint)  # the one question that the kernel never answers from memory
+        asking.ask_for_space(mountpoint)
+    except TimeoutError:
+        return Condition.SILENT
     except OSError as error:
-        return error.errno in {errno.ENOTCONN, errno.ECONNABORTED}
-    return False
+        is_dead = error.errno in {errno.ENOTCONN, errno.ECONNABORTED}
+        return Condition.DEAD if is_dead else Condition.ANSWERS
+    return Condition.ANSWERS
+
+
+def is_stale(mountpoint: Path) -> bool:
+    """Whether the daemon of the mount that is there has died."""
+    return condition_of(mountpoint) is Condition.DEAD
 
 
 def clear_stale(mountpoint: Path) -> None:

@@ -286,7 +286,7 @@ def umount(mountpoint: Path, *, clock: Clock | None = None, patience: float = 60
     """Unmount, and return once the mount is gone and its daemon has ended, with everything it had to write.
 
     Raise CannotMount when nothing of ours is mounted there, when it is in use (and by whom), or when the
-    daemon takes longer than ``patience`` seconds.
+    daemon is stopped, or takes longer than ``patience`` seconds.
     """
     clock = clock or SystemClock()
     mountpoint = absolute(mountpoint)
@@ -299,6 +299,11 @@ def umount(mountpoint: Path, *, clock: Clock | None = None, patience: float = 60
     detach(mountpoint)
     deadline = clock.monotonic() + patience
     while daemon is not None and claims.is_running(daemon.pid):
+        if claims.is_stopped(daemon.pid):
+            raise CannotMount(
+                f"{mountpoint} is unmounted, but process {daemon.pid} cannot end: it is stopped. "
+                f"To have it end: kill -CONT {daemon.pid}"
+            )
         if clock.monotonic() > deadline:
             raise CannotMount(
                 f"{mountpoint} is unmounted, but process {daemon.pid} has not ended in {patience:.0f} s"

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from rescalefs.cli import machine_checks as checks
-from rescalefs.cli.finding import Verdict
+from rescalefs.cli.finding import Finding, Verdict
+from rescalefs.mount.mountpoint import Condition
 
 BROKEN, DOUBTFUL, FINE = Verdict.BROKEN, Verdict.DOUBTFUL, Verdict.FINE
 
@@ -114,11 +115,16 @@ def test_a_cache_folder_that_is_none_is_doubtful_and_not_broken() -> None:
     assert "every read asks the server" in finding.found
 
 
-def test_a_dead_mount_is_named_with_the_way_to_end_it() -> None:
-    finding = checks.stale_mounts([Path("/a"), Path("/b")], lambda path: path == Path("/b"))
-    assert (finding.verdict, finding.remedy) == (DOUBTFUL, "rescalefs umount /b")
-    assert checks.stale_mounts([Path("/a")], lambda _: False).found == "/a answers"
-    assert checks.stale_mounts([], lambda _: False).verdict is FINE
+def test_dead_and_silent_mounts_are_named_with_the_way_to_end_them() -> None:
+    conditions = {"/a": Condition.ANSWERS, "/b": Condition.DEAD, "/c": Condition.SILENT}
+
+    def found(*mountpoints: str) -> Finding:
+        return checks.mounts(map(Path, mountpoints), lambda path: conditions[str(path)])
+
+    assert (found("/a", "/b").verdict, found("/a", "/b").remedy) == (DOUBTFUL, "rescalefs umount /b")
+    assert found("/b", "/c").found == "no process serves /b any more; /c does not answer"
+    assert found("/a").found == "/a answers"
+    assert found().verdict is FINE
 
 
 def test_the_python_we_run_on_is_named() -> None:
