@@ -39,14 +39,7 @@ class Ledger:
         """``file`` is made if it is missing; None remembers for as long as this object lives."""
         self._lock = threading.Lock()  # guards _connection, which runs one statement at a time
         try:
-            self._connection = sqlite3.connect(
-                str(file) if file else ":memory:", isolation_level=None, check_same_thread=False, timeout=30
-            )
-            # In a log, and without waiting for the disk at each note: a kill loses nothing, and a power cut
-            # only what a checksum tells again.
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.executescript(_SCHEMA)
+            self._connection = _connect(str(file) if file else ":memory:")
         except (sqlite3.DatabaseError, UnicodeError) as error:  # the latter: what it says quotes the damage
             raise UserError(
                 f"{file}: what was put there before cannot be read: {error}. Remove it: files that are "
@@ -113,6 +106,20 @@ class Ledger:
                 return self._connection.execute(statement, values).fetchall()
         except (sqlite3.Error, UnicodeError) as error:  # the latter: what it says quotes the damage
             raise OSError(_errno_of(error), f"the list of what is here: {error}") from error
+
+
+def _connect(file: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=30)
+    try:
+        # In a log, and without waiting for the disk at each note: a kill loses nothing, and a power cut
+        # only what a checksum tells again.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.executescript(_SCHEMA)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _errno_of(error: Exception) -> int:

@@ -38,11 +38,15 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()  # guards _connection: SQLite wants one thread at a time on it
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        for table in _KINDS.values():
-            self._connection.execute(_TABLE.format(table))
-        self._connection.execute(_FACTS)
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            for table in _KINDS.values():
+                self._connection.execute(_TABLE.format(table))
+            self._connection.execute(_FACTS)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def fact(self, name: str, new: Callable[[], str]) -> str:
         """What is noted under this name; ``new`` makes it the first time."""

@@ -41,6 +41,13 @@ class World:
         self.contents = Contents(data / "contents")
         self._clock = clock
         self._store = Store(data / "world.sqlite")
+        try:
+            self._load()
+        except BaseException:
+            self._store.close()
+            raise
+
+    def _load(self) -> None:
         # Two data folders are two accounts, and one keeps its account under any key and address.
         self.workspace_id = self._store.fact("workspace", new=lambda: secrets.token_hex(4))
         self._lock = threading.Lock()  # guards all below

@@ -335,9 +335,10 @@ def _connect_alone(path: Path, patience: float = 30.0) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # the index of the log is then kept in memory
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError:
+    except BaseException as error:
         connection.close()
-        if os.access(path, os.W_OK):  # another process may write while it has the lock
+        # With write access, another process may write while it has the lock.
+        if not isinstance(error, sqlite3.OperationalError) or os.access(path, os.W_OK):
             raise
         return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     return connection
@@ -360,7 +361,11 @@ def _make_durable(connection: Any, _record: Any) -> None:
     WAL costs one sync a commit and lets others read meanwhile. Where the file system cannot do it, SQLite
     stays with its rollback journal, for which EXTRA also syncs the folder: with FULL a commit could be lost.
     """
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = EXTRA")
-    cursor.close()
+    try:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = EXTRA")
+        cursor.close()
+    except BaseException:
+        connection.close()  # SQLAlchemy has not taken it over yet, so nothing else would close it
+        raise
