@@ -74,7 +74,10 @@ def test_the_catalogue_is_for_sort_awk_and_column(shared_account: MountedAccount
     cheapest = sh(f"{general} | sort -t$'\\t' -k{at},{at}g | head -1 | cut -f1", catalog)
     assert cheapest == "granite\n"  # as the seed notebook's rule finds it
     assert "openfoam" in sh("cut -f1 analyses.tsv | sort -u", catalog).split()
-    assert sh("column -ts$'\\t' projects.tsv", catalog).splitlines()[1].startswith("wGtPc  Wing study")
+    # For `column -t`, which minimal systems lack: every line has as many fields as the heading.
+    for table in ("analyses.tsv", "coretypes.tsv", "projects.tsv"):
+        assert len(sh(f"awk -F'\\t' '{{print NF}}' {table} | sort -u", catalog).split()) == 1
+    assert sh("awk -F'\\t' 'NR==2{print $1, $2}' projects.tsv", catalog) == "wGtPc Wing study\n"
     assert json.loads((catalog / "user.json").read_text())["email"] == "user@simulator.example"
     for file in catalog.iterdir():
         assert file.stat().st_size == len(file.read_bytes())
