@@ -126,26 +126,63 @@ def _archives(real: Path, profile: str | None) -> Iterator[_Archive]:
         yield _Archive(places.journal, name, None)
 
 
+def backing_folder(folder: Path) -> Path:
+    """The real path of a folder. Below ``submit/`` of one of our mounts it is that of the backing directory.
+
+    So a drop is the same folder by both paths: the same number, the same locks, and the same drop in the
+    journal. Raises `UserError` where the mount does not answer.
+    """
+    check_that_it_answers(folder)
+    real = Path(os.path.realpath(folder))
+    mount = _mount_around(real)
+    if mount is None or mount / "submit" not in real.parents:
+        return real
+    return _said_by(mount).folder / real.relative_to(mount / "submit")
+
+
 def _mounted(real: Path) -> _Archive | None:
     """Where one of our mounts shows the folder: the journal that its daemon names."""
+    mount = _mount_around(real)
+    if mount is None:
+        return None
+    if real.parent != mount / "submit":
+        raise UserError(f"{real} is not a drop: a drop is a folder right below {mount}/submit")
+    said = _said_by(mount)
+    return _Archive(said.journal, said.account, said.folder)
+
+
+def _mount_around(real: Path) -> Path | None:
+    """Where the mount that shows the path is, if that mount is one of ours."""
     if not Path("/proc/self/mountinfo").exists():  # only on Linux is anything mounted
         return None
-    from rescalefs.mount import asking
     from rescalefs.mount.mountpoint import mounts
 
     around = [entry for entry in mounts() if entry.path in (real, *real.parents)]
     if not around or not (entry := max(around, key=lambda each: len(each.path.parts))).is_ours:
         return None
-    if real.parent != entry.path / "submit":
-        raise UserError(f"{real} is not a drop: a drop is a folder right below {entry.path}/submit")
+    return entry.path
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a mount reports about its drops."""
+
+    journal: Path
+    account: str
+    folder: Path  # the drop folder
+
+
+def _said_by(mount: Path) -> _Said:
+    from rescalefs.mount import asking
+
     try:
-        text = asking.read(entry.path / ".rescalefs" / "status").decode(errors="replace")
+        text = asking.read(mount / ".rescalefs" / "status").decode(errors="surrogateescape")
     except OSError as error:
-        raise UserError(f"{entry.path} does not answer ({error.strerror}). Mount it again") from error
+        raise UserError(f"{mount} does not answer ({error.strerror}). Mount it again") from error
     said = {name: value for name, _, value in (line.partition(": ") for line in text.splitlines())}
-    if "journal" not in said:
-        raise UserError(f"{entry.path} is mounted by an older rescalefs. Mount it again")
-    return _Archive(Path(said["journal"]), said.get("account", ""), Path(said["drop folder"]))
+    if "journal" not in said or "drop folder" not in said:
+        raise UserError(f"{mount} is mounted by an older rescalefs. Mount it again")
+    return _Said(Path(said["journal"]), said.get("account", ""), Path(said["drop folder"]))
 
 
 def _synced_account(own: Path) -> str:

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from rescalefs.assembly.client import account_of, client_for
+from rescalefs.assembly.dropat import backing_folder
 from rescalefs.assembly.places import key_of
 from rescalefs.assembly.siblings import account_that_knows
 from rescalefs.background import Background
@@ -67,7 +68,7 @@ class OneFolder:
 
     def plan(self, folder: Path, *, hold: bool, name: str | None) -> JobSpec | Rejection | Awaited:
         """What would be sent. Sends nothing."""
-        return plan(folder, self._client, self._settings, self._clock, hold=hold, name=name)
+        return plan(backing_folder(folder), self._client, self._settings, self._clock, hold=hold, name=name)
 
     def submit(
         self,
@@ -79,14 +80,14 @@ class OneFolder:
         progress: Callable[[DropReport], None],
     ) -> DropReport:
         """Make exactly one job of the folder; see `rescalefs.submit.submit_folder`."""
-        settings, real = self._settings, folder.resolve()
+        settings, real = self._settings, backing_folder(folder)
         known_to = account_that_knows(real, settings.journal, settings.key, self._client)
         if known_to is not None:
             log.info("%s was submitted as %s before, which is the same account", folder, known_to)
             settings = self._settings_of(known_to)
         with closing(Background()) as background:
             return submit_folder(
-                folder,
+                real,
                 self._client,
                 settings,
                 self._clock,

@@ -157,6 +157,36 @@ def test_submit_without_a_mount_makes_one_job_however_often_it_is_called(
     assert "command" in done.stderr
 
 
+def test_submit_on_a_drop_seen_through_the_mount_leaves_it_to_the_daemon(
+    account: MountedAccount, pi_job: Path
+) -> None:
+    drop = account.root / "submit" / "pi"
+    shutil.copytree(pi_job, drop)
+    account.wait_for_status(drop, "Completed")
+    done = account.run("submit", str(drop), check=False)
+    assert done.returncode == 1
+    assert "is being submitted by the mounted rescalefs" in done.stderr
+    link = account.root.parent / "link"
+    link.symlink_to(account.root / "submit")
+    assert account.run("submit", str(link / "pi"), check=False).returncode == 1
+    assert account.jobs() == ["pi by Leibniz"]
+
+
+def test_a_folder_below_a_drop_is_the_same_folder_by_both_of_its_paths(
+    account: MountedAccount, pi_job: Path
+) -> None:
+    shutil.copytree(pi_job, account.root / "submit" / "group" / "pi")
+    account.wait_for(lambda: account.text(account.root / "submit" / "group" / "status"))
+    (drops,) = (
+        line.partition(": ")[2]
+        for line in account.text(account.root / ".rescalefs" / "status").splitlines()
+        if line.startswith("drop folder: ")
+    )
+    first = account.run("submit", str(account.root / "submit" / "group" / "pi")).stdout
+    assert account.run("submit", str(Path(drops) / "group" / "pi")).stdout == first
+    assert account.jobs() == ["pi by Leibniz"]
+
+
 def test_a_drop_is_listed_with_what_to_do_and_stopped_from_its_folder(
     account: MountedAccount, pi_job: Path
 ) -> None:
