@@ -291,7 +291,7 @@ class Submitter(Dropper):
             return None if told in known or told in self.scene.server.truth.jobs() else f"printed {told!r}"
 
         command = self.scene.ground.ours("submit", source)
-        done = self.tool("submit", command, judge, limit=300, stall=120, kill_chance=kill_chance)
+        done = self.tool("submit", command, judge, limit=900, stall=150, kill_chance=kill_chance)
         drop.history.append(f"submit: {done.code} {done.err.strip()[-200:]}")
         return done.code == 0
 

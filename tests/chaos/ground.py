@@ -82,7 +82,7 @@ class Ground:
         self.clock = self.root / "clock"  # seconds by which the processes' clocks are wrong
         self.clock.write_text("0")
         self.cache = self.disk("cache", "80m")
-        self.state = self.disk("state", "24m")
+        self.state = self.disk("state", "400m")  # 150 drops of a megabyte have room, and some
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("RESCALE", "XDG_"))}
         self.env = {
             **kept,

@@ -57,7 +57,7 @@ def run(plan: Plan, logbook: Logbook, keep_logs: Path | None = None) -> None:
         ground = undo.enter_context(Ground(plan.mutant))
         if keep_logs is not None:
             undo.callback(_keep, ground, keep_logs)
-        synced_disk = ground.disk("synced", "500m")
+        synced_disk = ground.disk("synced", "2g")
         if not ground.has_disks:
             logbook.left_out.append("a disk that fills: small disks need the right to mount")
         server = Server(ground)
