@@ -37,6 +37,7 @@ _REST = 30.0  # seconds for which a disk that failed is left alone
 _PATIENCE = 1.0  # seconds to wait for other processes that write to the index
 _RECORDS_LIMIT = 256 << 20  # digests of verified files: 256 KiB for each GiB of them
 _COPY_AT_ONCE = 1 << 20  # bytes
+_FOLDER_TRIES = 10  # as diskcache itself
 _UNNAMEABLE = (errno.EXDEV, errno.ENOENT, errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL)
 _FILE_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val")  # as diskcache's Disk.filename makes it
 _MODE_FILE = 2  # diskcache's mode for bytes in a file of their own
@@ -71,16 +72,15 @@ class _SpoolDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache ships no ty
         if not isinstance(value, _Spooled):
             return super().store(value, read, key=key)
         name, path = self.filename(key, value)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # Given a directory descriptor, though an absolute path needs none, or Python would call link(),
-            # which does not follow the symbolic link that /proc/self/fd/N is.
-            os.link(f"/proc/self/fd/{value.fd}", path, src_dir_fd=value.fd, follow_symlinks=True)
-        except (OSError, NotImplementedError) as error:
-            # In memory, on a system without O_TMPFILE or /proc, or stored before and evicted since.
-            if isinstance(error, OSError) and error.errno not in _UNNAMEABLE:
-                raise
-            _copy(value.fd, path)
+        for left in reversed(range(_FOLDER_TRIES)):
+            # Whoever evicts the last file of a folder removes the folder as well, in this process or another.
+            try:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                _name(value.fd, path)
+                break
+            except FileNotFoundError:
+                if not left:
+                    raise
         return value.size, _MODE_FILE, name, None
 
     def fetch(self, mode: int, filename: str, value: Any, read: bool) -> int:  # noqa: ARG002
@@ -346,7 +346,7 @@ class BlockStore:
     def _make_room(self) -> None:
         # set() evicts one value at most; that is too little when a block takes the place of small pieces.
         if self._measure() > self._limit:
-            self._blocks.cull()
+            self._blocks.shrink()
             self._measure()
 
     def _measure(self) -> int:
@@ -406,6 +406,15 @@ class _Index(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             self.close()
             raise
 
+    def shrink(self) -> None:
+        """Evict values until the rest is within the limit, one at a time.
+
+        diskcache's own `cull` evicts ten at a time: of a small cache, all, what was just stored included.
+        """
+        while self.volume() > self.size_limit and len(self):
+            with self._transact() as (sql, cleanup):
+                self._cull(0.0, sql, cleanup, limit=1)  # the time is for values that expire; ours do not
+
 
 def _index(folder: Path, limit: int, descriptors: Descriptors, tag_index: int = 0) -> Any:
     index = _Index(
@@ -434,6 +443,19 @@ def _remove_if_older(path: Path, seconds: float) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _name(fd: int, path: str) -> None:
+    """Have what is behind the descriptor at this path."""
+    try:
+        # Given a directory descriptor, though an absolute path needs none, or Python would call link(),
+        # which does not follow the symbolic link that /proc/self/fd/N is.
+        os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
+    except (OSError, NotImplementedError) as error:
+        # In memory, on a system without O_TMPFILE or /proc, or stored before and evicted since.
+        if isinstance(error, OSError) and error.errno not in _UNNAMEABLE:
+            raise
+        _copy(fd, path)
 
 
 def _copy(source: int, path: str) -> None:

@@ -80,6 +80,10 @@ class Room:
     def oldest(self, now: float, *, in_memory: bool, closing: int) -> list[Block]:
         """The blocks that may be closed, the one that is needed least first.
 
+        Those that are still to be hashed, or to be read by a reader that goes on, are needed in the order of
+        their numbers. So the farthest of them goes first: to close the nearest, which was used least
+        recently, would have it fetched again at once, at the cost of the next one.
+
         Among the last, where there are far too many: those in which readers wait for what is not even asked
         for yet. They look for the block again when it is closed.
         """
@@ -91,9 +95,14 @@ class Room:
                 continue
             if not block.is_idle and not (spent and block.waiters and not block.pending | block.keeping):
                 continue
-            needed = not content.settled and block.number >= content.hashed and block.is_full
-            needed = needed or (content, block.number) in wanted
-            found.append((2 if block.waiters else int(needed), block.used, block))
+            if block.waiters:
+                found.append((3, block.used, block))
+            elif (content, block.number) in wanted:
+                found.append((2, -block.number, block))
+            elif not content.settled and block.number >= content.hashed and block.is_full:
+                found.append((1, content.hashed - block.number, block))
+            else:
+                found.append((0, block.used, block))
         found.sort(key=lambda each: each[:2])
         return [block for _, _, block in found]
 

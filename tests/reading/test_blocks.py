@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,6 +103,33 @@ def test_the_least_recently_used_goes_first_and_the_limit_is_kept(tmp_path: Path
         assert get(store, "0") is not None
         assert get(store, "1") is None
         assert sum(path.stat().st_size for path in tmp_path.rglob("*")) <= limit + 2 * len(value)
+
+
+def test_no_more_is_evicted_than_the_limit_asks_for(tmp_path: Path) -> None:
+    piece, limit = 100_000, 1 << 20
+    with opened(tmp_path, limit=limit) as store:
+        for number in range(9):
+            assert put(store, f"small{number}", bytes(piece))
+        assert put(store, "large", bytes(3 * piece))
+        assert get(store, "large") == bytes(3 * piece)
+        assert limit - 2 * piece < store.usage.used <= limit
+
+
+def test_a_folder_that_another_process_removes_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def link_too_late(source: str, target: str, **options: Any) -> None:
+        monkeypatch.setattr(os, "link", link)
+        os.removedirs(Path(target).parent)  # as diskcache does where it evicts the last file of a folder
+        link(source, target, **options)
+
+    with opened(tmp_path) as store:
+        monkeypatch.setattr(os, "link", link_too_late)
+        assert put(store, "k", b"abc")
+        assert store.trouble is None
+        assert get(store, "k") == b"abc"
 
 
 def test_the_folder_is_the_users_alone(tmp_path: Path) -> None:

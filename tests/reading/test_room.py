@@ -16,8 +16,10 @@ import pytest
 
 from rescalefs.descriptors import Descriptors
 from rescalefs.errors import NoDescriptors, Unreachable
-from rescalefs.reading import ReadEngine, blocks, schedule
-from rescalefs.reading.ranges import Span
+from rescalefs.reading import ReadEngine, ReadingSettings, blocks, schedule
+from rescalefs.reading.content import Content
+from rescalefs.reading.ranges import Grid, Span
+from rescalefs.reading.room import Room
 from tests.fakes import FakeClock, Fault, MemorySource
 from tests.reading.engines import BLOCK, LEAF, read, read_all, remote, running, settled
 
@@ -236,3 +238,18 @@ def _close_all(engine: ReadEngine) -> None:
             board._trim(1000)
         board.part(0)
     settled(lambda: engine._store.share.count == 0)
+
+
+def test_of_blocks_that_wait_for_the_hash_the_farthest_is_closed_first() -> None:
+    descriptors = Descriptors(1024)
+    room = Room(ReadingSettings(Path("cache"), block_size=BLOCK, leaf_size=LEAF), descriptors.blocks, 4)
+    content = Content(remote(bytes(8 * BLOCK)), Grid(8 * BLOCK, BLOCK, LEAF))
+    content.hashed = 2
+    for number in range(8):  # read in this order
+        block = content.add(number)
+        block.looked_up = True
+        block.present = block.ready = block.saved = block.full
+        block.used = number
+        room.add(content, block)
+    found = [block.number for block in room.oldest(0.0, in_memory=False, closing=0)]
+    assert found == [0, 1, 7, 6, 5, 4, 3, 2]
