@@ -17,7 +17,7 @@ from rescalefs.api.forms import Content
 from rescalefs.api.pages import Lists, Params
 from rescalefs.api.settings import ApiSettings
 from rescalefs.api.sockets import Opened, none_opened
-from rescalefs.api.transport import LARGEST_ANSWER, LARGEST_PAGE, Answer, Request, Transport
+from rescalefs.api.transport import LARGEST_ANSWER, LARGEST_PAGE, LARGEST_WHOLE, Answer, Request, Transport
 from rescalefs.clock import Clock
 from rescalefs.errors import ApiError, NotFound, UnexpectedAnswer
 from rescalefs.forks import generation
@@ -142,7 +142,9 @@ class RescaleClient:
         # Of the answer, no more is looked at than is needed: a job whose answer we reject is in doubt.
         request = Request("POST", "jobs/", body=_json(definition), headers=_IS_JSON, repeatable=False)
         return self._transport.request(
-            request, lambda answer: wire.job(wire.decode(answer.content, wire.JobSummary, str(request)))
+            request,
+            lambda answer: wire.created_job(answer.content, str(request)),
+            LARGEST_WHOLE,
         )
 
     def update_job(self, job_id: str, changes: Mapping[str, Any]) -> model.JobDetail:
@@ -195,7 +197,7 @@ class RescaleClient:
     def directory_contents(self, job_id: str, run_id: str) -> tuple[str, ...]:
         """The paths in a run's working directory; only while it runs, else `ApiError`."""
         path = _path("jobs", job_id, "runs", run_id, "directory-contents")
-        listed = self._get(path, list[msgspec.Raw], most=LARGEST_PAGE)
+        listed = self._get(path, list[msgspec.Raw], most=LARGEST_WHOLE)
         return wire.entries(listed, wire.DirectoryEntry, lambda entry: entry.path, f"GET {path}")
 
     def tail(self, job_id: str, run_id: str, path: str, lines: int) -> tuple[str, ...]:
@@ -293,7 +295,7 @@ class RescaleClient:
                 raise UnexpectedAnswer(f"{request}: the server answers with another job, {found.job.id}")
             return found
 
-        return self._transport.request(request, read)
+        return self._transport.request(request, read, LARGEST_WHOLE)
 
     def _all(
         self,

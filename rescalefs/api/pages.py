@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, TypeVar
 
 from rescalefs.api import wire
@@ -18,7 +20,8 @@ W = TypeVar("W")
 V = TypeVar("V")
 
 _PAGE_SIZE = 1000  # what we ask for; the length that comes is what counts
-_LARGEST_LIST = 256 << 20  # bytes of all pages
+_LARGEST_LIST = 2 << 30  # bytes of all pages: 1.5 million files of 1.4 KiB
+_PAGES_AHEAD = 2  # pages under way or waiting, for each that is fetched at a time
 _LONGEST_WAIT = 600.0  # seconds for the next page: its requests have limits, and others may go before it
 _PAGE_OF = re.compile(r"[?&]page=(\d{1,9})(?:&|$)")
 
@@ -32,6 +35,7 @@ class Lists:
         """A list of more than ``longest`` entries is an error."""
         self._transport = transport
         self._pages_at_once = pages_at_once
+        self._pages_ahead = _PAGES_AHEAD * pages_at_once
         self._longest = longest
         self._lock = threading.Lock()  # guards _pool and _closed
         self._pool: ThreadPoolExecutor | None = None  # of threads that fetch pages; made when there are some
@@ -94,14 +98,23 @@ class Lists:
             raise UnexpectedAnswer(f"{listing}: a list of {entries} entries is longer than any should be")
 
     def _in_parallel(self, act: Callable[[int], W], numbers: range) -> Iterator[W]:
-        """The results in order. The first error ends it, and what has not begun is left."""
+        """The results in order. The first error ends it, and what has not begun is left.
+
+        Few are begun ahead of the one that is awaited: neither a count that is made up nor a long list
+        takes memory for pages to come, and lists that are fetched at the same time take turns.
+        """
         if len(numbers) < 2:
             yield from map(act, numbers)
             return
-        futures = self._begin(act, numbers)
+        futures: deque[Future[W]] = deque()
+        left = iter(numbers)
         try:
-            for future in futures:
-                yield future.result(_LONGEST_WAIT)
+            while True:
+                futures += self._begin(act, islice(left, self._pages_ahead - len(futures)))
+                if not futures:
+                    return
+                yield futures[0].result(_LONGEST_WAIT)
+                futures.popleft()
         except FutureTimeout:
             raise TimedOut(f"a page of a list did not come within {_LONGEST_WAIT:.0f} s") from None
         except CancelledError:
@@ -110,7 +123,7 @@ class Lists:
             for future in futures:
                 future.cancel()
 
-    def _begin(self, act: Callable[[int], W], numbers: range) -> list[Future[W]]:
+    def _begin(self, act: Callable[[int], W], numbers: Iterable[int]) -> list[Future[W]]:
         with self._lock:  # also while they are queued, which waits for nothing: a closed pool takes none
             if self._closed:
                 raise _stopping()
@@ -172,9 +185,7 @@ class _Listing(Generic[W, V]):
         if sum(self._sizes) > _LARGEST_LIST:
             raise UnexpectedAnswer(f"{self}: a list of more than {_LARGEST_LIST >> 20} MiB")
         page = wire.decode(answer.content, wire.Page, str(self))
-        return _Page(
-            [wire.entry(each, self._kind, self._made) for each in page.results], page.count, page.next
-        )
+        return _Page(wire.each_entry(page.results, self._kind, self._made), page.count, page.next)
 
 
 def _stopping() -> Stopping:

@@ -22,7 +22,7 @@ class ApiSettings:
     read_timeout: float = 60.0  # between two bytes of an answer
     patience: float = 120.0  # for one call with all its retries
     upload_answer: float = 600.0  # at most, after the last byte of an upload
-    longest_list: int = 250_000  # entries; a longer one is an error, so that no answer takes all memory
+    longest_list: int = 1_500_000  # entries; a longer one is an error, so that no answer takes all memory
     pages_at_once: int = 10
     unmetered: frozenset[str] = frozenset()  # scopes of `limits` in which only a 429 makes us wait
 

@@ -35,6 +35,9 @@ T = TypeVar("T")
 
 LARGEST_ANSWER = 8 << 20  # bytes, unpacked; of what is not a list
 LARGEST_PAGE = 32 << 20  # bytes, unpacked; the 1,000 entries of a page take 1 to 2 MiB
+LARGEST_WHOLE = (
+    192 << 20
+)  # bytes, unpacked; of what has all its entries in one answer: a job's 100,000 inputs
 _REDIRECTS = 5
 _LARGEST_HEAD = 1 << 18  # bytes of status lines and headers, interim answers included
 _LONGEST_COMPLAINT = 1 << 14  # bytes of an error answer that are looked at

@@ -6,6 +6,7 @@ identity may be missing or null.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import re
@@ -36,6 +37,9 @@ _LARGEST_PRICE = Decimal(10) ** 9  # for a core and an hour
 _MOST_DIGITS = 40
 _SHORT = 200  # characters; what is longer is no word that thousands of jobs share
 _MOST_VALUES = 2_000_000  # in one document; a list takes 8 bytes for each, and an empty list some 60
+_MOST_VALUES_OF_A_JOB = 4_000_000  # 100,000 inputs, some 30 values each
+_MOST_ERRORS = 1_000  # of one answer that are kept apart: an exception takes a KiB
+_NOTHING_RIGHT = 10_000  # entries, after which an answer in which none makes sense is read no further
 _HEX = re.compile("[0-9a-f]+")
 S = TypeVar("S", str, tuple[str, ...])
 
@@ -195,12 +199,12 @@ class Lines(_Wire, frozen=True):
     lines: list[str]
 
 
-def decode(content: bytes, kind: type[T], what: str) -> T:
+def decode(content: bytes, kind: type[T], what: str, most: int = _MOST_VALUES) -> T:
     """The JSON as ``kind``. Raises `UnexpectedAnswer`, naming ``what`` was asked and the field that is wrong.
 
-    Numbers may come as strings (the documentation has both).
+    Numbers may come as strings (the documentation has both). ``most`` is how many values there may be.
     """
-    if content.count(b",") + content.count(b"[") + content.count(b"{") > _MOST_VALUES:
+    if content.count(b",") + content.count(b"[") + content.count(b"{") > most:
         raise UnexpectedAnswer(f"{what}: the server's answer has more parts than any should")
     try:
         return msgspec.json.decode(content, type=kind, strict=False)
@@ -271,7 +275,24 @@ def entries(
     rather_none: bool = False,
 ) -> tuple[V, ...]:
     """What is ``made`` of entries, those that make no sense left out. See `sensible`."""
-    return sensible([entry(raw, kind, made) for raw in raws], what, rather_none)
+    return sensible(each_entry(raws, kind, made), what, rather_none)
+
+
+def each_entry(raws: Iterable[msgspec.Raw], kind: type[T], made: Callable[[T], V | None]) -> list[Entry[V]]:
+    """What is ``made`` of each entry of one answer. However many make no sense, they take little memory."""
+    found: list[Entry[V]] = []
+    wrong: list[Exception] = []
+    for raw in raws:
+        each = entry(raw, kind, made)
+        if each.error is not None:
+            if len(wrong) < _MOST_ERRORS:
+                wrong.append(each.error)
+            else:
+                each = dataclasses.replace(each, error=wrong[-1])
+        found.append(each)
+        if len(found) == _NOTHING_RIGHT and all(other.error is not None for other in found):
+            break
+    return found
 
 
 def sensible(found: Iterable[Entry[V]], what: str, rather_none: bool = False) -> tuple[V, ...]:
@@ -286,7 +307,7 @@ def sensible(found: Iterable[Entry[V]], what: str, rather_none: bool = False) ->
         raise UnexpectedAnswer(
             f"{what}: no entry is what the API promises, as the first one: {shortened(wrong[0])}"
         ) from wrong[0]
-    for error in wrong:
+    for error in dict.fromkeys(wrong):
         left_out = "an entry that makes no sense is left out of a list"
         if isinstance(error, ValueError):  # a field is wrong, or missing: where it was noticed says nothing
             warn_once(log, left_out, error, what)
@@ -388,9 +409,14 @@ def _tags(found: Iterable[Any]) -> Iterable[str]:
             yield name.strip()
 
 
+def created_job(content: bytes, what: str) -> model.Job:
+    """A job, as the answer to its creation tells it, with all its inputs."""
+    return job(decode(content, JobSummary, what, _MOST_VALUES_OF_A_JOB))
+
+
 def job_detail(content: bytes, what: str) -> model.JobDetail:
     """A job's own page."""
-    wire = decode(content, JobDocument, what)
+    wire = decode(content, JobDocument, what, _MOST_VALUES_OF_A_JOB)
     analyses = wire.jobanalyses or []
     listed = [raw for analysis in analyses for raw in analysis.input_files or ()]
     inputs = {each.id: each for each in entries(listed, File, listed_file, what)}
@@ -406,7 +432,7 @@ def job_detail(content: bytes, what: str) -> model.JobDetail:
 
 def document_without_secrets(content: bytes, what: str) -> bytes:
     """The JSON indented, its order kept, without the fields that hold keys, as `encodedEncryptionKey`."""
-    document = _without_secrets(decode(content, object, what))
+    document = _without_secrets(decode(content, object, what, _MOST_VALUES_OF_A_JOB))
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 

@@ -259,6 +259,16 @@ def test_an_answer_that_unpacks_to_more_than_there_may_be_is_refused(
         client.user()
 
 
+def test_a_job_with_many_inputs_may_be_larger_than_other_answers(
+    server: ScriptedServer, client: RescaleClient
+) -> None:
+    inputs = [{"id": f"f{number}", "name": "x" * 500} for number in range(20_000)]
+    document = {"id": "aBcDeF", "name": "j", "jobanalyses": [{"inputFiles": inputs}]}
+    server.answering = lambda _: reply(document)
+    assert client.create_job({"name": "j"}).id == "aBcDeF"
+    assert len(client.job("aBcDeF").inputs) == 20_000
+
+
 def test_an_error_that_unpacks_to_more_than_there_may_be_is_cut(
     server: ScriptedServer, connect: MakeClient
 ) -> None:

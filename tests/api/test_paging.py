@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from typing import Any
 
 import pytest
 
-from rescalefs.api import RescaleClient
+from rescalefs.api import ApiSettings, RescaleClient
 from rescalefs.errors import NotFound, ServerFailed, UnexpectedAnswer
 from tests.api.conftest import MakeClient
-from tests.api.scripted import Answering, Asked, Reply, ScriptedServer, page, reply
+from tests.api.scripted import KEY, Answering, Asked, Reply, ScriptedServer, page, reply
 
 
 def projects(*numbers: int) -> list[dict[str, Any]]:
@@ -54,6 +55,24 @@ def test_pages_are_fetched_side_by_side(server: ScriptedServer, connect: MakeCli
 
     server.answering = answer
     assert len(ids(connect(server.url, pages_at_once=4))) == 10
+
+
+def test_a_length_that_is_made_up_takes_no_memory(server: ScriptedServer, client: RescaleClient) -> None:
+    claimed = 1_000_000
+    server.answering = lambda asked: (
+        page(projects(1), count=claimed) if asked.query["page"] == "1" else page([], count=claimed)
+    )
+    assert ids(client) == ["id1"]
+    tracemalloc.start()
+    try:
+        assert ids(client) == ["id1"]
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_list_of_a_million_entries_is_within_the_limit() -> None:
+    assert ApiSettings("https://rescale.invalid", KEY).longest_list >= 1_000_000
 
 
 def test_a_list_without_a_count_is_followed_page_by_page(

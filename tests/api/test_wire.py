@@ -460,6 +460,31 @@ def test_an_answer_of_millions_of_parts_is_refused_before_it_takes_their_memory(
         wire.job_detail(b'{"id": "j", "name": "x", "tags": [' + b"[]," * 2_000_000 + b"1]}", "GET jobs/j/")
 
 
+def test_a_job_of_as_many_inputs_as_a_drop_may_have_is_read() -> None:
+    more = b", ".join(b'"field%d": %d' % (number, number) for number in range(24))
+    file = b'{"id": "f%d", "name": "mesh.msh", ' + more + b"}"
+    listed = b",".join(file % number for number in range(100_000))
+    content = b'{"id": "aBcDeF", "name": "x", "jobanalyses": [{"inputFiles": [' + listed + b"]}]}"
+    assert wire.created_job(content, "POST jobs/").id == "aBcDeF"
+    assert wire.decode(content, wire.JobDocument, "GET it/", wire._MOST_VALUES_OF_A_JOB).jobanalyses
+
+
+def test_entries_that_make_no_sense_take_little_memory_however_many_there_are() -> None:
+    good = msgspec.Raw(b'{"path": "a"}')
+    wrong = [msgspec.Raw(b'{"id": "%d"}' % number) for number in range(5_000)]
+    found = wire.each_entry([good, *wrong], wire.DirectoryEntry, lambda each: each.path)
+    assert len(found) == 5_001
+    assert len({id(each.error) for each in found}) <= wire._MOST_ERRORS + 1
+    assert wire.entries([good, *wrong], wire.DirectoryEntry, lambda each: each.path, "GET it/") == ("a",)
+
+
+def test_an_answer_in_which_nothing_makes_sense_is_read_no_further() -> None:
+    wrong = iter([msgspec.Raw(b"1")] * 50_000)
+    with pytest.raises(UnexpectedAnswer, match="no entry is what"):
+        wire.entries(wrong, wire.DirectoryEntry, lambda each: each.path, "GET it/")
+    assert len(list(wrong)) == 40_000
+
+
 @given(
     st.binary(max_size=200) | st.text(max_size=200).map(str.encode),
     st.sampled_from([wire.Page, wire.JobDocument, wire.User, list[msgspec.Raw]]),
