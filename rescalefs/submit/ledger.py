@@ -52,6 +52,7 @@ class Ledger:
         self._unannounced: dict[str, None] = {}  # those whose job has, and nobody was told
         self._closed: dict[str, None] = {}  # those whose job counts as ended, deleted or refused
         self._bells: list[threading.Event] = []
+        self._began: set[str] = set()  # drops that were found by this process
 
     def bell(self) -> threading.Event:
         """An event of the caller's own that is set whenever anything changed."""
@@ -79,7 +80,15 @@ class Ledger:
 
     def begin(self, event: Found) -> Drop:
         """A new drop."""
-        return self.record(Drop(str(uuid.uuid4())), event)
+        drop = self.record(Drop(str(uuid.uuid4())), event)
+        with self._lock:
+            self._began.add(drop.id)
+        return drop
+
+    def began(self, drop_id: str) -> bool:
+        """Whether this process found the drop, so that no earlier one has acted on it."""
+        with self._lock:
+            return drop_id in self._began
 
     def catch_up(self) -> None:
         """Learn what was recorded since, by whomever. No news wake nobody: who is woken looks here, too."""

@@ -98,6 +98,7 @@ class Worker:
         self._lock = threading.Lock()  # guards all below
         self._specs: dict[str, tuple[str, spec.JobSpec]] = {}  # drop -> fingerprint, what it asks for
         self._doubts: dict[str, _Doubt] = {}  # by drop
+        self._sought_once: set[str] = set()  # drops of which no job was found before one was asked for here
         self._acts: dict[State, Callable[[Drop], Event | None]] = {
             State.CHECKING: self._check,
             State.UPLOADING: self._upload,
@@ -277,8 +278,10 @@ class Worker:
     def _create(self, drop: Drop) -> Event | None:
         if drop.job_id is not None:
             return self._discard(drop.job_id)
-        if drop.doubtful and self._sought(drop):
+        if (drop.doubtful or self._may_be_made_before(drop)) and self._sought(drop):
             return None
+        with self._lock:
+            self._sought_once.add(drop.id)
         asked = self._ledger.record(drop, machine.CreateBegun(self._clock.now()))
         try:
             job = self._service.create_job(json.loads(drop.definition))
@@ -293,6 +296,16 @@ class Worker:
         else:
             self._record(asked, self._created(job))
         return None
+
+    def _may_be_made_before(self, drop: Drop) -> bool:
+        """Whether an earlier process may have made its job, though the journal does not say so.
+
+        A journal can be older than what it tells of: put back from a backup or a snapshot of the machine, or
+        on a disk that says "written" too early and loses power.
+        """
+        with self._lock:
+            is_sought = drop.id in self._sought_once
+        return not (is_sought or self._ledger.began(drop.id))
 
     def _created(self, job: Job, found: bool = False) -> machine.Created:
         """The event, told to others first: whoever reads of the job in the drop finds it in the list, too."""

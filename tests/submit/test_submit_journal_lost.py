@@ -203,3 +203,21 @@ def test_a_stop_that_cannot_be_written_down_is_a_stop_all_the_same(
         Control(rescale, rig.ledger).stop("wing")
         assert only(rescale.on_server.values()).statuses[-1].status == "Stopping"
         assert "is not written down" in caplog.text
+
+
+@pytest.mark.parametrize("moment", range(1, 9))
+def test_a_journal_put_back_as_it_was_at_any_moment_makes_no_second_job(tmp_path: Path, moment: int) -> None:
+    """It comes from a backup, or the disk said "written" too early and lost power."""
+    clock = FakeClock()
+    rescale = FakeRescale(clock)
+    settings = make_settings(tmp_path)
+    drop_files(settings.folder / "wing")
+    with Rig(settings, rescale, clock) as rig:
+        rig.turns(20)
+        assert rig.ledger.drops()[0].state is State.RUNNING
+        assert len(list(rig.journal.entries())) > moment
+    with closing(sqlite3.connect(settings.journal)) as connection, connection:
+        connection.execute("DELETE FROM events WHERE seq > ?", (moment,))
+    clock.advance(600.0)
+    with Rig(settings, rescale, clock) as rig:
+        finish(rig, rescale)
