@@ -44,6 +44,24 @@ _TICK = 1.0  # [s] between two looks at what is to be counted, and at how large 
 _PATIENCE = 2.0  # [s] for the last lines to be written at the end
 
 
+class LineFormatter(logging.Formatter):
+    """Formats a record so that only its own first line looks like one of the log.
+
+    Names from the server and of files may hold line ends and terminal escapes. In a message, each control
+    character is written as an escape, such as ``\\n``. Of a traceback, the lines are kept and indented.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(FORMAT)
+
+    def format(self, record: logging.LogRecord) -> str:
+        first, *rest = super().format(record).split("\n")
+        return "\n".join([_harmless(first), *(f"  {_harmless(line)}" for line in rest)])
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        return _harmless(super().formatMessage(record))
+
+
 @dataclass(slots=True)
 class _Kind:
     """The lines of one place in the program."""
@@ -232,7 +250,7 @@ class LogWriter(logging.Handler):
 
     def __init__(self, sink: Sink, clock: Clock) -> None:
         super().__init__()
-        self.setFormatter(logging.Formatter(FORMAT))
+        self.setFormatter(LineFormatter())
         self._sink = sink
         self._clock = clock
         self._folds = Folds()  # guarded by the handler's own lock, which is re-entrant and held over no I/O
@@ -324,6 +342,20 @@ def written() -> Iterator[LogWriter]:
         background.close()  # while the writer is in place: a complaint about its thread must not wait, either
         root.handlers[:] = before
         writer.write_rest()
+
+
+def _harmless(text: str) -> str:
+    """The text with an escape in place of each character that is none to read: controls, and the like."""
+    return "".join(c if c.isprintable() or _is_broken(c) else _escape(c) for c in text)
+
+
+def _is_broken(character: str) -> bool:
+    """Whether it is half of a character: a byte of a name that is not UTF-8. It has its escape on writing."""
+    return "\ud800" <= character <= "\udfff"
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def _text(record: logging.LogRecord) -> str:

@@ -92,13 +92,12 @@ def _shown_folder(drops: Path) -> Path | None:
     """submit/ of a mount that shows this backing directory."""
     if not Path("/proc/self/mountinfo").exists():  # only on Linux is anything mounted
         return None
-    from rescalefs.mount.mountpoint import mounts
+    from rescalefs.mount.mountpoint import our_mounts
 
-    for entry in mounts():
-        if entry.is_ours:
-            (status,) = _texts([entry.path / ".rescalefs" / "status"])
-            if f"\ndrop folder: {drops}\n" in status:
-                return entry.path / "submit"
+    for entry in our_mounts():
+        (status,) = _texts([entry.path / ".rescalefs" / "status"])
+        if f"\ndrop folder: {drops}\n" in status:
+            return entry.path / "submit"
     return None
 
 

@@ -7,7 +7,7 @@ from collections import deque
 
 from rescalefs.clock import Clock
 from rescalefs.config import SETTINGS, Account, Settings, as_text
-from rescalefs.logs import FORMAT, Folds
+from rescalefs.logs import Folds, LineFormatter
 
 _LINES = 500  # of the log; some 50 KiB
 
@@ -27,7 +27,7 @@ class LogTail(logging.Handler):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
-        self.setFormatter(logging.Formatter(FORMAT))
+        self.setFormatter(LineFormatter())
         self._clock = clock
         self._folds = Folds()  # guarded by the handler's own lock, as the lines are
         self._lines: deque[str] = deque(maxlen=_LINES)

@@ -45,7 +45,7 @@ def share_of(cache: Path, key: Key, user: User | None) -> str:
             make_private(cache)
             held.enter_context(FileLock(cache / _LOCK, timeout=_PATIENCE, mode=0o600))
         except (OSError, Timeout) as error:
-            log.warning("cannot record whose cache %s is: %s", cache, error)
+            log.warning("cannot record whose cache %s is: %s", cache, _reason(error))
         shares = _read(cache)
         found = _found(shares, key, user)
         if found is None:
@@ -87,7 +87,7 @@ def _read(cache: Path) -> list[_Share] | None:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, msgspec.MsgspecError) as error:
-        log.warning("%s is damaged (%s); what was cached before is left alone", cache / _FILE, error)
+        log.warning("%s is damaged (%s); what was cached before is left alone", cache / _FILE, _reason(error))
         return None
 
 
@@ -98,9 +98,14 @@ def _write(cache: Path, shares: list[_Share]) -> None:
             file.write(msgspec.json.encode(shares))
         part.replace(cache / _FILE)
     except OSError as error:
-        log.warning("cannot record whose cache %s is: %s", cache, error)
+        log.warning("cannot record whose cache %s is: %s", cache, _reason(error))
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def _reason(error: Exception) -> str:
+    """In words, without the number and the temporary name that an `OSError` quotes."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _private(path: str, flags: int) -> int:

@@ -88,10 +88,10 @@ def _examine_server(settings: Settings) -> Iterator[Finding]:
 
 
 def _examine_mounts() -> Iterator[Finding]:
-    from rescalefs.mount.mountpoint import condition_of, mounts
+    from rescalefs.mount.mountpoint import condition_of, our_mounts
 
     if Path("/proc/self/mountinfo").exists():
-        ours = [entry.path for entry in mounts() if entry.is_ours]
+        ours = [entry.path for entry in our_mounts()]
         yield machine_checks.mounts(ours, condition_of)
 
 

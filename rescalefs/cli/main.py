@@ -16,6 +16,7 @@ import click
 from rescalefs import signals
 from rescalefs.cli.lazy import LazyGroup
 from rescalefs.errors import BadFlags, RescaleFSError
+from rescalefs.logs import LineFormatter
 
 _DONE, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 
@@ -74,7 +75,9 @@ def rescalefs(verbose: int) -> None:
     `rescalefs demo`.
     """
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    to_standard_error = logging.StreamHandler()
+    to_standard_error.setFormatter(LineFormatter())
+    logging.basicConfig(level=level, handlers=[to_standard_error])
 
 
 def main(arguments: Sequence[str] | None = None, context: object = None) -> int:

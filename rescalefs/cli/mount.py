@@ -130,10 +130,13 @@ def umount(mountpoint: Path) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def status(as_json: bool) -> None:
-    """Show what is mounted, how it is doing, and what is dropped."""
-    from rescalefs.mount.mountpoint import mounts
+    """Show what is mounted, how it is doing, and what is dropped.
 
-    found = [_read_status(entry.path) for entry in mounts() if entry.is_ours]
+    Mounts of other users of this machine are left out.
+    """
+    from rescalefs.mount.mountpoint import our_mounts
+
+    found = [_read_status(entry.path) for entry in our_mounts()]
     if as_json:
         print_json(found)
     elif not found:

@@ -58,9 +58,9 @@ def watch(look: Look, clock: Clock, every: float) -> Iterator[list[Gauge]]:
 
 def look() -> Mapping[str, Counters | str]:
     """The counters of every mount of ours on this machine."""
-    from rescalefs.mount.mountpoint import mounts
+    from rescalefs.mount.mountpoint import our_mounts
 
-    return {str(entry.path): _counters(entry.path) for entry in mounts() if entry.is_ours}
+    return {str(entry.path): _counters(entry.path) for entry in our_mounts()}
 
 
 def _counters(mountpoint: Path) -> Counters | str:

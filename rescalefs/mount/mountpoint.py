@@ -35,10 +35,17 @@ class MountEntry:
     path: Path
     kind: str  # such as ext4, fuse.sshfs
     source: str
+    options: frozenset[str] = frozenset()  # of the file system, such as user_id=1000, allow_other
 
     @property
     def is_ours(self) -> bool:
         return self.kind == _TYPE
+
+    @property
+    def is_closed_to_us(self) -> bool:
+        """Whether the kernel lets this user see nothing in it, because another user mounted it (fuse(8))."""
+        is_fuse = any(each.startswith("user_id=") for each in self.options)
+        return is_fuse and self.options.isdisjoint({"allow_other", f"user_id={os.geteuid()}"})
 
 
 def absolute(mountpoint: Path) -> Path:
@@ -115,8 +122,14 @@ def mounts() -> Iterator[MountEntry]:
     with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             before, _, after = line.partition(" - ")
-            kind, source, *_ = after.split(" ")
-            yield MountEntry(Path(_unescaped(before.split(" ")[4])), kind, _unescaped(source))
+            kind, source, options, *_ = after.rstrip("\n").split(" ")
+            where = Path(_unescaped(before.split(" ")[4]))
+            yield MountEntry(where, kind, _unescaped(source), frozenset(options.split(",")))
+
+
+def our_mounts() -> list[MountEntry]:
+    """The mounts of rescalefs that this user may look into."""
+    return [entry for entry in mounts() if entry.is_ours and not entry.is_closed_to_us]
 
 
 def check_fuse(allow_other: bool = False) -> None:

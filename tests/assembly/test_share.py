@@ -77,3 +77,13 @@ def test_the_record_holds_no_key(tmp_path: Path) -> None:
     assert b"anna@example.com" in record.read_bytes()
     assert b'"anna"' not in record.read_bytes()
     assert record.stat().st_mode & 0o077 == 0
+
+
+def test_a_disk_that_takes_no_record_is_reported_in_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    assert share_of(tmp_path / "file" / "cache", ANNAS, ANNA) == ""
+    said = [record.getMessage() for record in caplog.records]
+    assert said
+    assert not any("Errno" in each or ".part" in each for each in said)

@@ -70,6 +70,23 @@ def test_counts_become_rarer_while_it_goes_on_and_the_line_comes_again_after_a_p
     assert taken(folds, [line("again")], 40_000.0) == ["again"]
 
 
+@pytest.mark.parametrize("control", ["\n", "\r", "\x1b[31m", "\0", "\x85", "\u2028", "\u202e"])
+def test_a_name_with_control_characters_forges_no_line_and_moves_no_cursor(control: str) -> None:
+    forged = f"bad{control}2026-01-01 00:00:00,000 ERROR rescalefs: forged"
+    text = logs.LineFormatter().format(line("found drop %s", forged))
+    assert text.isprintable()
+    assert text.endswith("ERROR rescalefs: forged")
+
+
+def test_what_an_error_quotes_forges_no_line_in_its_traceback() -> None:
+    record = line("the job %s failed", "ü")
+    error = ValueError("odd\x1b[2J\n2026-01-01 00:00:00,000 ERROR rescalefs: forged")
+    record.exc_info = (ValueError, error, None)
+    first, *rest = logs.LineFormatter().format(record).split("\n")
+    assert first.endswith("the job ü failed")
+    assert rest == [r"  ValueError: odd\x1b[2J", "  2026-01-01 00:00:00,000 ERROR rescalefs: forged"]
+
+
 def test_a_user_who_asks_for_every_operation_sees_every_one() -> None:
     assert len(taken(logs.Folds(), [line("read", level=logging.DEBUG)] * 100)) == 100
 

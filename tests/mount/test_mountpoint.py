@@ -21,6 +21,29 @@ def test_the_systems_own_mounts_are_known_and_are_not_ours() -> None:
     assert not is_stale(Path("/proc"))
 
 
+@pytest.mark.parametrize(
+    ("options", "closed"),
+    [
+        (("rw", f"user_id={os.geteuid()}", "group_id=0"), False),
+        (("rw", f"user_id={os.geteuid() + 1}", "group_id=0"), True),
+        (("rw", f"user_id={os.geteuid() + 1}", "group_id=0", "allow_other"), False),
+        (("rw",), False),
+    ],
+)
+def test_a_mount_of_another_user_is_closed_unless_it_allows_others(
+    options: tuple[str, ...], closed: bool
+) -> None:
+    entry = MountEntry(Path("/x"), "fuse.rescalefs", "rescalefs", frozenset(options))
+    assert entry.is_closed_to_us is closed
+
+
+def test_mounts_of_other_users_are_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = MountEntry(Path("/x"), "fuse.rescalefs", "rescalefs", frozenset({"user_id=77", "allow_other"}))
+    closed = MountEntry(Path("/y"), "fuse.rescalefs", "rescalefs", frozenset({"user_id=77"}))
+    monkeypatch.setattr(mountpoint, "mounts", lambda: iter([shared, closed]))
+    assert mountpoint.our_mounts() == [shared]
+
+
 def test_blanks_in_a_mountpoint_are_read_as_mountinfo_writes_them() -> None:
     assert mountpoint._unescaped(r"/mnt/a\040b\011\134040") == "/mnt/a b\t\\040"
 
