@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import sys
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
+
+resource: Any
+try:
+    import resource
+except ImportError:  # Windows has no such limit to ask for
+    resource = None
 
 T = TypeVar("T")
 
@@ -82,24 +87,16 @@ class Descriptors:
         return act()
 
 
-if sys.platform == "win32":  # which has no such limit to ask for
+def _limit() -> int:
+    return _USUAL if resource is None else _finite(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
-    def _limit() -> int:
-        return _USUAL
 
-    def _raised_limit() -> int:
-        return _USUAL
+def _finite(limit: int) -> int:
+    return min(limit, _ENOUGH) if limit >= 0 else _ENOUGH  # RLIM_INFINITY is -1
 
-else:
-    import resource
 
-    def _limit() -> int:
-        return _finite(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-
-    def _finite(limit: int) -> int:
-        return _ENOUGH if limit == resource.RLIM_INFINITY else min(limit, _ENOUGH)
-
-    def _raised_limit() -> int:
+def _raised_limit() -> int:
+    if resource is not None:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         wanted = _finite(hard)
         if _limit() < wanted:
@@ -108,4 +105,4 @@ else:
                 with contextlib.suppress(OSError, ValueError):
                     resource.setrlimit(resource.RLIMIT_NOFILE, (each, hard))
                     break
-        return _limit()
+    return _limit()

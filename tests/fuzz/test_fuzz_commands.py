@@ -65,6 +65,7 @@ def test_no_command_ends_with_a_traceback(odd: OddServer, seed: int) -> None:
 
 def _all_is_right(account: Account, folder: Path) -> None:
     """Nothing lies under its name that is not what the server has, and a next round brings the rest."""
+    account.environment |= {"RESCALEFS_PATIENCE": "60"}  # the answers are right by now, if late
     account.run("sync", str(folder / "account"), "--once")
     found = {path.read_bytes() for path in (folder / "account" / "jobs").glob("*/outputs/out.log")}
     assert found == {b"done\n", b"other\n"}
