@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -22,6 +22,7 @@ from rescalefs.errors import RescaleFSError
 _ENDING = (*signals.ENDING, signals.HANG_UP)
 _UNDOING = 120.0  # [s] for everything to be ended and removed after a signal
 _PATIENCE = 50.0  # seconds that any one command may take
+_GRACE = 20.0  # [s] for a command to undo what it has begun; `rescalefs mount` waits for its daemon
 _FUSE = Path("/dev/fuse")
 _TIMED_OUT = 124  # what timeout(1) says when it ended the command, as it is meant to with `tail -f`
 
@@ -208,7 +209,7 @@ class Stage:
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,
                 )
-                ending.callback(_kill_all, process)
+                ending.callback(_end_all, process)
             return process.wait(_PATIENCE)
 
     def start_simulator(self, undo: ExitStack) -> subprocess.Popen[str]:
@@ -288,11 +289,19 @@ def examples_folder() -> Path:
     raise DemoFailed(f"the example jobs are neither in {package} nor beside it. Install rescalefs anew")
 
 
-def _kill_all(process: subprocess.Popen[bytes]) -> None:
-    """The command may be over while what it has started goes on, which counts as a part of it."""
-    if process.poll() is None:
+def _end_all(process: subprocess.Popen[bytes]) -> None:
+    """End a command that is not over, with all that it has started in its session.
+
+    First by SIGTERM: `rescalefs mount` then ends the daemon that it waits for, which has a session of its own.
+    """
+    if process.poll() is not None:
+        return
+    os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_GRACE)
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(_PATIENCE)
+    process.wait(_PATIENCE)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

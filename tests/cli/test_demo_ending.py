@@ -29,6 +29,16 @@ def test_a_command_that_takes_too_long_is_named_and_leaves_no_process(
     os.close(own)
 
 
+def test_a_command_that_is_broken_off_may_undo_what_it_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "_PATIENCE", 1.0)
+    command = """exec sh -c 'trap "sleep 0.2; echo undone > note; exit" TERM; while :; do sleep 0.05; done'"""
+    with pytest.raises(demo.DemoFailed, match="longer than 1 s"):
+        demo.Stage(tmp_path).run(command)
+    assert (tmp_path / "note").read_text() == "undone\n"
+
+
 @pytest.mark.parametrize("ending", ["its reader goes away", "it is told to end"])
 def test_whatever_ends_the_demo_it_removes_what_it_made(tmp_path: Path, ending: str) -> None:
     with subprocess.Popen(
