@@ -292,7 +292,7 @@ def examples_folder() -> Path:
 def _end_all(process: subprocess.Popen[bytes]) -> None:
     """End a command that is not over, with all that it has started in its session.
 
-    First by SIGTERM: `rescalefs mount` then ends the daemon that it waits for, which has a session of its own.
+    First by SIGTERM: `rescalefs mount` then ends its daemon, which has a session of its own.
     """
     if process.poll() is not None:
         return

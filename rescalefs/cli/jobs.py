@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -100,7 +101,7 @@ def delete(connection: Connection, profile: str | None, job: str, with_inputs: b
 def _delete(client: RescaleClient, job: str, with_inputs: bool, yes: bool) -> int:
     name, status = _name_and_status(client, job)
     what = "its outputs and its input files" if with_inputs else "its outputs"
-    if not (yes or click.confirm(f"Delete job {job}, {name!r} ({status}), {what}, for ever?", err=True)):
+    if not (yes or click.confirm(f"Delete job {job}, {name!r} ({status}), with {what}, for ever?", err=True)):
         return _left_alone(job)
     client.delete_job(job, with_inputs)
     click.echo(f"job {job} is deleted")
@@ -118,7 +119,8 @@ def _known(job: str) -> Iterator[None]:
     try:
         yield
     except NotFound as error:
-        raise UserError(f"there is no job {job!r}; `rescalefs jobs` lists what there is") from error
+        folder = f"; for the folder of this name, write ./{job}" if Path(job).is_dir() else ""
+        raise UserError(f"there is no job {job!r}; `rescalefs jobs` lists what there is{folder}") from error
 
 
 def _name_and_status(client: RescaleClient, job: str) -> tuple[str, str]:

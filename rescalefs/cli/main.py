@@ -126,7 +126,7 @@ def _die_of(number: int) -> int:
 def _aborted(error: click.Abort) -> int:
     """click raises Abort for Ctrl-C, and for a question to which standard input had no answer."""
     if isinstance(error.__cause__ or error.__context__, EOFError):
-        click.echo("rescalefs: the question got no answer: standard input has ended", err=True)
+        click.echo("\nrescalefs: the question got no answer: standard input has ended", err=True)
         return _FAILED
     return _INTERRUPTED
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.markup import escape
 
+from rescalefs import signals
 from rescalefs.cli.connection import profile_option
 from rescalefs.cli.listing import printable
 from rescalefs.errors import UserError
@@ -147,10 +148,23 @@ def _display(quiet: bool) -> Iterator[Callable[[DropReport], None]]:
             spinner.update(escape(_where(report)))
         reports.append(report)
 
-    with console.status("looking at the folder") if console.is_terminal else nullcontext() as spinner:
-        yield tell
+    try:
+        with console.status("looking at the folder") if console.is_terminal else nullcontext() as spinner:
+            yield tell
+    except (KeyboardInterrupt, signals.Terminated):
+        console.print(escape(_interrupted(reports[-1] if reports else None)), soft_wrap=True)
+        raise
     if reports and reports[-1].state is not State.REJECTED:
         console.print(escape(_where(reports[-1])), soft_wrap=True)
+
+
+def _interrupted(report: DropReport | None) -> str:
+    """What becomes of a drop that its user waits for no longer."""
+    from rescalefs.submit.machine import State
+
+    if report is not None and report.state is State.RUNNING:
+        return f"interrupted; job {report.job_id} goes on, and `rescalefs stop {report.job_id}` stops it"
+    return "interrupted; `rescalefs submit` on the same folder goes on where it was"
 
 
 def _where(report: DropReport) -> str:

@@ -45,7 +45,7 @@ _FETCH = "`rescalefs download {job} --to DIR` fetches"
 _ELSEWHERE = {  # what `rescalefs submit` saw to has no status.log and no link to the job
     **_DROPPED,
     State.REJECTED: "mend this, and run `rescalefs submit` on it again: {problem}",
-    State.SAVED: f'run `rescalefs submit` on it again, once {JOB_FILE} does not say "hold" (any more)',
+    State.SAVED: f'run `rescalefs submit` on it without --hold, and with no "hold" in {JOB_FILE}',
     State.COMPLETED: f"look at its outputs: jobs/{{job}}/outputs in a mount, or {_FETCH} them",
     State.FAILED: f"read process_output.log, which {_FETCH}; {_AGAIN}",
     State.STOPPED: f"read process_output.log, which {_FETCH}; {_AGAIN}",

@@ -77,7 +77,7 @@ def _where(drop: Drop, progress: Progress | None) -> str:
     if drop.state is State.SAVED and drop.hold and drop.is_elsewhere:
         return (
             f"held: job {drop.job_id} is saved; "
-            '`rescalefs submit` submits it, once job.json does not say "hold" (any more)'
+            '`rescalefs submit` without --hold submits it, unless job.json says "hold": true'
         )
     if drop.state is State.SAVED and not drop.hold:
         return f"job {drop.job_id} is saved"  # for a moment, before it is submitted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
 import threading
 from collections.abc import Callable
@@ -218,7 +219,7 @@ class Submitter:
                     return True
                 self._ledger.catch_up()
             except (RescaleFSError, OSError) as error:
-                other = f"nobody: {error}"
+                other = f"nobody: {_words(error)}"
             if other != self._actor:
                 log.warning("this rescalefs only shows %s; who acts on it: %s", self._settings.folder, other)
                 self._actor = other
@@ -255,7 +256,7 @@ class Submitter:
             except (Overtaken, OutOfPlace):  # a worker was first
                 wait = _BURST
             except (RescaleFSError, OSError) as error:
-                wait = self._cannot_look(str(error))
+                wait = self._cannot_look(_words(error))
             except Exception as error:  # noqa: BLE001  # else it would be raised again at each start
                 log_once(log, "looking at the drop folder", error)
                 wait = self._cannot_look(shortened(error))
@@ -322,3 +323,11 @@ class Submitter:
 
 def _is_ours(drop: Drop) -> bool:
     return not drop.is_elsewhere
+
+
+def _words(error: Exception) -> str:
+    """What went wrong and with which path, without the number that an `OSError` quotes."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+        return f"{where}{error.strerror}"
+    return str(error)

@@ -254,7 +254,10 @@ def test_a_job_that_has_ended_cannot_be_stopped(sh: Shell) -> None:
 def test_delete_says_what_goes_for_ever(sh: Shell, answer: Callable[[str], None]) -> None:
     answer("y\n")
     assert sh("delete", "aaa", "--with-inputs") == "job aaa is deleted\n"
-    assert "Delete job aaa, 'saved\ufffdone' (saved), its outputs and its input files, for ever?" in sh.errors
+    assert (
+        "Delete job aaa, 'saved\ufffdone' (saved), with its outputs and its input files, for ever?"
+        in sh.errors
+    )
     assert sh.account.told == [("delete_job", "aaa", True)]
 
 
@@ -270,6 +273,15 @@ def test_a_job_that_is_not_there_is_exit_code_1(sh: Shell) -> None:
             1,
             "rescalefs: there is no job 'zzz'; `rescalefs jobs` lists what there is\n",
         )
+
+
+def test_a_folder_named_without_its_path_is_pointed_out(
+    sh: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zzz").mkdir()
+    monkeypatch.chdir(tmp_path)
+    sh("stop", "zzz", "-y")
+    assert (sh.code, sh.errors.endswith("; for the folder of this name, write ./zzz\n")) == (1, True)
 
 
 def drop(name: str, state: State, job_id: str | None = None, **facts: Any) -> DropReport:

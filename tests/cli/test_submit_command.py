@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ import pytest
 
 from rescalefs.api import ApiSettings, RescaleClient
 from rescalefs.assembly.drops import known_drops
+from rescalefs.cli import submit as submit_module
 from rescalefs.cli.main import main
 from rescalefs.clock import SystemClock
 from rescalefs.simulator import Simulator, SimulatorSettings
+from rescalefs.submit import DropReport
+from rescalefs.submit.machine import State
 
 SHORT: dict[str, Any] = {
     "command": "cat mesh.msh > copy",
@@ -196,7 +200,7 @@ def test_the_outcome_as_json_says_where_it_is(wing: Path, submit: Submit) -> Non
         "state": "saved",
         "status": (
             f"held: job {done.json['job']} is saved; "
-            '`rescalefs submit` submits it, once job.json does not say "hold" (any more)'
+            '`rescalefs submit` without --hold submits it, unless job.json says "hold": true'
         ),
         "job": done.json["job"],
         "job_status": "",
@@ -315,3 +319,26 @@ def test_a_folder_is_one_job_whatever_profile_of_the_account_it_is_submitted_wit
     assert submit(folder).out == job
     assert submit(folder, "--profile", "again").out == job
     assert jobs_called(client, "wing-of-profiles") == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (State.RUNNING, "job aBc goes on, and `rescalefs stop aBc` stops it"),
+        (State.UPLOADING, "goes on where it was"),
+    ],
+)
+def test_a_user_who_interrupts_it_is_told_what_becomes_of_the_job(
+    capsys: pytest.CaptureFixture[str], state: State, words: str
+) -> None:
+    now = datetime.now(timezone.utc)
+    report = DropReport("1", "/wing", state, "under way", "aBc", "", True, (), now, now)
+
+    def interrupted() -> None:
+        with submit_module._display(quiet=False) as tell:
+            tell(report)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert words in capsys.readouterr().err

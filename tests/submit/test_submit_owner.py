@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import signal
 import subprocess
@@ -220,3 +222,20 @@ def test_folders_beside_each_other_are_submitted_at_the_same_time(tmp_path: Path
         with claimed(folders[0], journal) as again:
             assert again == "is being submitted by another `rescalefs submit`"
     journal.close()
+
+
+def test_a_lock_that_cannot_be_taken_is_reported_in_words_and_with_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Tenure) -> str:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "/x/.submit.lock")
+
+    monkeypatch.setattr(Tenure, "acquire", refused)
+    clock, background = SystemClock(), Background()
+    submitter = Submitter(FakeRescale(clock), make_settings(tmp_path), clock, background)
+    submitter.start()
+    try:
+        until(submitter, "nobody: /x/.submit.lock: Read-only file system")
+    finally:
+        background.close()
+        submitter.close()
