@@ -53,20 +53,20 @@ MUTANTS = (
         "--weather corrupt",
     ),
     Mutant(
-        "a-byte-too-far",
-        "a broken transfer is resumed one byte behind the place where it broke",
+        "resumed-too-far",
+        "a broken transfer is resumed 64 KiB behind the place where it broke",
         "rescalefs.reading.fetcher",
         (
             (
                 "                failures = 1 if extent.position > before else failures + 1\n",
                 (
                     "                failures = 1 if extent.position > before else failures + 1\n"
-                    "                extent.position += 1\n"
+                    "                extent.position += 65536\n"
                 ),
             ),
         ),
         ("wrong result", "never recovers"),
-        "--weather cut",
+        "--weather cut --verify eof",
     ),
     Mutant(
         "whole-for-a-range",
