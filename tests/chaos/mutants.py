@@ -53,17 +53,15 @@ MUTANTS = (
         "--weather corrupt",
     ),
     Mutant(
-        "resumed-too-far",
-        "a broken transfer is resumed 64 KiB behind the place where it broke",
+        "one-byte-early",
+        "a transfer that begins within a file asks for one byte too many before it",
         "rescalefs.reading.fetcher",
         (
             (
-                "                failures = 1 if extent.position > before else failures + 1\n",
-                (
-                    "                failures = 1 if extent.position > before else failures + 1\n"
-                    "                extent.position += 65536\n"
-                ),
+                "open_range(file, start, extent.span.stop)",
+                "open_range(file, max(0, start - 1), extent.span.stop)",
             ),
+            ("if body.start != extent.position:", "if False:"),
         ),
         ("wrong result", "never recovers"),
         "--weather cut --verify eof",
