@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -21,6 +22,17 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("suite")
+
+
+def pytest_configure() -> None:
+    """Let the programs that tests start have SIGINT, SIGQUIT and SIGHUP as a terminal's programs have them.
+
+    A shell has what it starts in the background ignore the first two, `nohup` the third, and children inherit
+    that. What this process ignores, it still does, but by a handler, which its children don't inherit.
+    """
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture
