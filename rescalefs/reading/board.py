@@ -93,9 +93,11 @@ class Board:
         self._clock = clock
         self._store = store  # for the files of racing blocks; all else is the librarian's
         self._ticks = itertools.count(1)
-        # Streams that their readers closed, and blocks to be closed, which is not done under the lock. Its
-        # put() is re-entrant, as documented: see `close_stream`.
-        self._leaving: queue.SimpleQueue[Stream | Block | None] = queue.SimpleQueue()
+        # Streams that their readers closed, and blocks to be closed, which is not done under the lock. It is
+        # appended to without the lock, which is atomic, and emptied under it: see `close_stream` and `part`.
+        self._leaving: deque[Stream | Block] = deque()
+        # Wakes the thread that waits in `part`. Its put() is re-entrant, as documented.
+        self._left: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # guards all that follows, and what it leads to
         self._work = threading.Condition(self._lock)  # for connections
         self._chores_there = threading.Condition(self._lock)  # for the librarian
@@ -145,20 +147,31 @@ class Board:
         Takes no lock: the garbage collector closes files that a program forgot, in the middle of any line,
         also of one that runs with the lock held.
         """
-        self._leaving.put(stream)
+        self._leaving.append(stream)
+        self._left.put(None)
 
     def part(self, patience: float) -> None:
         """Do what follows from readers that left, and close blocks that were given up.
 
-        Waits for the first of them for so many seconds, or until `close`.
+        Waits for the first of them for so many seconds, or until `close`. After it, everything is done that
+        was noted before: another thread that took a note has then done what follows, too.
         """
-        with suppress(queue.Empty):
-            while (leaving := self._leaving.get(timeout=patience)) is not None:
-                if isinstance(leaving, Stream):
-                    self._part(leaving)
-                del leaving  # a block is closed here, if nothing else holds it
-                patience = 0
-            self._leaving.put(None)  # the mark of the end stays, for every thread that looks
+        if patience:  # otherwise the marks stay, that of the end among them, for the thread that waits
+            with suppress(queue.Empty):
+                self._left.get(timeout=patience)
+                while True:
+                    self._left.get_nowait()  # each was put after its note, so all these notes are there
+        while self._part_with_next():
+            pass
+
+    def _part_with_next(self) -> bool:
+        with self._lock:
+            if not self._leaving:
+                return False
+            leaving = self._leaving.popleft()
+            if isinstance(leaving, Stream):
+                self._part(leaving)
+        return True  # a block is closed here, without the lock, if nothing else holds it
 
     @property
     def is_closed(self) -> bool:
@@ -166,22 +179,21 @@ class Board:
         return self._closed
 
     def _part(self, stream: Stream) -> None:
-        """Take part no more; what only this reader wanted is not fetched any further."""
-        with self._lock:
-            if stream.closed:
-                return
-            stream.closed = True
-            content = stream.content
-            content.streams.remove(stream)
-            self._turns.discard(stream)
-            self._room.close_window(stream)
-            self._touch_used(stream)
-            self._cancel_unwanted(content)
-            if not content.streams:
-                self._stop_full_read(content)
-                self._keep_pieces(content)
-                self._idle[_key(content.file, content.size)] = content
-                self._forget_idle()
+        """Take part no more; what only this reader wanted is not fetched any further. With the lock held."""
+        if stream.closed:
+            return
+        stream.closed = True
+        content = stream.content
+        content.streams.remove(stream)
+        self._turns.discard(stream)
+        self._room.close_window(stream)
+        self._touch_used(stream)
+        self._cancel_unwanted(content)
+        if not content.streams:
+            self._stop_full_read(content)
+            self._keep_pieces(content)
+            self._idle[_key(content.file, content.size)] = content
+            self._forget_idle()
 
     def move_window(self, stream: Stream, window: Span) -> None:
         """From now on a reader wants these bytes soon."""
@@ -374,7 +386,7 @@ class Board:
     def arrived(self, extent: Extent, block: Block, mask: int) -> bool:
         """Leaves were written to a block. False: they are not those that SHA-512 confirmed before."""
         agreed = self._arrived(extent, block, mask)
-        if not self._leaving.empty():
+        if self._leaving:
             self.part(0)  # as many are closed as come, however busy the thread is that does this otherwise
         return agreed
 
@@ -601,7 +613,7 @@ class Board:
             self._work.notify_all()
             self._chores_there.notify_all()
             self._hashing_there.notify_all()
-        self._leaving.put(None)
+        self._left.put(None)
 
     # -- all below is called with the lock held
 
@@ -662,7 +674,7 @@ class Board:
                 self._add_chore(LookUp(content, content.epoch, block, check=True))
 
     def _choose(self) -> Extent | None:
-        closing = self._leaving.qsize()
+        closing = len(self._leaving)
         if self._room.is_spent(closing) and self._active >= _SPARING:
             return None
         if self._active < self._pace.urgent_limit + self._pace.spare:
@@ -858,7 +870,8 @@ class Board:
         self._room.discard(block)
         self._lookups.discard(block)
         if block.fd >= 0:
-            self._leaving.put(block)  # to be closed, but not under the lock
+            self._leaving.append(block)  # to be closed, but not under the lock
+            self._left.put(None)
 
     def _count(self, content: Content, block: Block) -> None:
         """Keep account of a block's descriptor, and of its memory; close others if there are too many."""
@@ -949,14 +962,14 @@ class Board:
     # room
 
     def _make_room(self) -> None:
-        count = self._room.excess(self._leaving.qsize())
+        count = self._room.excess(len(self._leaving))
         if count:
             self._room.trimmed(count, self._trim(count))
 
     def _trim(self, count: int, in_memory: bool = False) -> int:
         """Give up so many blocks, the least recently used first; needed ones when there are no others."""
         removed = 0
-        closing = self._leaving.qsize()
+        closing = len(self._leaving)
         for block in self._room.oldest(self._clock.monotonic(), in_memory=in_memory, closing=closing)[:count]:
             content = self._room.blocks[block]
             if block.present & ~block.saved:
