@@ -102,6 +102,7 @@ class Daemon:
             self._clock,
             changed=self._submitter.nudge,
             quiet=settings.settle_time,
+            descriptors=descriptors,
         )
         self.filesystem = FileSystem(
             self._tree,

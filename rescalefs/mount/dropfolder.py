@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from rescalefs.clock import Clock
+from rescalefs.descriptors import SPENT, Descriptors
 from rescalefs.mount import syscalls
 from rescalefs.mount.attributes import FILE_MODE, LINK_MODE, Attributes, Owner, described, from_backing
 from rescalefs.mount.handles import OpenControl, OpenLog, OpenText, OpenThing
@@ -37,8 +38,11 @@ _HIDDEN = re.compile(r"\.fuse_hidden[0-9a-f]{16}")
 _PASSING = 2.0  # seconds; libfuse needs microseconds from our closing a file to its knowing that
 
 _TEXT_MODE = stat.S_IFREG | FILE_MODE | stat.S_IWUSR  # taking writes, or `cp` over an old `status` would fail
-# What a program asked for that no disk can do. All other errors mean that the file is not what was meant.
-_CALLERS_MISTAKES = frozenset({errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.EINTR, errno.EAGAIN})
+# What a program asked for that no disk can do, or what this process has no descriptor for. All other errors
+# mean that the file is not what was meant.
+_CALLERS_MISTAKES = (
+    frozenset({errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.EINTR, errno.EAGAIN}) | SPENT
+)
 _OVERLAY_MODES = {
     Kind.STATE: _TEXT_MODE,
     Kind.LOG: _TEXT_MODE,
@@ -58,15 +62,16 @@ class Entry(NamedTuple):
 class Place:
     """A name in an open directory: what the *at system calls take. Nothing between is followed."""
 
-    __slots__ = ("_root", "folder", "name")
+    __slots__ = ("_descriptors", "_root", "folder", "name")
 
-    def __init__(self, root: int, path: str) -> None:
+    def __init__(self, root: int, path: str, descriptors: Descriptors) -> None:
+        self._descriptors = descriptors
         self._root = self.folder = root
         *between, self.name = path.split("/")
         self.name = self.name or "."
         try:
             for name in between:
-                below = os.open(name, _WALK, dir_fd=self.folder)
+                below = self._opened(name, _WALK, 0)
                 self.close()
                 self.folder = below
         except OSError:
@@ -90,7 +95,10 @@ class Place:
         return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
 
     def open(self, flags: int, mode: int = 0o600) -> int:
-        return os.open(self.name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=self.folder)
+        return self._opened(self.name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+
+    def _opened(self, name: str, flags: int, mode: int) -> int:
+        return self._descriptors.retried(lambda: os.open(name, flags, mode, dir_fd=self.folder))
 
     def unlink(self) -> None:
         os.unlink(self.name, dir_fd=self.folder)
@@ -99,9 +107,16 @@ class Place:
 class BackingFile:
     """A file of the backing directory, open. What its disk refuses is raised, and reported to `OpenFiles`."""
 
-    def __init__(self, descriptor: int, files: OpenFiles, closed: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        files: OpenFiles,
+        closed: Callable[[str], None] | None,
+        descriptors: Descriptors,
+    ) -> None:
         """``closed`` is called with the name it had last, after it was open for writing; None: read-only."""
         self._descriptor = descriptor
+        self._descriptors = descriptors
         self._files = files
         self._closed = closed
         self._has_written = False
@@ -135,7 +150,7 @@ class BackingFile:
         """
         if self._closed is not None:
             with self._reporting():
-                os.close(os.dup(self._descriptor))
+                os.close(self._descriptors.retried(lambda: os.dup(self._descriptor)))
 
     def close(self) -> None:
         """The program that wrote has had its close(2) answered, so an error here can only be recorded."""
@@ -161,13 +176,14 @@ class BackingFile:
 class BackingFolder:
     """A directory of the backing directory, open, with our names in it."""
 
-    def __init__(self, descriptor: int, overlays: list[Overlay]) -> None:
+    def __init__(self, descriptor: int, overlays: list[Overlay], descriptors: Descriptors) -> None:
         self._descriptor = descriptor
+        self._descriptors = descriptors
         self._overlays = {overlay.name: overlay for overlay in overlays}
 
     def entries(self) -> Iterator[Entry]:
         taken = set()
-        with os.scandir(self._descriptor) as found:
+        with self._descriptors.retried(lambda: os.scandir(self._descriptor)) as found:  # which takes one more
             for each in found:
                 kind = _type_of(each)
                 if each.name in self._overlays and not stat.S_ISDIR(kind):
@@ -201,8 +217,13 @@ class DropFolder:
         clock: Clock,
         changed: Callable[[Path], None] = lambda _: None,
         quiet: float = 2.0,
+        descriptors: Descriptors | None = None,
     ) -> None:
-        """``changed`` is told what was written or renamed. ``quiet`` is the settle time: see `Overlays`."""
+        """``changed`` is told what was written or renamed. ``quiet`` is the settle time: see `Overlays`.
+
+        ``descriptors`` is what the process may have open; None: what the system says at this moment.
+        """
+        self._descriptors = descriptors or Descriptors.of_this_process(raised=False)
         self.folder = folder
         self._files = files
         self._changed = changed
@@ -224,6 +245,9 @@ class DropFolder:
             _unpin(pin)
         os.close(self._root)
 
+    def _place(self, path: str) -> Place:
+        return Place(self._root, path, self._descriptors)
+
     # --- what is there
 
     def attributes(self, path: str) -> Attributes:
@@ -233,14 +257,14 @@ class DropFolder:
         overlay = self._overlay(path)
         if overlay is not None:
             return self._described(overlay)
-        with Place(self._root, path) as place:
+        with self._place(path) as place:
             return from_backing(place.stat())
 
     def read_link(self, path: str) -> str:
         overlay = self._overlay(path)
         if overlay is not None and overlay.kind is Kind.LINK:
             return os.fsdecode(overlay.content)
-        with Place(self._root, path) as place:
+        with self._place(path) as place:
             return os.readlink(place.name, dir_fd=place.folder)
 
     def access(self, path: str, mode: int) -> None:
@@ -250,10 +274,10 @@ class DropFolder:
                     raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
     def open_folder(self, path: str) -> BackingFolder:
-        with Place(self._root, path) as place:
+        with self._place(path) as place:
             descriptor = place.open(_LIST)
         is_drop = bool(path) and "/" not in path
-        return BackingFolder(descriptor, self._overlays.of(path) if is_drop else [])
+        return BackingFolder(descriptor, self._overlays.of(path) if is_drop else [], self._descriptors)
 
     def space(self) -> os.statvfs_result:
         return os.statvfs(self._root)
@@ -266,11 +290,12 @@ class DropFolder:
         writing = flags & os.O_ACCMODE != os.O_RDONLY
         hidden = self._hidden.get(path) if self._hidden else None
         if isinstance(hidden, int):  # by /proc/<pid>/fd, the one way to it
-            reopened = os.open(f"/proc/self/fd/{hidden}", flags & ~_NOT_OURS & ~os.O_NOFOLLOW | os.O_CLOEXEC)
-            return BackingFile(reopened, self._files, None)
+            pin, wanted = f"/proc/self/fd/{hidden}", flags & ~_NOT_OURS & ~os.O_NOFOLLOW | os.O_CLOEXEC
+            reopened = self._descriptors.retried(lambda: os.open(pin, wanted))
+            return BackingFile(reopened, self._files, None, self._descriptors)
         if overlay is not None and (not writing or overlay.kind is Kind.CONTROL):
             return self._open_overlay(overlay)
-        with Place(self._root, path) as place:
+        with self._place(path) as place:
             create = os.O_CREAT if overlay is not None else 0
             descriptor = place.open(flags & ~_NOT_OURS | create, 0o644)
         return self._opened(descriptor, path, writing, emptied=bool(flags & os.O_TRUNC))
@@ -282,7 +307,7 @@ class DropFolder:
         overlay = self._overlay(path)
         if overlay is not None and overlay.kind is Kind.CONTROL:  # it has come into being this very moment
             return self._open_overlay(overlay)
-        with Place(self._root, path) as place:
+        with self._place(path) as place:
             descriptor = place.open(flags & ~_NOT_OURS | os.O_CREAT | flags & os.O_EXCL, mode)
             self._give(place, caller, mode)
         self._overlays.touched(path)
@@ -296,13 +321,13 @@ class DropFolder:
     # --- names
 
     def make_node(self, path: str, mode: int, device: int, caller: Owner | None = None) -> None:
-        with Place(self._root, path) as place:
+        with self._place(path) as place:
             os.mknod(place.name, mode, device, dir_fd=place.folder)
             self._give(place, caller, mode)
         self._tell(path)
 
     def make_folder(self, path: str, mode: int, caller: Owner | None = None) -> None:
-        with Place(self._root, path) as place:
+        with self._place(path) as place:
             os.mkdir(place.name, mode, dir_fd=place.folder)
             self._give(place, caller, mode)
         if "/" not in path:
@@ -310,7 +335,7 @@ class DropFolder:
         self._tell(path)
 
     def symlink(self, path: str, target: str, caller: Owner | None = None) -> None:
-        with Place(self._root, path) as place:
+        with self._place(path) as place:
             os.symlink(target, place.name, dir_fd=place.folder)
             self._give(place, caller, LINK_MODE)
         self._tell(path)
@@ -318,7 +343,7 @@ class DropFolder:
     def link(self, old: str, new: str) -> None:
         if self._overlay(old) is not None:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-        with Place(self._root, old) as source, Place(self._root, new) as target:
+        with self._place(old) as source, self._place(new) as target:
             os.link(
                 source.name,
                 target.name,
@@ -334,13 +359,13 @@ class DropFolder:
         if hidden is not None:
             _unpin(hidden)
             return
-        with self._covered(path), Place(self._root, path) as place:
+        with self._covered(path), self._place(path) as place:
             place.unlink()
         self._overlays.removed(path)
         self._tell(path)
 
     def remove_folder(self, path: str) -> None:
-        with Place(self._root, path) as place:
+        with self._place(path) as place:
             try:
                 os.rmdir(place.name, dir_fd=place.folder)
             except OSError as error:
@@ -364,7 +389,7 @@ class DropFolder:
         if overlay is not None:
             # Not a file that could be moved. `mv` then copies what is shown and removes it here, which works.
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-        with Place(self._root, old) as source, Place(self._root, new) as target:
+        with self._place(old) as source, self._place(new) as target:
             os.rename(source.name, target.name, src_dir_fd=source.folder, dst_dir_fd=target.folder)
         if is_hiding:
             self._note_passing(new)
@@ -400,7 +425,7 @@ class DropFolder:
         if overlay is None:
             return None
         try:
-            with Place(self._root, path) as place:
+            with self._place(path) as place:
                 hidden = not stat.S_ISDIR(place.stat().st_mode) and overlay.kind is not Kind.CONTROL
                 return overlay if hidden else None
         except FileNotFoundError:
@@ -436,10 +461,10 @@ class DropFolder:
 
     def _remove_only(self, path: str, names: set[str]) -> bool:
         """Remove files of these names from a folder, if nothing else is in it; tell whether that was so."""
-        with Place(self._root, path) as place:
+        with self._place(path) as place:
             folder = place.open(_LIST)
         try:
-            with os.scandir(folder) as found:
+            with self._descriptors.retried(lambda: os.scandir(folder)) as found:
                 there = {each.name: each.is_dir(follow_symlinks=False) for each in found}
             if not there or any(there.values()) or not there.keys() <= names:
                 return False
@@ -467,7 +492,7 @@ class DropFolder:
             kept = self._described(overlay)
             self.unlink(old)
         else:
-            with Place(self._root, old) as place:
+            with self._place(old) as place:
                 kept = place.open(_PIN)
                 place.unlink()
             self._files.removed(old)
@@ -517,12 +542,12 @@ class DropFolder:
         if isinstance(hidden, int):
             yield f"/proc/self/fd/{hidden}"
             return
-        with Place(self._root, path) as place, _pinned(place) as reachable:
+        with self._place(path) as place, _pinned(place) as reachable:
             yield reachable
 
     def _opened(self, descriptor: int, path: str, writing: bool, emptied: bool = False) -> BackingFile:
         self._files.opened(descriptor, path, writing, emptied)
-        return BackingFile(descriptor, self._files, self._tell if writing else None)
+        return BackingFile(descriptor, self._files, self._tell if writing else None, self._descriptors)
 
     def _give(self, place: Place, caller: Owner | None, mode: int) -> None:
         """Make what was just created the caller's, with exactly the mode the kernel asked for."""

@@ -3,11 +3,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rescalefs.descriptors import Descriptors
 from rescalefs.mount import DropFolder, OpenFiles
 from rescalefs.mount.attributes import Owner
 from tests.fakes import FakeClock
@@ -19,6 +21,7 @@ class Drops:
 
     def __init__(self, backing: Path) -> None:
         backing.mkdir()
+        self.descriptors = Descriptors(1024)
         self.backing = backing
         self.views = FixedViews()
         self.files = OpenFiles(backing)
@@ -30,6 +33,7 @@ class Drops:
             self.files,
             self.clock,
             changed=lambda path: self.told.append(path.relative_to(backing).as_posix()),
+            descriptors=self.descriptors,
         )
 
     def names(self, path: str) -> list[str]:
@@ -283,3 +287,64 @@ def test_what_another_user_makes_is_that_users(drops: Drops) -> None:
     drops.folder.make_folder("shared/x", 0o777, nobody)
     found = (drops.backing / "shared" / "x").stat()
     assert (found.st_gid, found.st_mode & 0o7777) == (shared, 0o2777)
+
+
+def write_a_file_and_look(folder: DropFolder) -> list[str]:
+    """Each way in which descriptors are opened."""
+    folder.make_folder("wing", 0o755)
+    file = folder.create("wing/mesh.msh", os.O_WRONLY, 0o644)
+    file.write(memoryview(b"abc"), 0)
+    file.flush()
+    file.close()
+    folder.change_mode("wing/mesh.msh", 0o600)
+    reader = folder.open("wing/mesh.msh", os.O_RDONLY)
+    assert reader.read_into(memoryview(bytearray(3)), 0) == 3
+    reader.close()
+    opened = folder.open_folder("wing")
+    try:
+        return [entry.name for entry in opened.entries() if stat.S_ISREG(entry.mode)]
+    finally:
+        opened.close()
+
+
+def test_where_no_descriptor_is_left_some_are_closed_for_the_drop_folder(
+    drops: Drops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used_up, refused = [True], []
+
+    def refusing(act: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(*arguments: Any, **options: Any) -> Any:
+            if used_up[0]:
+                refused.append(act.__name__)
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            used_up[0] = True  # the one that was closed is in use again
+            return act(*arguments, **options)
+
+        return refuse
+
+    def close_one() -> None:
+        used_up[0] = False
+
+    drops.descriptors.reclaim_with(close_one)
+    with monkeypatch.context() as patched:
+        for act in (os.open, os.dup, os.scandir):
+            patched.setattr(os, act.__name__, refusing(act))
+        assert "mesh.msh" in write_a_file_and_look(drops.folder)
+    assert {"open", "dup", "scandir"} <= set(refused)
+    assert drops.files.why_unfinished(drops.backing / "wing") == ""
+
+
+def test_a_close_for_which_there_is_no_descriptor_says_nothing_of_the_file(
+    drops: Drops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    drops.folder.make_folder("wing", 0o755)
+    file = drops.folder.create("wing/mesh.msh", os.O_WRONLY, 0o644)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "dup", refuse)
+        with pytest.raises(OSError, match="Too many open files"):
+            file.flush()
+    file.close()
+    assert drops.files.why_unfinished(drops.backing / "wing") == ""
