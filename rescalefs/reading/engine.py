@@ -29,6 +29,8 @@ from rescalefs.reading.source import Source
 from rescalefs.reading.verification import Verification
 
 _HASHERS = 2
+_TOGETHER = 0.05  # seconds; readers that leave meanwhile are seen to together: to wake a thread for each of
+# them costs more than all else that a small file takes
 _LOOK_AGAIN = 60.0  # seconds; what is waited for ends the wait at once, this only limits it
 
 
@@ -117,9 +119,10 @@ class ReadEngine:
         if self._process.is_this:
             self._board.close()
 
-    def _part_with_readers(self, stop: threading.Event) -> None:  # noqa: ARG002  (the board ends it)
+    def _part_with_readers(self, stop: threading.Event) -> None:
         while not self._board.is_closed:
             self._board.part(_LOOK_AGAIN)
+            stop.wait(_TOGETHER)
 
     def _close_on_stop(self, stop: threading.Event) -> None:
         while not stop.wait(_LOOK_AGAIN):
