@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import re
 import socket
@@ -151,7 +152,15 @@ def _is_sole_name(descriptor: int, path: Path) -> bool:
     return False
 
 
-# --- file systems without locks
+# --- file systems without locks, or with such as other machines do not see
+
+
+@functools.cache
+def this_kernel() -> str:
+    """Which running kernel this is, in whatever container; where it does not say, which machine."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    return f"{socket.gethostname()} {uuid.getnode()}"
 
 
 def _claim_without_locks(folder: Path, name: str) -> tuple[int, Path]:

@@ -17,7 +17,6 @@ _SMALL = SMALLEST  # bytes
 _FASTER = 2  # times as fast as the line: then the hash is soon done with whatever waits
 _NOTE_EVERY = 1.0  # seconds: the most that a kill costs a slow connection
 
-Hear = Callable[[bytes], None]
 # (the complete part, or None; why not). Neither, where the file has come by another process meanwhile.
 # The part is the receiver's from then on. Called on threads of `Transfers`.
 Done = Callable[["Part | None", "Exception | None"], None]
@@ -47,7 +46,7 @@ class Fetch:
 
     @property
     def is_small(self) -> bool:
-        """Whether one request does, hashed as it comes."""
+        """Whether one request does, hashed by who made it."""
         return self.file.size is not None and self.file.size <= _SMALL
 
     @property
@@ -77,17 +76,14 @@ class Owner(Protocol):
 
 
 class Receipt:
-    """Puts the bytes of a piece into their part, and whoever waits for them on its way."""
+    """Puts the bytes of a piece into their part, and tells the owner of them."""
 
-    def __init__(
-        self, owner: Owner, clock: Clock, turn: Turn, fetch: Fetch, piece: Piece, hear: Hear | None
-    ) -> None:
+    def __init__(self, owner: Owner, clock: Clock, turn: Turn, fetch: Fetch, piece: Piece) -> None:
         self._owner = owner
         self._clock = clock
         self._turn = turn
         self._fetch = fetch
         self._piece = piece
-        self._hear = hear
         self._noted = piece.position
         self._noted_at = clock.monotonic()
 
@@ -96,8 +92,6 @@ class Receipt:
 
     def take(self, data: bytes) -> None:
         self._fetch.opened.write(data, self._piece.position)
-        if self._hear is not None:
-            self._hear(data)
         self._owner.arrived(self._turn, self._fetch, self._piece, len(data))
         now = self._clock.monotonic()
         if self._piece.position - self._noted >= STRIDE or now - self._noted_at >= _NOTE_EVERY:

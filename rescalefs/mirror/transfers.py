@@ -14,8 +14,8 @@ from pathlib import Path
 from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.errors import ContentError, NotYetUploaded, WrongBytes
-from rescalefs.mirror.claims import PartTaken, make_folder
-from rescalefs.mirror.fetch import Done, Fetch, Hear, Receipt, Turn
+from rescalefs.mirror.claims import PartTaken, make_folder, this_kernel
+from rescalefs.mirror.fetch import Done, Fetch, Receipt, Turn
 from rescalefs.mirror.part import Part
 from rescalefs.mirror.pieces import MIB, Piece, Pieces
 from rescalefs.mirror.receiving import Receiver, Stopped
@@ -230,8 +230,11 @@ class Transfers:
         try:
             if fetch.file.size is None:
                 fetch.file = dataclasses.replace(fetch.file, size=self._receiver.size_of(fetch.file))
-            confirmed = fetch.file.sha512 is not None and self._verify
-            fetch.part = Part(self._parts, fetch.key, resumable=confirmed and not fetch.is_small)
+            is_resumable = fetch.file.sha512 is not None and self._verify and not fetch.is_small
+            # Others are emptied at the beginning, which must not happen to one that another machine writes,
+            # whose locks some network disks do not tell.
+            key = fetch.key if is_resumable else f"{fetch.key}\n{this_kernel()}"
+            fetch.part = Part(self._parts, key, is_resumable)
             if fetch.is_here():
                 fetch.part.discard()
                 fetch.part = None
@@ -288,8 +291,10 @@ class Transfers:
 
     def _fetch_small(self, fetch: Fetch, turn: Turn, stop: threading.Event) -> None:
         while True:
-            digest = hashlib.sha512()
-            self._receive(fetch, Piece(0, fetch.file.size or 0), turn, stop, digest.update)
+            size, digest = fetch.file.size or 0, hashlib.sha512()
+            self._receive(fetch, Piece(0, size), turn, stop)
+            for chunk in fetch.opened.chunks(0, size):  # as it is on the disk: that is what gets the name
+                digest.update(chunk)
             if self._is_right(fetch.file, digest.hexdigest()):
                 return
             self._start_over(fetch)
@@ -331,10 +336,8 @@ class Transfers:
                 failure = error
             self._let_go(fetch, failure)
 
-    def _receive(
-        self, fetch: Fetch, piece: Piece, turn: Turn, stop: threading.Event, hear: Hear | None = None
-    ) -> None:
-        receipt = Receipt(self, self._clock, turn, fetch, piece, hear)
+    def _receive(self, fetch: Fetch, piece: Piece, turn: Turn, stop: threading.Event) -> None:
+        receipt = Receipt(self, self._clock, turn, fetch, piece)
         try:
             self._receiver.receive(fetch.file, piece, receipt, stop)
         finally:
