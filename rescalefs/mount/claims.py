@@ -15,6 +15,7 @@ from typing import NamedTuple
 import platformdirs
 
 from rescalefs.errors import CannotMount
+from rescalefs.mount.mountpoint import mount_at
 from rescalefs.private import make_private
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ def claim(mountpoint: Path) -> None:
         return
     daemon = daemon_of(mountpoint)
     if daemon is not None:
+        if mount_at(mountpoint) is None:
+            raise CannotMount(f"cannot mount on {mountpoint}: {left_behind(daemon)}")
         raise CannotMount(f"cannot mount on {mountpoint}: it is already mounted by process {daemon.pid}")
     if not any(_is_claimed_in(file, mountpoint) for file in _files(mountpoint)):
         log.warning(
@@ -72,6 +75,19 @@ def _is_claimed_in(file: Path, mountpoint: Path) -> bool:
 def daemon_of(mountpoint: Path) -> Daemon | None:
     """The process that serves it now; None when there is none, or it is another user's."""
     return next((found for file in _files(mountpoint) if (found := _holder(file)) is not None), None)
+
+
+def left_behind(daemon: Daemon) -> str:
+    """Why a daemon may run whose mount is not to be seen, and what to do.
+
+    A mount namespace that was made meanwhile (a container, a service with a /tmp of its own) has a copy of
+    the mount, which `umount` here does not touch. The kernel keeps the connection until the last
+    copy is gone.
+    """
+    return (
+        f"process {daemon.pid} serves it, and nothing is mounted there. A container or a service may still "
+        f"have the mount in its own view of the file system. To end it all the same: kill {daemon.pid}"
+    )
 
 
 def daemons() -> list[Daemon]:

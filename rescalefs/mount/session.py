@@ -291,11 +291,12 @@ def umount(mountpoint: Path, *, clock: Clock | None = None, patience: float = 60
     clock = clock or SystemClock()
     mountpoint = absolute(mountpoint)
     entry = mount_at(mountpoint)
+    daemon = claims.daemon_of(mountpoint)
     if entry is None:
-        raise CannotMount(f"nothing is mounted on {mountpoint}")
+        more = f": {claims.left_behind(daemon)}" if daemon is not None else ""
+        raise CannotMount(f"nothing is mounted on {mountpoint}{more}")
     if not entry.is_ours:
         raise CannotMount(f"{mountpoint} is not ours: {entry.source} ({entry.kind}) is mounted there")
-    daemon = claims.daemon_of(mountpoint)
     detach(mountpoint)
     deadline = clock.monotonic() + patience
     while daemon is not None and claims.is_running(daemon.pid):
@@ -306,7 +307,8 @@ def umount(mountpoint: Path, *, clock: Clock | None = None, patience: float = 60
             )
         if clock.monotonic() > deadline:
             raise CannotMount(
-                f"{mountpoint} is unmounted, but process {daemon.pid} has not ended in {patience:.0f} s"
+                f"{mountpoint} is unmounted, but its daemon has not ended in {patience:.0f} s: "
+                f"{claims.left_behind(daemon)}"
             )
         clock.wait(never(), _POLL)
 

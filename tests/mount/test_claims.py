@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rescalefs.errors import CannotMount
-from rescalefs.mount import claims
+from rescalefs.mount import claims, umount
 
 HOLD = (
     "import sys; from pathlib import Path; from rescalefs.mount import claims\n"
@@ -32,8 +32,10 @@ def test_one_process_serves_a_mountpoint_until_it_ends_however_that_is() -> None
         assert claims.daemon_of(place) == (holder.pid, place)
         assert claims.daemons() == [(holder.pid, place)]
         assert claims.is_running(holder.pid)
-        with pytest.raises(CannotMount, match=f"already mounted by process {holder.pid}"):
+        with pytest.raises(CannotMount, match=f"process {holder.pid} serves it, .* kill {holder.pid}$"):
             claims.claim(place)
+        with pytest.raises(CannotMount, match=f"(?s)nothing is mounted on .* kill {holder.pid}$"):
+            umount(place)
         holder.kill()
         os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
         assert not claims.is_running(holder.pid)  # ended, though nobody has asked how
@@ -62,7 +64,7 @@ def test_where_the_home_takes_no_claim_the_folder_of_the_login_does(
         assert holder.stdout.readline() == "held\n"
         assert claims.daemon_of(place) == (holder.pid, place)
         assert claims.daemons() == [(holder.pid, place)]
-        with pytest.raises(CannotMount, match=f"already mounted by process {holder.pid}"):
+        with pytest.raises(CannotMount, match=f"process {holder.pid} serves it, .* kill {holder.pid}$"):
             claims.claim(place)
         holder.communicate("")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "file"]
