@@ -155,6 +155,11 @@ class Sync:
             lock.acquire(timeout=0)
         except Timeout:
             raise UserError(f"another rescalefs syncs {root}. End it, or choose another folder") from None
+        except OSError as error:
+            raise UserError(
+                f"{root} cannot be synced: {own / 'lock'} cannot be locked ({error.strerror}). "
+                "Choose a folder on another disk; `rescalefs download` needs no locks"
+            ) from error
         self._base.undo.callback(lock.release)
 
     def _check_account(self, ledger: Ledger) -> None:

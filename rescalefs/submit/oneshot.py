@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -45,6 +46,8 @@ from rescalefs.submit.worker import Worker
 log = logging.getLogger(__name__)
 
 Watch = Callable[[DropReport], None]
+
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})  # what a file system without them says
 
 
 def plan(
@@ -138,6 +141,13 @@ def _the_only_one(folder: Path, settings: SubmitSettings, journal: Journal, cloc
             yield
     except Timeout:
         raise UserError(f"{folder} is being submitted by another `rescalefs submit`") from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise UserError(
+            f"{folder} is not submitted: {path} cannot be locked ({error.strerror}), so that another process "
+            "might submit it as well. Set XDG_STATE_HOME to a folder on another disk"
+        ) from error
 
 
 class _Shot:

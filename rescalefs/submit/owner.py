@@ -178,8 +178,9 @@ def _locked(flags: int, path: Path, shared: bool = False) -> int | None:
             return None
         except FileNotFoundError:
             pass  # somebody removed it between our opening and our locking it
-        except OSError:
+        except OSError as error:
             os.close(descriptor)
+            error.filename = str(path)  # the kernel's word names none: "No locks available"
             raise
         os.close(descriptor)
 

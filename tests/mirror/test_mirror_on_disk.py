@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
+import os
 import random
 import threading
 from contextlib import closing
@@ -16,6 +19,7 @@ from rescalefs.mirror import Transfers, claims, transfers
 from rescalefs.mirror.part import Part
 from rescalefs.model import RemoteFile
 from tests.fakes import Fault, MemorySource
+from tests.mirror.account import Account
 
 CONTENT = random.Random(7).randbytes(600_000)
 PATIENCE = 60.0
@@ -85,3 +89,19 @@ def test_two_machines_that_do_not_see_each_others_locks_do_not_write_into_one_pa
             fault.hang.set()
             assert here.over.wait(PATIENCE)
     assert [here.content, there.content] == [CONTENT, CONTENT]
+
+
+def test_a_folder_without_locks_is_downloaded_into_and_not_synced_with_a_word_on_what_to_do(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    job_id = account.add_job("wing", {"forces.csv": b"1,2\n"})
+    monkeypatch.setattr(fcntl, "flock", refused)
+    done = account.run("sync", str(account.folder), "--once", check=False)
+    assert done.returncode == 1
+    assert f"{account.folder}/.rescalefs/lock cannot be locked".encode() in done.stderr
+    assert b"rescalefs download" in done.stderr
+    account.run("download", job_id, "--to", str(account.folder / "here"))
+    assert (account.folder / "here" / "forces.csv").read_bytes() == b"1,2\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -239,3 +240,19 @@ def test_a_lock_that_cannot_be_taken_is_reported_in_words_and_with_its_path(
     finally:
         background.close()
         submitter.close()
+
+
+def test_where_nothing_can_be_locked_nothing_is_submitted_and_the_place_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    settings = make_settings(tmp_path)
+    folder = drop_files(tmp_path / "elsewhere" / "wing")
+    monkeypatch.setattr("fcntl.flock", refused)
+    assert ".lock cannot be locked (No locks available)" in submitted(folder, settings)
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    journal = Journal(settings.journal)
+    with contextlib.closing(journal), pytest.raises(OSError, match=r"No locks available: '.*\.lock'"):
+        Tenure(settings, journal, FakeClock()).acquire()
