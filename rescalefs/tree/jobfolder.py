@@ -62,7 +62,13 @@ class JobFolder(Directory):
 
     @property
     def modified_ns(self) -> int:
-        """The newest status' date if it is known, else when the job was made."""
+        """When the job was made; while it goes on, the newest status' date as soon as that is known.
+
+        Of a job that has ended, it does not depend on what is known just now: `tar` and `rsync` take a folder
+        whose date changes because they look into it for one that was changed.
+        """
+        if self.ended:
+            return self.inserted_ns
         statuses = self.account.catalog.known_statuses(self.job.id)
         return nanoseconds(statuses[-1].date) if statuses else self.inserted_ns
 
@@ -150,7 +156,9 @@ class JobFolder(Directory):
         newest = self._newest_status()
         if newest is None:
             return Text(status_line(self.job.status), self.modified_ns)
-        return Text(status_line(newest.status), nanoseconds(newest.date))
+        # Of a job that has ended, the date does not depend on what is known by now: see `modified_ns`.
+        date = self.modified_ns if self.ended else nanoseconds(newest.date)
+        return Text(status_line(newest.status), date)
 
     def statuses(self) -> Text:
         return self._history(self.account.catalog.statuses(self.job.id, self.ended))
@@ -215,8 +223,13 @@ class _FolderOfFiles(Directory):
 
     @property
     def modified_ns(self) -> int:
-        listed = self._known()
+        """That of the newest file known by now; the job's own where no more will come: see `JobFolder`."""
+        listed = None if self._is_final else self._known()
         return self._otherwise_ns if listed is None else listed.modified_ns
+
+    @property
+    def _is_final(self) -> bool:
+        return True
 
     @property
     def links(self) -> int:
@@ -254,6 +267,10 @@ class _Outputs(_FolderOfFiles):
         outputs = self._of.known_outputs()
         return None if outputs is None else outputs.root(self._otherwise_ns)
 
+    @property
+    def _is_final(self) -> bool:
+        return self._of.ended
+
 
 class _Live(_FolderOfFiles):
     """live/: the working directory of a run on the cluster, while it runs."""
@@ -267,6 +284,10 @@ class _Live(_FolderOfFiles):
 
     def _listed(self) -> FixedDirectory:
         return self._folder.account.catalog.live(self._folder.job.id, self._run_id).root()
+
+    @property
+    def _is_final(self) -> bool:
+        return False
 
     def _known(self) -> FixedDirectory | None:
         live = self._folder.account.catalog.known_live(self._folder.job.id, self._run_id)
@@ -312,6 +333,10 @@ class _Sorted(_FolderOfFiles):
     def _listed(self) -> FixedDirectory:
         detail = self._of.detail() if isinstance(self._of, JobFolder) else None
         return self._made(self._of.outputs(), detail)
+
+    @property
+    def _is_final(self) -> bool:
+        return self._of.ended
 
     def _known(self) -> FixedDirectory | None:
         outputs = self._of.known_outputs()
@@ -423,9 +448,12 @@ class _RunFolder(Directory):
     def _is_live(self) -> bool:
         return self.folder.is_live and self.run.started is not None and self.run.completed is None
 
+    @property
+    def ended(self) -> bool:
+        return self.folder.ended or self.run.completed is not None
+
     def outputs(self) -> Outputs:
-        ended = self.folder.ended or self.run.completed is not None
-        return self.folder.account.catalog.run_outputs(self.folder.job.id, self.run.id, ended)
+        return self.folder.account.catalog.run_outputs(self.folder.job.id, self.run.id, self.ended)
 
     def known_outputs(self) -> Outputs | None:
         return self.folder.account.catalog.known_run_outputs(self.folder.job.id, self.run.id)

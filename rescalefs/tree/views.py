@@ -64,7 +64,13 @@ class ListOfJobs(Directory):
     def modified_ns(self) -> int:
         """When the newest job was made: what was deleted leaves no date."""
         made = self._made
-        return self._account.began_ns if made is None else made.newest_ns
+        if made is not None:
+            return made.newest_ns
+        known = self._account.catalog.known_jobs()
+        # Or the date would change as the folder is listed, and `tar` say that it was changed.
+        return (
+            self._account.began_ns if known is None else _newest(known.by_id.values(), self._account.began_ns)
+        )
 
     def entries(self) -> Mapping[str, Node]:
         jobs, basis = self._account.catalog.jobs(), self._basis()

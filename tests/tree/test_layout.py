@@ -170,18 +170,39 @@ def test_dates_tell_the_truth(tree: Tree) -> None:
     assert tree.node(job).modified_ns == nanoseconds(minutes(0))
     for path, date in {
         f"{job}/statuses": 5,
-        job: 5,  # once it is known
-        f"{job}/status": 5,
+        job: 0,  # whatever is known by now
+        f"{job}/status": 0,
         f"{job}/cluster_statuses": 0,
         f"{job}/files.tsv": 7,
         f"{job}/SHA512SUMS": 7,
-        f"{job}/outputs": 7,
+        f"{job}/outputs": 0,
         f"{job}/outputs/fields": 6,
         f"{job}/outputs/fields/p.vtk": 6,
         f"{job}/inputs/mesh.msh": -1,
         "/by-name/wing": 0,
     }.items():
         assert tree.node(path).modified_ns == nanoseconds(minutes(date)), path
+
+
+def test_dates_of_folders_of_a_job_that_has_ended_do_not_change_as_one_looks_into_them(tree: Tree) -> None:
+    job = "/jobs/XkpTse"
+    folders = [job, *(f"{job}/{name}" for name in names(tree, job))]
+    folders = [path for path in folders if isinstance(tree.node(path), Directory)]
+    folders += [f"{job}/status", f"{job}/job.json"]
+    before = {path: tree.node(path).modified_ns for path in folders}
+    for path in folders[:-2]:
+        names(tree, path)
+    for name in ("statuses", "files.tsv", "job.json", "SHA512SUMS"):
+        text(tree, f"{job}/{name}")
+    assert {path: tree.node(path).modified_ns for path in folders} == before
+    assert f"{job}/outputs" in before
+
+
+def test_a_folder_of_jobs_has_its_date_before_it_is_listed(tree: Tree) -> None:
+    tree.node("/jobs/XkpTse")  # the list is known from here on
+    before = tree.node("/by-name").modified_ns
+    names(tree, "/by-name")
+    assert tree.node("/by-name").modified_ns == before == tree.node("/jobs").modified_ns
 
 
 def test_link_counts_are_right_where_they_are_told(tree: Tree) -> None:
