@@ -214,12 +214,16 @@ def unmounter() -> str | None:
     return surroundings.program("fusermount3") or surroundings.program("fusermount")
 
 
+_STRAY = "; what was put into submit/ while nothing was mounted was not submitted: move it away"
+
+
 def _check_folder(mountpoint: Path) -> None:
     try:
         if not stat.S_ISDIR(mountpoint.stat().st_mode):
             raise CannotMount(f"cannot mount on {mountpoint}: it is not a directory. Choose an empty folder")
         if any(mountpoint.iterdir()):
-            raise CannotMount(f"cannot mount on {mountpoint}: it is not empty. Choose an empty folder")
+            stray = "" if not (mountpoint / "submit").is_dir() else _STRAY
+            raise CannotMount(f"cannot mount on {mountpoint}: it is not empty. Choose an empty folder{stray}")
     except OSError as error:
         raise CannotMount(f"cannot mount on {mountpoint}: {error.strerror}") from error
     if not os.access(mountpoint, os.W_OK):

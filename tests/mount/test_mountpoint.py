@@ -84,3 +84,9 @@ def test_who_is_in_the_way_is_named(tmp_path: Path) -> None:
 def test_detaching_what_is_not_mounted_says_so(tmp_path: Path) -> None:
     with pytest.raises(CannotMount, match=f"cannot unmount {tmp_path}: ."):
         mountpoint.detach(tmp_path)
+
+
+def test_folders_dropped_while_nothing_was_mounted_are_pointed_out(tmp_path: Path) -> None:
+    (tmp_path / "submit" / "wing").mkdir(parents=True)
+    with pytest.raises(CannotMount, match="was not submitted: move it away"):
+        prepare(tmp_path)
