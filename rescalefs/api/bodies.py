@@ -12,7 +12,8 @@ from rescalefs.errors import ApiError, UnexpectedAnswer, Unreachable
 NOT_SATISFIABLE = 416  # the range begins at or after the end
 
 _NUMBER = "[0-9]{1,19}"
-_CONTENT_RANGE = re.compile(rf"bytes (?:({_NUMBER})-({_NUMBER})|\*)/({_NUMBER}|\*)")
+# The unit in any case: RFC 9110, 14.1.
+_CONTENT_RANGE = re.compile(rf"bytes (?:({_NUMBER})-({_NUMBER})|\*)/({_NUMBER}|\*)", re.IGNORECASE)
 
 
 class RangeBody:

@@ -7,6 +7,7 @@ an error, never exceeds them. So each read from a socket looks here first.
 
 from __future__ import annotations
 
+import http
 import http.client
 import io
 from collections.abc import Iterator
@@ -88,6 +89,16 @@ class BoundedResponse(http.client.HTTPResponse):
         # `fp` is where http.client and urllib3 read everything from; buffered again, as it was.
         self.fp = io.BufferedReader(_BoundedRaw(self.fp.detach(), sock, bounds))
         bounds.use(self)
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """The status line of the answer itself. http.client knows one interim answer, 100, and would take
+        any other, as `103 Early Hints`, for the answer; RFC 9110, 15.2, has clients pass over all of them."""
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # typeshed has it not
+            if not http.HTTPStatus.SWITCHING_PROTOCOLS < status < http.HTTPStatus.OK:
+                return version, status, reason
+            while self.fp.readline().strip():
+                pass
 
 
 class _BoundedRaw(io.RawIOBase):

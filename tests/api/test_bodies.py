@@ -114,6 +114,11 @@ def test_of_a_whole_file_no_more_is_read_than_was_asked_for() -> None:
     assert answer.given == 20
 
 
+def test_the_unit_of_a_range_may_be_written_in_any_case() -> None:
+    answer = Answered(206, {"content-range": "Bytes 0-5/6"}, b"abcdef")
+    assert b"".join(body_of(answer, 0, 6)) == b"abcdef"
+
+
 def test_a_range_is_read_to_its_end_mark_so_that_its_connection_can_be_used_again() -> None:
     answer = Answered(206, {"content-range": "bytes 0-5/6"}, b"abcdef")
     assert b"".join(body_of(answer, 0, 6)) == b"abcdef"

@@ -114,6 +114,7 @@ SLOW = {
     "chunks of one byte": (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
     "the size of a chunk": (OK + b"Transfer-Encoding: chunked\r\n\r\n5;", b"a"),
     "trailers": (OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n", b"X: y\r\n"),
+    "early hints": (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 1000),
     "an error's body": (b"HTTP/1.1 500 X\r\n" + LENGTH, b"a"),
     "a refusal's body": (b"HTTP/1.1 404 X\r\n" + LENGTH, b"a"),
     "a body of 429": (b"HTTP/1.1 429 X\r\nRetry-After: 1\r\n" + LENGTH, b"a"),
@@ -237,6 +238,16 @@ def test_what_never_ends_is_given_up(where: str, call: str, connect: MakeClient)
         client = connect(url, patience=0.0)
         with pytest.raises((UnexpectedAnswer, ServerFailed, ApiError)):
             CALLS[call](client)
+        client.close()
+
+
+def test_interim_answers_of_every_kind_are_passed_over(connect: MakeClient) -> None:
+    body = json.dumps(USER).encode()
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    with raw(lambda connection: connection.sendall(interim + interim + answer)) as url:
+        client = connect(url, patience=0.0)
+        assert client.user().email == "a@b.c"
         client.close()
 
 
