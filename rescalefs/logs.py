@@ -224,7 +224,12 @@ class LogFile:
 def open_log(path: Path) -> int:
     """A descriptor that appends to the file, which its owner alone may read."""
     make_private(path.parent)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except PermissionError:  # its mode forbids it, also to its owner, unless that is root
+        path.chmod(0o600)
+        descriptor = os.open(path, flags, 0o600)
     with contextlib.suppress(OSError):  # of an older version, which let the umask decide
         os.fchmod(descriptor, 0o600)
     return descriptor

@@ -119,9 +119,10 @@ def _play_on_sync(stage: Stage, undo: ExitStack, was_asked_for: bool) -> str:
 
 
 def _there(drop: str) -> str:
-    """A shell command that waits for the files of a drop's job; its SHA512SUMS come after them."""
-    path = f"Rescale/submit/{drop}/job"
-    return f"until [ -s {path}/SHA512SUMS -a -e {path}/outputs/process_output.log ]; do sleep 0.2; done"
+    """A shell command that waits for the files of a drop's job: sync may bring the last after their list."""
+    folder = f"Rescale/submit/{drop}/job/outputs"
+    check = f"cd {folder} && [ -s ../SHA512SUMS ] && sha512sum --status -c ../SHA512SUMS"
+    return f"until ({check}) 2>/dev/null; do sleep 0.2; done"
 
 
 def _play(stage: Stage) -> None:

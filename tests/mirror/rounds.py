@@ -65,6 +65,21 @@ def output(path: str, content: bytes, checksum: bool = True) -> RemoteFile:
     return file(path, path, size=len(content), sha512=digest)
 
 
+_ledgers: list[Ledger] = []
+
+
+def shelf_in(folder: Path) -> Shelf:
+    """A shelf that remembers what it put there for as long as the test runs."""
+    _ledgers.append(Ledger(None))
+    return Shelf(folder, _ledgers[-1], folder / "parts")
+
+
+def close_ledgers() -> None:
+    """Close those of all shelves that `shelf_in` made."""
+    while _ledgers:
+        _ledgers.pop().close()
+
+
 @contextmanager
 def rounds(
     folder: Path,
@@ -77,7 +92,7 @@ def rounds(
     """A mirror of jobs whose files have these contents."""
     folder.mkdir(exist_ok=True)
     service, clock, background = service or FakeService(), FakeClock(), Background()
-    source, shelf = MemorySource(contents), Shelf(folder, Ledger(None), folder / "parts")
+    source, shelf = MemorySource(contents), shelf_in(folder)
     transfers = Transfers(source, shelf.parts, clock, background, connections)
     live = LiveCopies(tails, shelf, clock)
     mirror = Mirror(tree_of(service, clock), shelf, transfers, selection or Selection(), clock, live)

@@ -11,9 +11,10 @@ import pytest
 
 from rescalefs.background import Background
 from rescalefs.errors import NotFound
-from rescalefs.mirror import Ledger, LiveCopies, Mirror, Report, Selection, Shelf, Transfers
+from rescalefs.mirror import LiveCopies, Mirror, Report, Selection, Transfers
 from rescalefs.model import LiveFile, Run
 from tests.fakes import FakeClock, MemorySource
+from tests.mirror.rounds import shelf_in
 from tests.tree.account import FakeService, file, minutes, tree_of
 
 ENOUGH = 8  # looks
@@ -52,7 +53,7 @@ class Body:
 
 def copies(tail: Tail, folder: Path, clock: FakeClock, count: int = 1) -> LiveCopies:
     """Copies that have been followed once."""
-    live = LiveCopies(tail, Shelf(folder, Ledger(None), folder / "parts"), clock)
+    live = LiveCopies(tail, shelf_in(folder), clock)
     (folder / "parts").mkdir()
     for number in range(count):
         live.follow(f"jobs/a/live/log{number}", LiveFile("a", "1", f"log{number}"))
@@ -112,7 +113,7 @@ def test_what_is_finished_is_brought_up_to_date_once_more_and_no_more(tmp_path: 
 def mirror_of(
     service: FakeService, folder: Path, clock: FakeClock, live: bool = True, dry_run: bool = False
 ) -> Mirror:
-    shelf = Shelf(folder, Ledger(None), folder / "parts")
+    shelf = shelf_in(folder)
     (folder / "parts").mkdir()
     copies = LiveCopies(Tail(threading.Event()), shelf, clock)
     transfers = Transfers(MemorySource({}), shelf.parts, clock, Background(), 1)

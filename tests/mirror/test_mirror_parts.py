@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
 from rescalefs.errors import UserError
-from rescalefs.mirror import Ledger, Shelf, Transfers, claims
+from rescalefs.mirror import Transfers, claims
 from rescalefs.mirror.claims import PartTaken, make_folder
 from rescalefs.mirror.part import Part, sweep
 from rescalefs.model import RemoteFile
 from tests.fakes import MemorySource
 from tests.mirror.account import PATIENCE, ROOT
+from tests.mirror.rounds import shelf_in
 
 KEY = "a.bin\nversion"
 LONG_AGO, NEVER = 0.0, float("inf")
@@ -122,7 +123,7 @@ def test_a_folder_that_leads_out_is_not_written_to(tmp_path: Path) -> None:
     for name in ("to", "elsewhere", "to/parts"):
         (tmp_path / name).mkdir()
     (tmp_path / "to" / "out").symlink_to(tmp_path / "elsewhere")
-    shelf = Shelf(tmp_path / "to", Ledger(None), tmp_path / "to" / "parts")
+    shelf = shelf_in(tmp_path / "to")
     with pytest.raises(UserError, match="leads out of"):
         shelf.write("out/deep/a", b"text", None)
     assert list((tmp_path / "elsewhere").iterdir()) == []

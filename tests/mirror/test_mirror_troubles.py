@@ -14,12 +14,12 @@ import pytest
 import rescalefs
 from rescalefs import containment
 from rescalefs.errors import ApiError, Forbidden, NotFound, Unauthenticated
-from rescalefs.mirror import DropNotes, Folding, Ledger, Shelf
+from rescalefs.mirror import DropNotes, Folding, Ledger
 from rescalefs.mirror import part as parts
 from rescalefs.mirror import transfers as transfers_
 from rescalefs.reading import write_fully
 from tests.fakes import FakeClock, Fault
-from tests.mirror.rounds import NoTails, Rounds, output, rounds
+from tests.mirror.rounds import NoTails, Rounds, output, rounds, shelf_in
 
 MIB = 1 << 20
 SMALL, LARGE = b"small", b"large" * (MIB // 2)
@@ -311,7 +311,7 @@ def test_a_drop_folder_that_cannot_be_read_or_written_ends_nothing(
         def job_id(self, drop: str) -> str | None:
             return None
 
-    shelf = Shelf(tmp_path, Ledger(None), tmp_path / "parts")
+    shelf = shelf_in(tmp_path)
     (tmp_path / "submit").write_text("not a folder")
     notes = DropNotes(shelf, Views())
     for _ in range(3):

@@ -100,8 +100,8 @@ def test_the_log_of_a_mount_is_its_owners_alone_and_goes_on_after_the_start(acco
     (log,) = (account.work / "state").glob("rescalefs/*/mount.log")
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
     assert "watching" in log.read_text()
-    log.chmod(0o400)
     log.write_text("x" * 2_000_001 + "\n")
+    log.chmod(0o400)
     account.mount()
     account.wait_for(lambda: log.with_name("mount.log.1").exists())
     account.run("umount", str(account.root))
