@@ -80,11 +80,35 @@ def rescalefs(verbose: int) -> None:
     logging.basicConfig(level=level, handlers=[to_standard_error])
 
 
+def _is_closed(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return True
+    return False
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Open what was closed when we started (`2>&-`).
+
+    Else the next file of ours has that number, and gets what a C library, or a child, prints there. Writing
+    to a standard output that was closed still fails, as it must not look like success.
+    """
+    for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        if _is_closed(number):
+            os.open(os.devnull, flags)  # it gets the lowest number that is free: this one
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # for good
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
 def main(arguments: Sequence[str] | None = None, context: object = None) -> int:
     """Run one command; return its exit code. ``context`` is what commands find as ``click.Context.obj``.
 
     Where SIGTERM or SIGHUP came, and the command did not see to it, the process ends by that signal.
     """
+    _stand_in_for_closed_streams()
     try:
         with signals.interrupting(signals.not_ignored((*signals.ENDING, signals.HANG_UP))):
             return _run(arguments, context)

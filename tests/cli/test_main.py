@@ -204,3 +204,17 @@ def test_nothing_is_coloured_for_those_who_want_no_colour(
     monkeypatch.setenv(name, value)
     main(["jobs"], Connection(open_client))
     assert seen == [None, False]
+
+
+@pytest.mark.parametrize(("closed", "code"), [("<&-", 0), (">&-", 1), ("2>&-", 0), ("<&- 2>&-", 0)])
+def test_closed_streams_leave_no_number_to_our_files_and_no_success_without_output(
+    closed: str, code: int
+) -> None:
+    program = (
+        "import os, sys; from rescalefs.cli.main import main; code = main(['schema']); "
+        "sys.exit(code if os.open('/dev/null', os.O_RDONLY) > 2 else 99)"
+    )
+    shell = ["bash", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, program]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert bool(done.stdout) is (code == 0)
