@@ -339,9 +339,14 @@ class BlockStore:
     def _open_index(self) -> None:
         if _was_forked_open[0]:
             raise OSError(errno.EBUSY, "this process was forked while the index was in use")
+        self.close()  # it may be open already
         _open_stores.add(id(self))
-        self._blocks = _index(self._folder / "blocks", self._limit, self._descriptors, tag_index=1)
-        self._records = _index(self._folder / "records", _RECORDS_LIMIT, self._descriptors)
+        try:
+            self._blocks = _index(self._folder / "blocks", self._limit, self._descriptors, tag_index=1)
+            self._records = _index(self._folder / "records", _RECORDS_LIMIT, self._descriptors)
+        except BaseException:
+            self.close()  # both or none
+            raise
 
     def _make_room(self) -> None:
         # set() evicts one value at most; that is too little when a block takes the place of small pieces.

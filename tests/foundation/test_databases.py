@@ -99,3 +99,14 @@ def test_a_journal_of_a_newer_version_is_closed_again(tmp_path: Path) -> None:
     journal.close()
     assert isinstance(try_to_open("journal.sqlite", path), UserError)
     assert is_open(tmp_path) == []
+
+
+def test_a_cache_that_is_opened_twice_is_open_once(tmp_path: Path) -> None:
+    store = blocks(tmp_path / "cache")
+    before = len(is_open(tmp_path))
+    first = store._blocks, store._records  # held, so that nothing else closes them
+    store.open()
+    assert len(is_open(tmp_path)) == before
+    assert store._blocks not in first
+    store.close()
+    assert is_open(tmp_path) == []
