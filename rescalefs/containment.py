@@ -55,7 +55,7 @@ def log_once(logger: logging.Logger, what: str, error: BaseException, where: str
 
 
 def warn_once(logger: logging.Logger, what: str, error: BaseException, where: str) -> None:
-    """As `log_once`, of what was foreseen: where in our code it was noticed is of no use to anybody."""
+    """Log an item's foreseen trouble once, without a traceback, which would not help the reader."""
     level = logging.WARNING if _logged.is_new(what, error) else logging.DEBUG
     logger.log(level, "%s (%s): %s", what, where, shortened(error))
 

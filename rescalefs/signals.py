@@ -90,7 +90,7 @@ def deferred() -> Iterator[None]:
 
 
 def not_ignored(numbers: Sequence[int]) -> tuple[int, ...]:
-    """Those that whoever started us does not want to be ignored, as nohup(1) does with SIGHUP."""
+    """The ending signals, except those that our parent has ignored, as nohup(1) does with SIGHUP."""
     return tuple(number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN)
 
 

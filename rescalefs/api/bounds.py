@@ -59,7 +59,7 @@ class Bounds:
 
     @contextmanager
     def tightened(self, seconds: float, most: int) -> Iterator[None]:
-        """As `tighten`, for a while."""
+        """Tighten the limits while the block runs, then restore them."""
         until, left = self._until, self._left
         self.tighten(seconds, most)
         try:

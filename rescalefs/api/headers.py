@@ -26,7 +26,7 @@ def or_none(read: Callable[[str], T | None]) -> Callable[[str | None], T | None]
             return None
         try:
             return read(text.strip())
-        except Exception:  # noqa: BLE001  # the library that reads dates raises what nobody has listed
+        except Exception:  # noqa: BLE001  # the library that reads dates raises errors of many types
             return None
 
     return reading

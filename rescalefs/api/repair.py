@@ -16,7 +16,7 @@ _MOST_DIGITS = 18  # of a whole number; Python refuses to read or write those of
 
 
 def repaired(content: bytes) -> bytes:
-    """The same document as strict JSON. Raises `ValueError` or `RecursionError` where it is none.
+    """Return the document as strict JSON. Raises `ValueError` or `RecursionError` where it is none.
 
     Numbers that cannot be written become null. What is no Unicode becomes U+FFFD, also half of a pair.
     """

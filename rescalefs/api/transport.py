@@ -107,7 +107,7 @@ class StreamedAnswer:
             raise failed.failure.error from failed
 
     def _in_chunks(self) -> Iterator[bytes]:
-        """As the server cuts the body: each of its chunks, or `CHUNK` bytes of one that is larger."""
+        """Yield the body as the server cut it: each of its chunks, or `CHUNK` bytes of one that is larger."""
         arriving = self._response.iter_content(CHUNK)
         while True:
             self._allow(CHUNK)

@@ -219,7 +219,7 @@ def decode(content: bytes, kind: type[T], what: str, most: int = _MOST_VALUES) -
 
 
 def _repaired(content: bytes, kind: type[T]) -> T | None:
-    """As `decode`, of what is almost JSON; None where it is none."""
+    """Decode what is almost JSON; None where it is not."""
     try:
         return msgspec.json.decode(repaired(content), type=kind, strict=False)
     except (ValueError, RecursionError):

@@ -26,7 +26,7 @@ MOST_CONNECTIONS = 32  # what `auto` means here: nobody waits for one file, so m
 UNMETERED = frozenset({"file-access"})
 _BEFOREHAND = 8  # connections, besides that of the list, that are opened at once: enough to fill most lines
 _LOOK = 1.0  # seconds between two looks whether the list can still come
-_WEEK = 7 * 86_400.0  # seconds for which parts that nobody goes on with stay
+_WEEK = 7 * 86_400.0  # seconds for which a part stays after its last writer
 _OPENING = 2.0  # seconds; who isn't reached by then is asked as usual, and with patience
 
 

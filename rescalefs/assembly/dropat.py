@@ -85,7 +85,7 @@ def drop_at(path: Path, profile: str | None) -> DropFound:
 
 
 def check_that_it_answers(path: Path) -> None:
-    """Raise `UserError` where a path leads into a mount that does not answer: whoever looked would wait."""
+    """Raise `UserError` where a path leads into a mount that does not answer: a look into it would wait."""
     if not Path("/proc/self/mountinfo").exists():  # only on Linux is anything mounted
         return
     from rescalefs.mount import asking

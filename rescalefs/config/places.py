@@ -27,7 +27,7 @@ class Places:
     log: Path  # of a mount in the background
 
     def make(self, *, for_drops: bool = True) -> None:
-        """Make the folders that are missing, for nobody else to look into.
+        """Make the folders that are missing, closed to other users.
 
         Those for drops must be there to take drops; raise UserError where they cannot be made. All else does
         without.

@@ -142,8 +142,8 @@ def _is_locked(descriptor: int, path: Path) -> bool:
 def _is_sole_name(descriptor: int, path: Path) -> bool:
     """Whether a part is a file of its own. If not, its name is removed.
 
-    A kill between the two steps that give a file its final name leaves it with both: whoever then wrote to
-    the part would write to the finished file, wherever a person has moved it since.
+    A kill between the two steps that give a file its final name leaves it with both: a process that wrote to
+    the part would then write to the finished file, wherever a person has moved it since.
     """
     look = os.fstat(descriptor)
     if stat.S_ISREG(look.st_mode) and look.st_nlink <= 1 and not is_anothers(look):

@@ -32,7 +32,7 @@ class Fetch:
         self.is_here = is_here
         self.part: Part | None = None  # once its turn has come: descriptors are few
         self.pieces: Pieces | None = None  # of a large file, once its size is known
-        self.out = 0  # who works on the part: connections, and whoever brings it to the disk
+        self.out = 0  # threads that work on the part: connections, and the one that brings it to the disk
         self.began = 0.0  # monotonic
         self.arrived = 0  # bytes since then
         self.hashed = 0  # bytes, from the first on

@@ -481,7 +481,7 @@ class Mirror:
         copies = [*ours(f"{visit.where}/live/"), *ours(f"{visit.where}/runs/")]
         copies = [path for path in copies if is_live(kind_folder(path))]
         for folder in {kind_folder(path) for path in copies}:
-            self._live.finish(f"{folder}/")  # whoever follows one sees its last lines
+            self._live.finish(f"{folder}/")  # a reader that follows one sees its last lines
         for path in copies:
             here = any(self._is_in_place_of(path, *found) for found in visit.instead_of(path))
             if here and not self._dry_run and self._shelf.remove(path):

@@ -58,7 +58,7 @@ class Pending:
     def __init__(self, then: Callable[[bool], None]) -> None:
         self._then = then
         self._lock = threading.Lock()  # guards _count and _good
-        self._count = 1  # whoever is still adding
+        self._count = 1  # the thread that is still adding
         self._good = True
 
     def one_more(self) -> None:

@@ -100,7 +100,7 @@ def _leave(child: subprocess.Popen[bytes]) -> None:
             with contextlib.suppress(OSError):  # what it was to be told, it is not told
                 pipe.close()
     if child.poll() is None:
-        child.returncode = -1  # nobody waits for it; Popen would warn that it was forgotten
+        child.returncode = -1  # it is left behind on purpose; Popen would warn of that
 
 
 def _answers(said: bytes, paths: Sequence[Path]) -> list[bytes | OSError]:

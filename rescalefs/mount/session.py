@@ -325,7 +325,7 @@ def _news() -> socket.socket:
 
 
 def _address(news: socket.socket) -> str:
-    """As NOTIFY_SOCKET has it, with @ for the zero byte at the beginning."""
+    """The address in the form of NOTIFY_SOCKET, with @ for the zero byte at the beginning."""
     name: bytes = news.getsockname()
     return f"@{name[1:].decode()}"
 

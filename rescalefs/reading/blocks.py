@@ -73,7 +73,7 @@ class _SpoolDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache ships no ty
             return super().store(value, read, key=key)
         name, path = self.filename(key, value)
         for left in reversed(range(_FOLDER_TRIES)):
-            # Whoever evicts the last file of a folder removes the folder as well, in this process or another.
+            # The eviction of the last file of a folder removes the folder, too, in this process or another.
             try:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
                 _name(value.fd, path)

@@ -80,7 +80,7 @@ class Librarian:
                 self._record(content)
 
     def _undone(self, chore: Chore, _: Exception) -> None:
-        """Nobody waits any longer for what a chore was to bring."""
+        """Forget a chore whose result is no longer awaited."""
         match chore:
             case LookUp(block=block) if not block.looked_up:
                 self._board.looked_up(chore, None)

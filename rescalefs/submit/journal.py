@@ -287,7 +287,7 @@ class Journal:
 
     def _make_sure_of_the_log(self) -> None:
         if self._has_log and not self._log_path.exists():
-            self._engine.dispose()  # whoever has the log open last writes what it holds into the journal
+            self._engine.dispose()  # the last connection to close writes the log into the journal
             raise JournalFailed(f"{self._log_path} was removed while it was in use")
 
     @contextlib.contextmanager

@@ -171,7 +171,7 @@ class Poller:
             if taken_back is None:
                 return
             drop = taken_back
-        if statuses:  # told first: whoever reads it in the drop then finds the job in the list of jobs
+        if statuses:  # told first, so that a status read in the drop is in the list of jobs, too
             self._heard(job_id, statuses[-1].status)
         for status in statuses:
             if _is_news(drop, status):

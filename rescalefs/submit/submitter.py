@@ -317,7 +317,7 @@ class Submitter:
         return () if self._warden.refusal else tuple(filter(_is_ours, self._ledger.open_drops()))
 
     def _closed_drops(self) -> tuple[Drop, ...]:
-        """The same of those whose job counts as ended."""
+        """Drops whose job counts as ended."""
         return () if self._warden.refusal else tuple(filter(_is_ours, self._ledger.closed_drops()))
 
 

@@ -94,7 +94,7 @@ class Dropper(Actor):
     # --- the ways
 
     def _plain(self, name: str) -> None:
-        """`cp -r` right into submit/. If the copying failed, nobody knows what arrived: it is removed."""
+        """`cp -r` right into submit/. If the copying failed, what arrived is not known: it is removed."""
         source, inputs = self._source(name)
         drop = Dropped({name}, GONE, (inputs,), name)
         self._drops.add(drop)
@@ -146,7 +146,7 @@ class Dropper(Actor):
         (source / "in-0").write_bytes(data)
         drop.inputs = (*drop.inputs, {**inputs, "in-0": hashlib.sha512(data).hexdigest()})
         if not self._did("drop edit", ["cp", str(source / "in-0"), str(self._submit / name)], drop):
-            drop.inputs = ()  # nobody knows what is there: half of it may have been written
+            drop.inputs = ()  # not known: half of it may have been written
             self._remove(drop)
 
     def _deleted(self, name: str) -> None:
@@ -215,7 +215,7 @@ class Dropper(Actor):
         return None
 
     def _move(self, drop: Dropped, old: str, new: str) -> bool:
-        """Rename it, again and again: when the daemon dies in the middle, nobody knows if it was done."""
+        """Rename it, again and again: a daemon that dies in the middle does not say whether it was done."""
         before, after = self._submit / old, self._submit / new
         words = f"test -d '{after}' || mv -T '{before}' '{after}'"
         for _ in range(60):

@@ -116,7 +116,7 @@ class Ending:
                 self._scene.logbook.violation("leak", words)
 
     def _round(self, program: Program) -> None:
-        """The same reads each time: ranges of all planted files, and listings."""
+        """Do equal reads each time: ranges of all planted files, and listings."""
         for job in list(self._scene.jobs.values())[:12]:
             where = self._scene.places[0].outputs(job)
             program.worker.ask(WALK_LIMIT, op="sizes", path=str(where))

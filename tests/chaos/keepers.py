@@ -120,7 +120,7 @@ class Keeper:
         return ""
 
     def check_log(self) -> None:
-        """No traceback, no end of messages that nobody limits."""
+        """No traceback, and a bounded number of messages."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         self._scene.logbook.facts[f"{self.name} log bytes"] = len(text)
         if len(text) > _LOG_LIMIT:

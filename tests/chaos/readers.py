@@ -204,7 +204,7 @@ class Program(Actor):
 
 
 class FsspecProgram(Program):
-    """The same, through fsspec and with the mount's cache. It checks files before it gives a byte of them."""
+    """Reads through fsspec and with the mount's cache. It checks files before it gives a byte of them."""
 
     name = "fsspec"
     kind = "fsspec"

@@ -88,7 +88,7 @@ class Truth:
         return {each["id"]: _job(each, outputs.get(each["id"], [])) for each in documents}
 
     def input_files(self) -> dict[str, tuple[str, TrueFile]]:
-        """Files that are nobody's output, by id: the name, and the file."""
+        """Files that no job wrote, by id: the name, and the file."""
         found = (each for each in self._documents("files") if each.get("job_id") is None)
         return {each["id"]: (each["name"], self._file(each)) for each in found}
 
@@ -156,7 +156,7 @@ class Server:
         self._port = int(str(url).rpartition(":")[2])
 
     def kill(self) -> None:
-        """As a crash of the service would."""
+        """Kill the server, like a crash of the service."""
         if self._process is not None:
             put_to_death(self._process, 20)
 

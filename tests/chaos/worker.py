@@ -38,7 +38,7 @@ class OnMount:
         self._held: dict[str, int] = {}  # path -> descriptor
 
     def pread(self, path: str, offset: int, length: int) -> Answer:
-        """As a careful program reads: the kernel may give less than asked for, and an error with the rest."""
+        """Read like a careful program: the kernel may give less than asked for, and fail with the rest."""
         descriptor = os.open(path, os.O_RDONLY)
         try:
             return _pread(descriptor, offset, length)

@@ -136,7 +136,7 @@ def test_a_signal_at_any_moment_ends_it(words: list[str], tmp_path: Path, silent
 def test_a_signal_that_not_its_main_thread_gets_ends_it(
     words: list[str], tmp_path: Path, silent_server: str
 ) -> None:
-    """As if it came when the main thread had looked for signals, and did not yet wait for a lock."""
+    """A signal that comes when the main thread had looked for signals, and did not yet wait for a lock."""
     running = Running(tmp_path / "one", silent_server, words)
     with contextlib.closing(running):
         deadline = time.monotonic() + PATIENCE

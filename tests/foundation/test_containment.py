@@ -167,7 +167,7 @@ def _uncontained(function: ast.FunctionDef, local: dict[str, ast.FunctionDef]) -
 
 
 def _takes_stop(function: ast.FunctionDef) -> bool:
-    """As bodies of threads do."""
+    """Functions like the bodies of threads."""
     return any(each.arg.strip("_") in ("stop", "") for each in function.args.args)
 
 

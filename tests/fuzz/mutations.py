@@ -107,7 +107,7 @@ CHANGES: list[Callable[[Any, Any, Random], None]] = [
 
 
 def encoded(document: Any) -> bytes:
-    """As JSON, also what is none: NaN, lone surrogates, numbers without end."""
+    """Encode as JSON, also what is none: NaN, lone surrogates, numbers without end."""
     raws: list[Raw] = []
 
     def keep(value: Any) -> str:

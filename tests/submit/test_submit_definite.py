@@ -519,7 +519,7 @@ def test_a_404_of_its_outputs_does_not_count_as_the_jobs_deletion(rig: Rig, resc
 
 
 class WrongClock(FakeClock):
-    """The machine's clock, whose hands somebody moves; the server's is another one, at the same pace."""
+    """The machine's clock, whose hands are moved; the server's is another one, at the same pace."""
 
     def __init__(self, right: FakeClock) -> None:
         super().__init__()
