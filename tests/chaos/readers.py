@@ -106,8 +106,9 @@ class Reader(Actor):
         return _differs(found, {file.path: self.scene.server.truth.sha512(file) for file in job.outputs})
 
     def _check(self, job: TrueJob) -> None:
+        # `exec`, because its reads are watched: those of a child of the shell would not be seen.
         where = self.place.outputs(job)
-        command = ["sh", "-c", f"cd '{where}' && sha512sum --strict -c ../SHA512SUMS"]
+        command = ["sh", "-c", f"cd '{where}' && exec sha512sum --strict -c ../SHA512SUMS"]
 
         def judge(done: Done) -> str | None:
             lines = done.out.read_text().splitlines()
