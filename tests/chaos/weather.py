@@ -12,9 +12,9 @@ from tests.chaos.scene import Actor, Scene
 
 Fault = dict[str, Any]
 CONTENTS = "/contents/$"
+# None that is kept: a server that asks for an hour gets it, and the storm would end before that.
 _ODD_DATES = (
     "Thu, 32 Foo 2026 25:61:61 GMT",
-    "Fri, 31 Dec 9999 23:59:59 GMT",
     "Mon, 01 Jan 0001 00:00:00 GMT",
     "-5",
     "1e400",
