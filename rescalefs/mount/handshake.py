@@ -41,7 +41,8 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "fuse_chan_fd": (ctypes.c_int, (_Pointer,)),
     "fuse_chan_destroy": (None, (_Pointer,)),
     "fuse_loop_mt": (ctypes.c_int, (_Pointer,)),
-    "fuse_teardown": (None, (_Pointer, _Pointer)),
+    "fuse_unmount": (None, (_Pointer, _Pointer)),
+    "fuse_destroy": (None, (_Pointer,)),
 }
 
 
@@ -66,11 +67,15 @@ def replace_main(libfuse: Any, connected: Callable[[int], None]) -> None:
         if not fuse:
             return 1
         session = libfuse.fuse_get_session(fuse)
-        device = libfuse.fuse_chan_fd(libfuse.fuse_session_next_chan(session, None))
+        channel = libfuse.fuse_session_next_chan(session, None)
+        device = libfuse.fuse_chan_fd(channel)
         connected(device)
         _shake_hands(libfuse, session, device)
         result = libfuse.fuse_loop_mt(fuse)
-        libfuse.fuse_teardown(fuse, mountpoint)
+        # Not fuse_teardown, which first has SIGPIPE end the process again: a connection that a server had
+        # closed, written to at that moment, then ended a daemon with signal 13 in its last milliseconds.
+        libfuse.fuse_unmount(mountpoint, channel)
+        libfuse.fuse_destroy(fuse)
         return int(result != 0)
 
     libfuse.fuse_main_real = fuse_main_real

@@ -87,6 +87,12 @@ def test_a_reader_that_is_killed_leaves_though_its_read_never_ends(
     assert mounted.signal(signal.SIGTERM) == 0
 
 
+@pytest.mark.parametrize("way", ["signal", "unmount"])
+def test_a_connection_that_breaks_at_the_end_does_not_end_the_daemon(mounted: Mounted, way: str) -> None:
+    assert (mounted.signal(signal.SIGTERM) if way == "signal" else mounted.unmount()) == 0
+    assert mounted.said().splitlines()[-1] == "well"
+
+
 def test_the_jobs_tree_can_be_listed_and_is_read_only(mounted: Mounted) -> None:
     listed = subprocess.run(["ls", "-lR", mounted.path], capture_output=True, text=True, check=True).stdout
     assert "good" in listed
