@@ -297,7 +297,15 @@ def umount(mountpoint: Path, *, clock: Clock | None = None, patience: float = 60
         raise CannotMount(f"nothing is mounted on {mountpoint}{more}")
     if not entry.is_ours:
         raise CannotMount(f"{mountpoint} is not ours: {entry.source} ({entry.kind}) is mounted there")
-    detach(mountpoint)
+    try:
+        detach(mountpoint)
+    except CannotMount as error:
+        if daemon is None or not claims.is_stopped(daemon.pid):
+            raise
+        raise CannotMount(
+            f"{error}. Its daemon, process {daemon.pid}, is stopped, and programs that wait for it keep it "
+            f"in use. To have them go on: kill -CONT {daemon.pid}"
+        ) from error
     deadline = clock.monotonic() + patience
     while daemon is not None and claims.is_running(daemon.pid):
         if claims.is_stopped(daemon.pid):
