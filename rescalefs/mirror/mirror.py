@@ -284,12 +284,20 @@ class Mirror:
         self, file: RemoteFile, arrival: _Arrival, act: str, part: Part | None, failure: Exception | None
     ) -> None:
         """A fetch, or a copy, has ended. All who wait are told, whatever telling one of them raises."""
+        with ExitStack() as calls:
+            calls.callback(self._tell_others, file, failure)
+            arrival(act, part, failure)
+
+    def _tell_others(self, file: RemoteFile, failure: Exception | None) -> None:
+        """Tell those that waited for the version. It has its place by now, if it came.
+
+        Until then it counts as under way: a job that looked in between would fetch it again.
+        """
+        with self._lock:
+            others = self._flying.pop(file.version)
         with ExitStack() as calls:  # the last one pushed is called first
-            with self._lock:
-                others = self._flying.pop(file.version)
             for other in reversed(others):
                 calls.callback(other, COPY, None, failure)
-            arrival(act, part, failure)
 
     def _share(
         self, file: RemoteFile, path: str, arrival: _Arrival, act: str, _: None, failure: Exception | None
