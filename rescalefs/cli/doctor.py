@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -49,6 +50,8 @@ def _examine(profile: str | None, allow_other: bool) -> Iterator[Finding]:
     yield machine_checks.fuse_device()
     yield machine_checks.libfuse()
     yield machine_checks.fusermount()
+    if sys.platform == "linux":
+        yield machine_checks.mappings()
     yield from machine_checks.inotify()
     yield from _examine_account(profile, allow_other)
     yield from _examine_mounts()

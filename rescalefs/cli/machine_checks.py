@@ -59,6 +59,17 @@ def libfuse(find: Callable[[str], str | None] = ctypes.util.find_library) -> Fin
     return fine(check, f"{library} loads")
 
 
+def mappings(release: str = platform.release()) -> Finding:
+    """Whether the kernel maps texts and live files, as polars, DuckDB and numpy ask it to."""
+    from rescalefs.mount.handshake import kernel_maps_everything
+
+    check = "shared mappings"
+    if kernel_maps_everything(release):
+        return fine(check, "of all files")
+    found = f"Linux {release} has none of files.tsv and live/ (No such device); Linux 6.6 and later does"
+    return doubtful(check, found, "read these files instead of mapping them, or copy them first")
+
+
 def _is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 

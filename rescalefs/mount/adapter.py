@@ -179,9 +179,13 @@ class Kernel(fuse.FUSE):  # type: ignore[misc]  # fusepy ships no types
         _fill(buffer.contents, self.operations.filesystem.handle_attributes(info.contents.fh))
 
     def read(self, _path: bytes | None, buffer: Any, size: int, offset: int, info: Any) -> int:
-        """Straight into the buffer that goes to the kernel; fusepy would have the bytes copied twice."""
+        """Straight into the buffer that goes to the kernel; fusepy would have the bytes copied twice.
+
+        The kernel names the program that reads (`lock_owner`), except where it fills pages, which all share.
+        """
         view = _view(ctypes.addressof(buffer.contents), size, _WRITE)
-        return self.operations.filesystem.read_into(info.contents.fh, view, offset)
+        opened = info.contents
+        return self.operations.filesystem.read_into(opened.fh, view, offset, not opened.lock_owner)
 
     def write(self, _path: bytes | None, buffer: Any, size: int, offset: int, info: Any) -> int:
         view = _view(ctypes.addressof(buffer.contents), size, _READ)

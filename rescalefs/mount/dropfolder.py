@@ -19,8 +19,10 @@ from rescalefs.descriptors import SPENT, Descriptors
 from rescalefs.mount import syscalls
 from rescalefs.mount.attributes import FILE_MODE, LINK_MODE, Attributes, Owner, described, from_backing
 from rescalefs.mount.handles import OpenControl, OpenLog, OpenText, OpenThing
+from rescalefs.mount.mappings import Mappings, TextPages
 from rescalefs.mount.openfiles import OpenFiles, is_within
 from rescalefs.mount.overlays import DropViews, Kind, Overlay, Overlays
+from rescalefs.tree.nodes import Text
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +129,8 @@ class BackingFile:
     def read_into(self, buffer: memoryview, offset: int) -> int:
         return os.preadv(self._descriptor, [buffer], offset)
 
+    read_page = read_into
+
     def write(self, data: memoryview, offset: int) -> int:
         self._has_written = True
         with self._reporting():
@@ -227,6 +231,7 @@ class DropFolder:
         self.folder = folder
         self._files = files
         self._changed = changed
+        self._mappings = Mappings(clock)
         self._overlays = Overlays(views, files.is_busy_below, clock, quiet)
         self._views = views
         self._clock = clock
@@ -256,7 +261,7 @@ class DropFolder:
             return hidden if isinstance(hidden, Attributes) else from_backing(os.fstat(hidden))
         overlay = self._overlay(path)
         if overlay is not None:
-            return self._described(overlay)
+            return self._described(overlay, self._mappings.told(path, overlay.text))
         with self._place(path) as place:
             return from_backing(place.stat())
 
@@ -294,7 +299,7 @@ class DropFolder:
             reopened = self._descriptors.retried(lambda: os.open(pin, wanted))
             return BackingFile(reopened, self._files, None, self._descriptors)
         if overlay is not None and (not writing or overlay.kind is Kind.CONTROL):
-            return self._open_overlay(overlay)
+            return self._open_overlay(path, overlay)
         with self._place(path) as place:
             create = os.O_CREAT if overlay is not None else 0
             descriptor = place.open(flags & ~_NOT_OURS | create, 0o644)
@@ -306,7 +311,7 @@ class DropFolder:
     def create(self, path: str, flags: int, mode: int, caller: Owner | None = None) -> OpenThing:
         overlay = self._overlay(path)
         if overlay is not None and overlay.kind is Kind.CONTROL:  # it has come into being this very moment
-            return self._open_overlay(overlay)
+            return self._open_overlay(path, overlay)
         with self._place(path) as place:
             descriptor = place.open(flags & ~_NOT_OURS | os.O_CREAT | flags & os.O_EXCL, mode)
             self._give(place, caller, mode)
@@ -440,18 +445,24 @@ class DropFolder:
             if self._overlays.find(path) is None:
                 raise
 
-    def _described(self, overlay: Overlay) -> Attributes:
+    def _described(self, overlay: Overlay, text: Text) -> Attributes:
         mode = _OVERLAY_MODES[overlay.kind]
-        return described(mode, overlay.inode, self._owner, len(overlay.content), overlay.changed_ns)
+        return described(mode, overlay.inode, self._owner, len(text.content), text.modified_ns)
 
-    def _open_overlay(self, overlay: Overlay) -> OpenThing:
-        if overlay.kind is Kind.LOG:
-            return OpenLog(
-                overlay.content, lambda: self._views.log(overlay.drop), lambda: self._described(overlay)
-            )
+    def _open_overlay(self, path: str, overlay: Overlay) -> OpenThing:
         if overlay.kind is Kind.CONTROL:
-            return OpenControl(self._described(overlay), {"stop": lambda: self._views.stop(overlay.drop)})
-        return OpenText(overlay.content, self._described(overlay))
+            attributes = self._described(overlay, overlay.text)
+            return OpenControl(attributes, {"stop": lambda: self._views.stop(overlay.drop)})
+        text = self._mappings.shown(path, overlay.text)
+        pages = TextPages(self._mappings, path, text, lambda: self._newest(path, text))
+        attributes = self._described(overlay, text)
+        if overlay.kind is Kind.LOG:
+            return OpenLog(text.content, lambda: self._views.log(overlay.drop), attributes, pages)
+        return OpenText(text.content, attributes, pages)
+
+    def _newest(self, path: str, otherwise: Text) -> Text:
+        overlay = self._overlay(path)
+        return otherwise if overlay is None else overlay.text
 
     def _remove_covered(self, path: str) -> bool:
         """Remove what our names cover in a drop, if nothing else is in it; tell whether that was so."""
@@ -489,7 +500,7 @@ class DropFolder:
         """
         kept: int | Attributes
         if overlay is not None:
-            kept = self._described(overlay)
+            kept = self._described(overlay, overlay.text)
             self.unlink(old)
         else:
             with self._place(old) as place:

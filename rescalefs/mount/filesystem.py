@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
+from rescalefs.clock import Clock, SystemClock
 from rescalefs.errors import ApiError, IsADirectory, NoSuchPath, NotADirectory, NotFound, ReadOnly
 from rescalefs.model import LiveFile, RemoteFile
 from rescalefs.mount.attributes import (
@@ -29,6 +30,7 @@ from rescalefs.mount.handles import (
     OpenText,
     OpenThing,
 )
+from rescalefs.mount.mappings import Mappings, Sizes, TextPages
 from rescalefs.mount.pagecache import PageCache, Pages
 from rescalefs.mount.syscalls import Moment
 from rescalefs.reading.live import Look
@@ -124,6 +126,7 @@ class FileSystem:
         keep_unconfirmed: bool = False,
         cached: Callable[[], int] = lambda: 0,
         takes_drops: Callable[[], bool] = lambda: True,
+        clock: Clock | None = None,
     ) -> None:
         """``keep_unconfirmed``: bytes that were not verified may stay in the kernel too (`--verify off`).
 
@@ -136,6 +139,8 @@ class FileSystem:
         self._drops = drops
         self._owner = Owner.of_this_process()
         self._pages = PageCache()
+        self._mappings = Mappings(clock or SystemClock())
+        self._live_sizes = Sizes()
         self._keep_unconfirmed = keep_unconfirmed
         self._cached = cached
         self._takes_drops = takes_drops
@@ -149,7 +154,7 @@ class FileSystem:
         if path.startswith(_DROPS) and (below := below_drops(path)) is not None:
             return self._drops.attributes(below)
         try:
-            return self._described(self._tree.node(path))
+            return self._described(path, self._tree.node(path))
         except (NoSuchPath, NotFound):
             handle = self._open_live_files.find(path)
             if handle is None:
@@ -226,8 +231,7 @@ class FileSystem:
         if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
             raise _read_only(path)
         if isinstance(node, nodes.TextNode):
-            text = node.snapshot()
-            return Opened(self._files.put(OpenText(text.content, self._text(node, text))), direct_io=True)
+            return self._open_text(path, node)
         if isinstance(node, nodes.RemoteNode):
             return self._open_remote(path, node)
         if isinstance(node, nodes.LiveNode):
@@ -237,9 +241,13 @@ class FileSystem:
     def create(self, path: str, flags: int, mode: int, caller: Owner | None = None) -> Opened:
         return Opened(self._files.put(self._changeable_drops().create(writable(path), flags, mode, caller)))
 
-    def read_into(self, handle: int, buffer: memoryview, offset: int) -> int:
-        """Fill ``buffer``, which must not be kept; short only where the file ends."""
-        return self._files[handle].read_into(buffer, offset)
+    def read_into(self, handle: int, buffer: memoryview, offset: int, in_pages: bool = False) -> int:
+        """Fill ``buffer``, which must not be kept; short only where the file ends.
+
+        ``in_pages``: the bytes go into the kernel's pages, and not only to the program that reads.
+        """
+        thing = self._files[handle]
+        return thing.read_page(buffer, offset) if in_pages else thing.read_into(buffer, offset)
 
     def write(self, handle: int, data: memoryview, offset: int) -> int:
         return self._files[handle].write(data, offset)
@@ -304,18 +312,18 @@ class FileSystem:
 
     # --- the tree's nodes
 
-    def _described(self, node: nodes.Node) -> Attributes:
+    def _described(self, path: str, node: nodes.Node) -> Attributes:
         if isinstance(node, nodes.RemoteNode):
             return self._remote(node, self._size_of(node.file))
         if isinstance(node, nodes.Directory):
             return described(_FOLDER, node.inode, self._owner, 0, node.modified_ns, node.links)
         if isinstance(node, nodes.TextNode):
-            return self._text(node, node.snapshot())
+            return self._text(node, self._mappings.told(path, node.snapshot()))
         if isinstance(node, nodes.LinkNode):
             size = len(os.fsencode(node.target))
             return described(_LINK, node.inode, self._owner, size, node.modified_ns)
         if isinstance(node, nodes.LiveNode):
-            return self._looked_at(node, self._live.look(node.file))
+            return self._looked_at(path, node, self._live.look(node.file))
         return self._drops.attributes("")
 
     def _text(self, node: nodes.TextNode, text: nodes.Text) -> Attributes:
@@ -332,6 +340,12 @@ class FileSystem:
             return self._reading.size(file)
         except OSError as error:  # of a socket, with an errno that is not the application's
             raise ApiError(f"{file.path}: {error}") from error
+
+    def _open_text(self, path: str, node: nodes.TextNode) -> Opened:
+        text = self._mappings.shown(path, node.snapshot())
+        pages = TextPages(self._mappings, path, text, node.snapshot)
+        thing = OpenText(text.content, self._text(node, text), pages)
+        return Opened(self._files.put(thing), direct_io=True)
 
     def _open_remote(self, path: str, node: nodes.RemoteNode) -> Opened:
         try:
@@ -357,12 +371,13 @@ class FileSystem:
 
     def _open_live(self, path: str, node: nodes.LiveNode) -> Opened:
         opened = self._live.open(node.file)
-        thing = OpenLive(opened, lambda: self._looked_at(node, opened.look()))
+        thing = OpenLive(path, opened, lambda: self._looked_at(path, node, opened.look()), self._live_sizes)
         handle = self._files.put(thing)
         self._open_live_files.opened(path, handle)
         return Opened(handle, direct_io=True)
 
-    def _looked_at(self, node: nodes.LiveNode, look: Look) -> Attributes:
+    def _looked_at(self, path: str, node: nodes.LiveNode, look: Look) -> Attributes:
+        self._live_sizes.told(path, look.size)
         return described(_FILE, node.inode, self._owner, look.size, nodes.nanoseconds(look.changed))
 
     def _is_confirmed(self, file: RemoteFile) -> bool:

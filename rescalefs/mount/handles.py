@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 from rescalefs.errors import ContentError, WrongBytes
 from rescalefs.mount.attributes import Attributes
+from rescalefs.mount.mappings import Sizes, TextPages, copy_slice
 from rescalefs.mount.pagecache import Lease, PageCache
 from rescalefs.reading.live import Look
 
@@ -47,6 +48,10 @@ class OpenThing(Protocol):
     def attributes(self) -> Attributes: ...
 
     def read_into(self, buffer: memoryview, offset: int, /) -> int: ...
+
+    def read_page(self, buffer: memoryview, offset: int, /) -> int:
+        """Fill pages of the kernel's, which every program that maps this path shares."""
+        ...
 
     def write(self, data: memoryview, offset: int, /) -> int: ...
 
@@ -88,15 +93,22 @@ class ReadOnlyThing:
 class OpenText(ReadOnlyThing):
     """A small text as it was when it was opened: no reader sees half of one state and half of another."""
 
-    def __init__(self, text: bytes, attributes: Attributes) -> None:
+    def __init__(self, text: bytes, attributes: Attributes, pages: TextPages) -> None:
         self._text = text
         self._attributes = attributes
+        self._pages = pages
 
     def attributes(self) -> Attributes:
         return self._attributes
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         return copy_slice(self._text, buffer, offset)
+
+    def read_page(self, buffer: memoryview, offset: int) -> int:
+        return self._pages.read_into(buffer, offset)
+
+    def close(self) -> None:
+        self._pages.close()
 
 
 class OpenControl(ReadOnlyThing):
@@ -111,6 +123,8 @@ class OpenControl(ReadOnlyThing):
 
     def read_into(self, _buffer: memoryview, _offset: int) -> int:
         return 0
+
+    read_page = read_into
 
     def write(self, data: memoryview, _offset: int) -> int:
         order = self._orders.get(bytes(data[:100]).decode("ascii", "replace").strip())
@@ -130,14 +144,15 @@ class OpenLog(ReadOnlyThing):
     """
 
     def __init__(
-        self, text: bytes, now: Callable[[], bytes | None], attributes: Callable[[], Attributes]
+        self, text: bytes, now: Callable[[], bytes | None], attributes: Attributes, pages: TextPages
     ) -> None:
         self._text = text
         self._now = now
         self._attributes = attributes
+        self._pages = pages
 
     def attributes(self) -> Attributes:
-        return self._attributes()
+        return self._attributes
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         if offset + len(buffer) > len(self._text):
@@ -145,6 +160,12 @@ class OpenLog(ReadOnlyThing):
             if text is not None and text.startswith(self._text):
                 self._text = text
         return copy_slice(self._text, buffer, offset)
+
+    def read_page(self, buffer: memoryview, offset: int) -> int:
+        return self._pages.read_into(buffer, offset)
+
+    def close(self) -> None:
+        self._pages.close()
 
 
 class OpenContent(ReadOnlyThing):
@@ -196,6 +217,13 @@ class OpenContent(ReadOnlyThing):
             raise self._wrong_before()
         return count
 
+    def read_page(self, buffer: memoryview, offset: int) -> int:
+        if not self._cache.joins(self._lease, self._opened.version):
+            raise WrongBytes(
+                f"{self._path}: another version of it is open. Open it again when that is closed"
+            )
+        return self.read_into(buffer, offset)
+
     def close(self) -> None:
         self._cache.release(self._lease, keep=self._is_confirmed())
         self._opened.close()
@@ -207,9 +235,13 @@ class OpenContent(ReadOnlyThing):
 class OpenLive(ReadOnlyThing):
     """An open file that a job still writes to. A short read is the end as far as it is known."""
 
-    def __init__(self, opened: LiveBytes, attributes: Callable[[], Attributes]) -> None:
+    def __init__(
+        self, path: str, opened: LiveBytes, attributes: Callable[[], Attributes], sizes: Sizes
+    ) -> None:
+        self._path = path
         self._opened = opened
         self._attributes = attributes
+        self._sizes = sizes
 
     def attributes(self) -> Attributes:
         return self._attributes()
@@ -217,15 +249,13 @@ class OpenLive(ReadOnlyThing):
     def read_into(self, buffer: memoryview, offset: int) -> int:
         return self._opened.read_into(buffer, offset)
 
+    def read_page(self, buffer: memoryview, offset: int) -> int:
+        count = self._opened.read_into(buffer, offset)
+        self._sizes.check(self._path, offset, len(buffer), count)
+        return count
+
     def close(self) -> None:
         self._opened.close()
-
-
-def copy_slice(text: bytes, buffer: memoryview, offset: int) -> int:
-    """Fill ``buffer`` with ``text`` from ``offset`` on; return the count."""
-    piece = text[offset : offset + len(buffer)]
-    buffer[: len(piece)] = piece
-    return len(piece)
 
 
 T = TypeVar("T")

@@ -1,25 +1,39 @@
 """The first message between the kernel and libfuse, in which they agree on what they can do.
 
-libfuse 2.9 is older than FUSE_MAX_PAGES (FUSE protocol 7.28, Linux 4.20), so the kernel asks it for 128 KiB
-at most, though it answers reads of any size. Here its answer to FUSE_INIT goes to the kernel with that one
-promise added; docs/decisions/0039-larger-requests.md says what it brings.
+libfuse 2.9 (2013) does not know what newer kernels can do. Here its answer to FUSE_INIT goes to the kernel
+with three requests added, each only where the kernel offers it:
+
+- FUSE_MAX_PAGES (FUSE protocol 7.28, Linux 4.20): the kernel asks for more than 128 KiB at once;
+  docs/decisions/0039-larger-requests.md.
+- FUSE_AUTO_INVAL_DATA (7.20, Linux 3.11): the kernel drops the pages of a file whose size or time changed.
+- FUSE_DIRECT_IO_ALLOW_MMAP (7.39, Linux 6.6): files that are opened with direct_io can be mapped as shared;
+  docs/decisions/0058-mappings.md.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
 
 MAX_PAGES = 256  # of 4 KiB: the kernel asks for 1 MiB at once, if whoever reads does; it takes no more
-_FUSE_MAX_PAGES = 1 << 22  # <linux/fuse.h>
+# <linux/fuse.h>. The flags above bit 31 are in a second word, which FUSE_INIT_EXT announces.
+FUSE_AUTO_INVAL_DATA = 1 << 12
+FUSE_MAX_PAGES = 1 << 22
+FUSE_INIT_EXT = 1 << 30
+FUSE_DIRECT_IO_ALLOW_MMAP = 1 << 36
+_WANTED = FUSE_AUTO_INVAL_DATA | FUSE_MAX_PAGES | FUSE_DIRECT_IO_ALLOW_MMAP
+_WORD = 0xFFFFFFFF
 _REQUEST_SIZE = 0x21000  # what libfuse's own channel takes: a header, and 128 KiB of a write
 _HEADER_SIZE = 16  # struct fuse_out_header: length, error, unique
 _ANSWER_SIZE = 64  # struct fuse_init_out since 7.23
-_LENGTH_AT, _FLAGS_AT, _MAX_PAGES_AT = 0, _HEADER_SIZE + 12, _HEADER_SIZE + 28
+_LENGTH_AT, _FLAGS_AT = 0, _HEADER_SIZE + 12
+_MAX_PAGES_AT, _MORE_FLAGS_AT = _HEADER_SIZE + 28, _HEADER_SIZE + 32
 _OFFERED_AT = 40 + 12  # struct fuse_in_header; then struct fuse_init_in's flags
+_MORE_OFFERED_AT = 40 + 16
 
 _Pointer = ctypes.c_void_p
 _Part = ctypes.c_size_t * 2  # struct iovec: address, length
@@ -82,7 +96,7 @@ def replace_main(libfuse: Any, connected: Callable[[int], None]) -> None:
 
 
 def _shake_hands(libfuse: Any, session: int, device: int) -> None:
-    """Take the kernel's first message, have libfuse answer it, and send the answer with the promise."""
+    """Take the kernel's first message, have libfuse answer it, and send the answer completed."""
     try:
         request = os.read(device, _REQUEST_SIZE)
     except OSError:
@@ -91,7 +105,7 @@ def _shake_hands(libfuse: Any, session: int, device: int) -> None:
     def send(_: int, parts: Any, count: int) -> int:
         answer = b"".join(ctypes.string_at(*parts[index]) for index in range(count))
         try:
-            os.write(device, with_max_pages(request, answer))
+            os.write(device, completed(request, answer))
         except OSError as error:
             return -(error.errno or 1)
         return 0
@@ -102,17 +116,37 @@ def _shake_hands(libfuse: Any, session: int, device: int) -> None:
     libfuse.fuse_chan_destroy(channel)
 
 
-def with_max_pages(request: bytes, answer: bytes) -> bytes:
-    """FUSE_INIT's answer with FUSE_MAX_PAGES, if the kernel offered that; an error stays what it is.
+def completed(request: bytes, answer: bytes) -> bytes:
+    """FUSE_INIT's answer with what we want of what the kernel offers; an error stays what it is.
 
     Both are whole messages, with their headers, as they go over /dev/fuse.
     """
-    (offered,) = struct.unpack_from("=I", request, _OFFERED_AT)
-    if len(answer) <= _HEADER_SIZE or not offered & _FUSE_MAX_PAGES:
+    wanted = _WANTED & offered(request)
+    if len(answer) <= _HEADER_SIZE or not wanted:
         return answer
     longer = bytearray(answer.ljust(_HEADER_SIZE + _ANSWER_SIZE, b"\0"))
     (flags,) = struct.unpack_from("=I", longer, _FLAGS_AT)
-    struct.pack_into("=I", longer, _FLAGS_AT, flags | _FUSE_MAX_PAGES)
-    struct.pack_into("=H", longer, _MAX_PAGES_AT, MAX_PAGES)
+    flags |= wanted & _WORD
+    if wanted > _WORD:
+        flags |= FUSE_INIT_EXT
+        struct.pack_into("=I", longer, _MORE_FLAGS_AT, wanted >> 32)
+    if wanted & FUSE_MAX_PAGES:
+        struct.pack_into("=H", longer, _MAX_PAGES_AT, MAX_PAGES)
+    struct.pack_into("=I", longer, _FLAGS_AT, flags)
     struct.pack_into("=I", longer, _LENGTH_AT, len(longer))
     return bytes(longer)
+
+
+def offered(request: bytes) -> int:
+    """The flags of a kernel's FUSE_INIT, as one number of 64 bits."""
+    (flags,) = struct.unpack_from("=I", request, _OFFERED_AT)
+    if flags & FUSE_INIT_EXT and len(request) >= _MORE_OFFERED_AT + 4:
+        (more,) = struct.unpack_from("=I", request, _MORE_OFFERED_AT)
+        flags |= more << 32
+    return int(flags)
+
+
+def kernel_maps_everything(release: str = "") -> bool:
+    """Whether a kernel (by default this one) can map files that are opened with direct_io: Linux 6.6."""
+    numbers = re.match(r"(\d+)\.(\d+)", release or os.uname().release)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= (6, 6)

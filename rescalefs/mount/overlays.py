@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rescalefs.clock import Clock
-from rescalefs.tree.nodes import inode_of
+from rescalefs.tree.nodes import Text, inode_of
 
 
 class DropViews(Protocol):
@@ -52,6 +52,10 @@ class Overlay:
     kind: Kind
     content: bytes  # of a link, its target
     changed_ns: int
+
+    @property
+    def text(self) -> Text:
+        return Text(self.content, self.changed_ns)
 
     @property
     def inode(self) -> int:

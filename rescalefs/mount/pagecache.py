@@ -25,7 +25,7 @@ class _Content:
     spoiled: bool = False  # some of them are known to be wrong, or may be
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Lease:
     """One open's share of the pages. `PageCache.release` has to follow, once."""
 
@@ -87,6 +87,28 @@ class PageCache:
             content.version = version
             content.filled = True
             return not content.spoiled
+
+    def joins(self, lease: Lease, version: str) -> bool:
+        """Whether pages of ``version`` may go into the kernel for an open that bypasses them, but is mapped.
+
+        If another version is in the pages, neither of the two reads on.
+        """
+        if lease.pages is not Pages.BYPASS:
+            return True  # `accepts` decides
+        with self._lock:
+            present = self._contents.get(lease.path)
+            own = lease._content  # noqa: SLF001
+            if present is own:
+                return not own.spoiled
+            if present is None or not present.readers:
+                self._contents[lease.path] = own
+            elif present.version == version:
+                lease._content = own = present  # noqa: SLF001
+            else:
+                present.spoiled = own.spoiled = True
+                return False
+            own.readers += 1
+            return not own.spoiled
 
     def spoil(self, lease: Lease) -> None:
         """The bytes were wrong: whoever shares these pages must not read on, and nobody joins them."""

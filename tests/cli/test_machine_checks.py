@@ -31,6 +31,14 @@ def test_libfuse_is_found_by_loading_it() -> None:
     assert "apt install fuse3 libfuse2" in unloadable.remedy
 
 
+def test_a_kernel_that_maps_no_texts_is_doubtful_and_not_broken() -> None:
+    assert checks.mappings("6.6.1").verdict is FINE
+    old = checks.mappings("6.1.0-28-amd64")
+    assert old.verdict is DOUBTFUL
+    assert "Linux 6.1.0-28-amd64" in old.found
+    assert "copy them first" in old.remedy
+
+
 def test_only_root_mounts_without_fusermount() -> None:
     assert checks.fusermount(lambda _: None, is_root=False).verdict is BROKEN
     assert checks.fusermount(lambda _: None, is_root=True).verdict is FINE

@@ -9,7 +9,10 @@ from rescalefs.errors import ContentError, TimedOut, WrongBytes
 from rescalefs.mount.attributes import Attributes, Owner, described
 from rescalefs.mount.errnos import errno_for
 from rescalefs.mount.handles import Handles, OpenContent, OpenLog, OpenText, ReadOnlyThing
+from rescalefs.mount.mappings import Mappings, TextPages
 from rescalefs.mount.pagecache import PageCache
+from rescalefs.tree.nodes import Text
+from tests.fakes import FakeClock
 from tests.mount.trees import MemoryFile
 
 PLAIN: Attributes = described(0o100444, 7, Owner(1, 2), 5, 0)
@@ -18,6 +21,11 @@ PLAIN: Attributes = described(0o100444, 7, Owner(1, 2), 5, 0)
 def read(thing: OpenText | OpenLog | OpenContent, offset: int, size: int) -> bytes:
     buffer = bytearray(size)
     return bytes(buffer[: thing.read_into(memoryview(buffer), offset)])
+
+
+def pages(content: bytes) -> TextPages:
+    text = Text(content, 0)
+    return TextPages(Mappings(FakeClock()), "/x", text, lambda: text)
 
 
 def content(file: MemoryFile, cache: PageCache | None = None) -> OpenContent:
@@ -84,7 +92,7 @@ def test_bytes_fetched_afresh_do_not_continue_what_was_given_before() -> None:
 
 def test_a_log_grows_under_its_reader() -> None:
     now = [b"one\n"]
-    log = OpenLog(now[0], lambda: now[0], lambda: PLAIN)
+    log = OpenLog(now[0], lambda: now[0], PLAIN, pages(b"one\n"))
     assert read(log, 0, 100) == b"one\n"
     assert read(log, 4, 100) == b""
     now[0] = b"one\ntwo\n"
@@ -93,7 +101,7 @@ def test_a_log_grows_under_its_reader() -> None:
 
 @pytest.mark.parametrize("later", [None, b"", b"another drop's log, and longer"])
 def test_a_log_that_became_another_keeps_what_was_read(later: bytes | None) -> None:
-    log = OpenLog(b"one\n", lambda: later, lambda: PLAIN)
+    log = OpenLog(b"one\n", lambda: later, PLAIN, pages(b"one\n"))
     assert read(log, 0, 100) == b"one\n"
 
 

@@ -92,3 +92,25 @@ def test_who_goes_past_the_pages_spoils_none() -> None:
     assert cache.accepts(lease, "v2")
     cache.release(lease, keep=False)
     assert cache.lease("/x", "v2").pages is Pages.DROP
+
+
+def test_a_mapping_of_one_version_is_no_reader_of_anothers_pages() -> None:
+    cache = PageCache()
+    old = cache.lease("/x", "old")
+    new = cache.lease("/x", "new")
+    assert new.pages is Pages.BYPASS
+    assert cache.accepts(old, "old")
+    assert not cache.joins(new, "new")
+    assert (old.spoiled, new.spoiled) == (True, True)
+    cache.release(old, keep=True)
+    cache.release(new, keep=True)
+
+
+def test_mappings_of_one_version_share_pages_and_keep_another_version_out() -> None:
+    cache = PageCache()
+    one, other = cache.bypass("/x", "v"), cache.bypass("/x", "v")
+    assert all(cache.joins(lease, "v") for lease in (one, other, one))
+    cache.release(one, keep=False)
+    assert cache.lease("/x", "w").pages is Pages.BYPASS
+    cache.release(other, keep=False)
+    assert cache.lease("/x", "w").pages is Pages.DROP

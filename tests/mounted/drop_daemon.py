@@ -1,6 +1,7 @@
 """A mount of a drop folder: `python -m tests.mounted.drop_daemon MOUNTPOINT BACKING [QUIET]`.
 
 What it tells about a drop stands in files beside the backing directory: ``views/<drop>.{status,log,job}``.
+`files.tsv` shows what is in ``views/text``, and `residuals.csv`, a live file, what is in ``views/live``.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import requests
 
 from rescalefs.clock import SystemClock
 from rescalefs.errors import Forbidden, NotYetUploaded, RescaleFSError, TimedOut, Unreachable, WrongBytes
-from rescalefs.model import RemoteFile
+from rescalefs.model import LiveFile, RemoteFile
 from rescalefs.mount import DropFolder, FileSystem, MountSettings, OpenFiles, mount_foreground
-from tests.mount.trees import FixedTree, MemoryFile, MemoryLive, MemoryReading, remote, text
+from rescalefs.tree.nodes import LiveNode, Text, TextNode
+from tests.mount.trees import WHEN, FixedTree, MemoryFile, MemoryLive, MemoryReading, remote, text
 from tests.mount.trees import folder as make_folder
 
 GOOD = bytes(range(256)) * 2000  # several of the kernel's reads
@@ -85,6 +87,18 @@ class MeasuredFile(MemoryFile):
         return super().read_into(buffer, offset)
 
 
+class FilesOnDisk(dict[str, bytes]):
+    """The bytes of files, as they are when they are asked for."""
+
+    def __missing__(self, path: str) -> bytes:
+        return Path(path).read_bytes()
+
+
+def shown(file: Path) -> Text:
+    """A text that a test can change."""
+    return Text(file.read_bytes(), file.stat().st_mtime_ns) if file.exists() else Text(b"", WHEN)
+
+
 def main(mountpoint: str, backing: str, quiet: str = "0.3") -> None:
     logging.basicConfig(level=logging.INFO)
     folder = Path(backing)
@@ -107,14 +121,21 @@ def main(mountpoint: str, backing: str, quiet: str = "0.3") -> None:
         "measured": MeasuredFile(views / "sizes"),
     }
     outputs = {name: remote(RemoteFile(name, name, name, len(GOOD), "ab")) for name in files}
-    tree = FixedTree({"outputs": make_folder("outputs", outputs), "status": text("status", b"Completed\n")})
+    tree = FixedTree(
+        {
+            "outputs": make_folder("outputs", outputs),
+            "status": text("status", b"Completed\n"),
+            "files.tsv": TextNode(4713, lambda: shown(views / "text")),
+            "residuals.csv": LiveNode(4712, WHEN, LiveFile("aBc", "1", str(views / "live"))),
+        }
+    )
     drops = DropFolder(folder, FileViews(views), OpenFiles(folder), SystemClock(), quiet=float(quiet))
 
     def release() -> None:
         blocked.release()
         in_pages.release()
 
-    filesystem = FileSystem(tree, MemoryReading(files), MemoryLive(), drops)
+    filesystem = FileSystem(tree, MemoryReading(files), MemoryLive(FilesOnDisk()), drops)
     mount_foreground(Path(mountpoint), filesystem, MountSettings(), on_stop=release)
     drops.close()
     ignored = next(line for line in Path("/proc/self/status").read_text().splitlines() if "SigIgn" in line)
