@@ -58,7 +58,7 @@ class Mappings:
     """The texts that programs have mapped.
 
     While a text is mapped, `stat` and `open` show it for at most `_HOLD` more seconds once it has changed.
-    After that the newest mapping has the pages: the pages of an older one that are not in memory are an error.
+    After that the newest mapping has the pages, and what an older one has not in memory is an error.
     Thread-safe; no text is asked for under the lock.
     """
 
