@@ -6,7 +6,6 @@ import mmap
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ with open(sys.argv[1], "rb") as file:
 
 
 @pytest.fixture
-def mounted(tmp_path: Path, mount: MountNow) -> Iterator[Path]:
+def mounted(tmp_path: Path, mount: MountNow) -> Path:
     """A mount in which `files.tsv` and `residuals.csv` show what `views` says."""
     (tmp_path / "backing").mkdir()
     (tmp_path / "views").mkdir()
