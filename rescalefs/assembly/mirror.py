@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,8 @@ from rescalefs.background import Background
 from rescalefs.belonging import Belonging, OtherAccount, Verdict
 from rescalefs.clock import SystemClock
 from rescalefs.config import Settings
-from rescalefs.errors import Unauthenticated, UserError
+from rescalefs.databases import disk_words
+from rescalefs.errors import RescaleFSError, Unauthenticated, UserError
 from rescalefs.mirror import (
     DropNotes,
     Ledger,
@@ -34,6 +35,7 @@ from rescalefs.mirror import (
     reason,
 )
 from rescalefs.model import Job, RemoteFile
+from rescalefs.private import make_private
 from rescalefs.tree import Sorting, Tree, TreeSettings
 
 if TYPE_CHECKING:
@@ -109,6 +111,7 @@ class Sync:
         self._root = root = root.absolute()
         self._dry_run = dry_run
         self._same_account = same_account
+        self._is_checked = False  # that the folder is of an account of this name
         self._is_confirmed = False  # that the key is of the folder's account
         self._is_refused = False  # the key was, when it was last sent
         self._with_live = selection.live
@@ -121,7 +124,8 @@ class Sync:
             memory = own / "mirror.sqlite" if own.is_dir() else None
             self._ledger = ledger = Ledger(memory)
             base.undo.callback(ledger.close)
-            self._check_account(ledger)
+            with suppress(OSError):  # the disk takes nothing now: the first round tells, and looks again
+                self._check_account()
             self._shelf = Shelf(root, ledger, own / "parts", sign=memory)
             self._transfers = base.transfers(own / "parts")
             verified = "yes" if settings.verify != "off" else "no"
@@ -156,22 +160,20 @@ class Sync:
         except Timeout:
             raise UserError(f"another rescalefs syncs {root}. End it, or choose another folder") from None
         except OSError as error:
-            raise UserError(
-                f"{root} cannot be synced: {own / 'lock'} cannot be locked ({error.strerror}). "
-                "Choose a folder on another disk; `rescalefs download` needs no locks"
-            ) from error
+            raise UserError(f"{root} cannot be synced: {_lock_words(own / 'lock', error)}") from error
         self._base.undo.callback(lock.release)
 
-    def _check_account(self, ledger: Ledger) -> None:
+    def _check_account(self) -> None:
         """Before the server is asked: a folder that has met no account yet is told by profile and host."""
-        name, known = self._base.account.name, ledger.fact("account")
+        name, known = self._base.account.name, self._ledger.fact("account")
         if known is None:
-            ledger.note_fact("account", name)
-        elif known != name and ledger.fact(_BELONGING) is None and not self._same_account:
+            self._ledger.note_fact("account", name)
+        elif known != name and self._ledger.fact(_BELONGING) is None and not self._same_account:
             raise OtherAccount(
                 f"{self._root} holds the files of account {known}, this is {name}",
                 f"Choose another folder, or, if they are one account: {self._remedy}",
             )
+        self._is_checked = True
 
     @property
     def _remedy(self) -> str:
@@ -188,6 +190,8 @@ class Sync:
         """
         if self._is_confirmed:
             return
+        if not self._is_checked:
+            self._check_account()
         user, key, known = self._base.client.user(), key_of(self._base.account), self._belonging()
         if known is None or self._same_account:
             after = Belonging.of(user, key)
@@ -199,9 +203,14 @@ class Sync:
                 f"Choose another folder. If both are one account that was renamed: {self._remedy}",
             )
         if not self._dry_run:
-            self._ledger.note_fact(_BELONGING, after.text())
-            self._ledger.note_fact("account", self._base.account.name)
+            self._note(_BELONGING, after.text())
+            self._note("account", self._base.account.name)
         self._is_confirmed = True
+
+    def _note(self, name: str, value: str) -> None:
+        """Note a fact, unless it is known: a full disk is no reason not to begin."""
+        if self._ledger.fact(name) != value:
+            self._ledger.note_fact(name, value)
 
     def stop(self) -> None:
         """End soon."""
@@ -221,18 +230,29 @@ class Sync:
     def keep_going(self, rounds: Callable[[], Report], done: Callable[[Report], None]) -> None:
         """Round after round until `stop`, with the drop folder; ``done`` hears of each round."""
         self._transfers.start()
-        submitter = self._start_submitter()
-        notes = DropNotes(self._shelf, submitter)
+        self._tree.start()
         if self._with_live:
             self._base.background.start("live-copies", self._live.keep_up)
             self._base.background.start("live-names", self._mirror.look_for_begun)
+        notes: DropNotes | None = None
         began = False
         while not self._stopped:
             report = rounds()
+            notes = notes or self._try_drops(report)
             began = self._try_round(report, began) or began
             if not self._stopped:
                 done(report)
             self._wait(notes)
+
+    def _try_drops(self, report: Report) -> DropNotes | None:
+        """Start what looks after the drop folder; None where the disk does not take that now."""
+        try:
+            return DropNotes(self._shelf, self._start_submitter())
+        except UserError:
+            raise
+        except (RescaleFSError, OSError) as error:
+            report.note("fail", "submit", reason(error, "the drop folder"))
+            return None
 
     def _try_round(self, report: Report, began: bool) -> bool:
         """One round; whether there was one. Whatever hinders it may pass: the next one tries again.
@@ -285,6 +305,7 @@ class Sync:
         # The journal lies beside its drop folder: each folder that is synced is one of its own.
         remedy = f"If both are one account that was renamed: {self._remedy}"
         settings = replace(usual, folder=self._root / "submit", journal=own / "journal.sqlite", remedy=remedy)
+        make_private(settings.folder)
         with closing(Journal(settings.journal)) as journal:
             # With `same_account`, what the ledger says is of before: the next answer is what counts.
             known = None if self._same_account else self._belonging()
@@ -297,9 +318,12 @@ class Sync:
             heard=self._job_moved,
             made=self._job_made,
         )
+        try:
+            submitter.start()
+        except BaseException:
+            submitter.close()
+            raise
         base.undo.callback(submitter.close)
-        self._tree.start()
-        submitter.start()
         return submitter
 
     def _job_made(self, job: Job) -> None:
@@ -311,11 +335,12 @@ class Sync:
         self._tree.heard(job_id, status)
         self._wake.set()
 
-    def _wait(self, notes: DropNotes) -> None:
+    def _wait(self, notes: DropNotes | None) -> None:
         """Until the next round is due, or something happened."""
         until = self._base.clock.monotonic() + self._base.settings.poll_every
         while not self._stopped:
-            notes.write()
+            if notes is not None:
+                notes.write()
             left = until - self._base.clock.monotonic()
             if left <= 0 or self._base.clock.wait(self._wake, min(left, _NOTES_EVERY)):
                 break
@@ -330,3 +355,11 @@ class Sync:
         """Let go of everything."""
         self._mirror.stop()
         self._base.close()
+
+
+def _lock_words(file: Path, error: OSError) -> str:
+    """Why a file cannot be locked, and what to do."""
+    return disk_words(file.parent, error) or (
+        f"{file} cannot be locked ({error.strerror}). "
+        "Choose a folder on another disk; `rescalefs download` needs no locks"
+    )

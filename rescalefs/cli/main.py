@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -172,7 +173,10 @@ def _one_line(error: Exception) -> str:
     """What went wrong, without line ends: scripts and logs count on one line."""
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        text = f"{os.fsdecode(error.filename)}: {error.strerror}"
+        from rescalefs.databases import disk_words  # imports SQLite, which few commands need
+
+        name = os.fsdecode(error.filename)
+        text = f"{name}: {disk_words(Path(name).parent, error) or error.strerror}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return "; ".join(lines).replace(":; ", ": ") or type(error).__name__
 

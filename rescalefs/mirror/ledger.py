@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from rescalefs.databases import errno_for, read_alone, words_for
 from rescalefs.errors import UserError
+
+_PATIENCE = 30.0  # seconds for another process's lock
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS marks (
@@ -33,13 +36,26 @@ class Ledger:
 
     A mark is noted before its file is put in place, and older ones go later: so whatever kills us in between,
     what lies there has a mark. A power cut may lose the newest marks: files are then known by checksum.
+
+    On a disk that takes nothing, notes raise `OSError` until there is room again, and what was noted before
+    is still known.
     """
 
     def __init__(self, file: Path | None) -> None:
-        """``file`` is made if it is missing; None remembers for as long as this object lives."""
-        self._lock = threading.Lock()  # guards _connection, which runs one statement at a time
+        """``file`` is made if it is missing; None remembers for as long as this object lives.
+
+        Raises `UserError` where the file is damaged. A file that the disk does not take now is made later.
+        """
+        self._file = file
+        self._lock = threading.Lock()  # guards the three below: the connection runs one statement at a time
+        self._connection: sqlite3.Connection | None = None
+        self._is_closed = False
+        self._mode = "rwc"  # of SQLite: it is made once, because its absence tells that the folder is gone
         try:
-            self._connection = _connect(str(file) if file else ":memory:")
+            with self._lock:
+                self._open()
+        except sqlite3.OperationalError:  # full, read-only or locked: each question tries again
+            pass
         except (sqlite3.DatabaseError, UnicodeError) as error:  # the latter: what it says quotes the damage
             raise UserError(
                 f"{file}: what was put there before cannot be read: {error}. Remove it: files that are "
@@ -48,7 +64,8 @@ class Ledger:
 
     def close(self) -> None:
         with self._lock:
-            self._connection.close()
+            self._is_closed = True
+            self._let_go()
 
     def marks(self, path: str) -> list[Mark]:
         return [
@@ -103,13 +120,42 @@ class Ledger:
     def _ask(self, statement: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
         try:
             with self._lock:
-                return self._connection.execute(statement, values).fetchall()
+                return self._answer(statement, values)
         except (sqlite3.Error, UnicodeError) as error:  # the latter: what it says quotes the damage
-            raise OSError(_errno_of(error), f"the list of what is here: {error}") from error
+            file = self._file or Path(":memory:")
+            words = f"the list of what is here: {words_for(file, error)}"
+            raise OSError(errno_for(file, error), words, str(file)) from error
+
+    def _answer(self, statement: str, values: tuple[object, ...]) -> list[tuple]:  # type: ignore[type-arg]
+        if self._is_closed:
+            raise sqlite3.ProgrammingError("it is closed")
+        try:
+            return (self._connection or self._open()).execute(statement, values).fetchall()
+        except sqlite3.OperationalError:
+            if self._file is None:
+                raise
+            self._let_go()  # a connection that was opened on a full disk stays unable to write
+            if not statement.startswith("SELECT"):
+                raise
+            with closing(read_alone(self._file, _PATIENCE)) as connection:
+                return connection.execute(statement, values).fetchall()
+
+    def _open(self) -> sqlite3.Connection:
+        uri = f"{self._file.absolute().as_uri()}?mode={self._mode}" if self._file else ":memory:"
+        self._connection = _connect(uri)
+        self._mode = "rw"
+        return self._connection
+
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
-def _connect(file: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=30)
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_PATIENCE
+    )
     try:
         # In a log, and without waiting for the disk at each note: a kill loses nothing, and a power cut
         # only what a checksum tells again.
@@ -120,11 +166,3 @@ def _connect(file: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _errno_of(error: Exception) -> int:
-    """What the disk said: SQLite has words of its own for it."""
-    words = str(error)
-    if "full" in words:
-        return errno.ENOSPC
-    return errno.EROFS if "readonly" in words else errno.EIO

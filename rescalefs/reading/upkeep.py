@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rescalefs.clock import Clock
+from rescalefs.databases import words_for
 from rescalefs.errors import UserError
 from rescalefs.reading.block import Block, copy_unpacked, packed_size
 from rescalefs.reading.blocks import BlockStore, memory_spool
@@ -97,8 +98,9 @@ class CacheUpkeep:
             store.open()
             yield store
         if store.trouble is not None:
+            words = words_for(self._folder / "blocks" / "cache.db", store.trouble)
             raise UserError(
-                f"the cache in {self._folder} cannot be used: {store.trouble}. Mend the folder's disk or its "
+                f"the cache in {self._folder} cannot be used: {words}. Mend the folder's disk or its "
                 "permissions, or remove the folder: nothing in it is needed"
             ) from store.trouble
 

@@ -269,6 +269,10 @@ def _kept_word(path: Path, make: Callable[[], str]) -> str:
     if not path.exists():
         fresh = path.with_suffix(".new")
         fresh.touch(mode=0o600)
-        fresh.write_text(make() + "\n")
+        try:
+            fresh.write_text(make() + "\n")
+        except OSError as error:
+            error.filename = str(path)  # a full disk is reported by the file's descriptor, without a name
+            raise
         fresh.replace(path)
     return path.read_text().strip()

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from rescalefs.databases import errno_for, words_for
 from rescalefs.simulator.records import FileRecord, JobRecord
 
 Record = JobRecord | FileRecord
@@ -36,8 +38,22 @@ class Store:
     """The documents of one data folder."""
 
     def __init__(self, path: Path) -> None:
+        """Raises `OSError` where the file is damaged, or the disk does not take it."""
+        self._path = path
         self._lock = threading.Lock()  # guards _connection: SQLite wants one thread at a time on it
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        with self._said_plainly():
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._make_tables()
+
+    @contextmanager
+    def _said_plainly(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, UnicodeError) as error:  # the latter: what it says quotes the damage
+            words = words_for(self._path, error)
+            raise OSError(errno_for(self._path, error), words, str(self._path)) from error
+
+    def _make_tables(self) -> None:
         try:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
@@ -50,7 +66,7 @@ class Store:
 
     def fact(self, name: str, new: Callable[[], str]) -> str:
         """What is noted under this name; ``new`` makes it the first time."""
-        with self._lock:
+        with self._lock, self._said_plainly():
             self._connection.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, new()))
             (value,) = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return str(value)
@@ -58,7 +74,7 @@ class Store:
     def load(self, kind: type[R]) -> list[R]:
         """All records of a kind, in the order of their numbers."""
         query = f"SELECT document FROM {_KINDS[kind]} ORDER BY number"  # noqa: S608 - a table of ours
-        with self._lock:
+        with self._lock, self._said_plainly():
             rows = self._connection.execute(query).fetchall()
         decoder = msgspec.json.Decoder(kind)
         return [decoder.decode(document) for (document,) in rows]
@@ -85,7 +101,7 @@ class Store:
                 "document": msgspec.json.encode(record),
             }
             rows.setdefault(_KINDS[type(record)], []).append(row)
-        with self._lock:
+        with self._lock, self._said_plainly():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 for table, values in rows.items():

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 import sqlalchemy as sql
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
-from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.pool import NullPool
 
+from rescalefs.databases import disk_words, read_alone, words_for
 from rescalefs.errors import RescaleFSError, UserError
 from rescalefs.private import make_private
 from rescalefs.submit.machine import AnyEvent, Drop, Event, OutOfPlace, step
@@ -23,6 +22,7 @@ from rescalefs.submit.machine import AnyEvent, Drop, Event, OutOfPlace, step
 _FORMAT = 2  # PRAGMA user_version of the files we write; 2 has more kinds of events, which 1 cannot read
 
 _PATIENCE = 8.0  # seconds for another process's lock: shorter than a thread may take to end
+_T = TypeVar("_T")
 _Which: TypeAlias = tuple[int, int]  # device and number of a file
 
 _tables = sql.MetaData()
@@ -101,25 +101,33 @@ class Journal:
     """Remembers events and uploads of one account. Thread-safe; several processes may have it open.
 
     `append` returns only when the event would survive a power cut, and only if no other took its place.
+    A file that cannot be made shows nothing and takes nothing until the disk has room for it.
     Not promised: mending. A damaged file is refused on opening.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, patient: bool = False) -> None:
+        """``patient``: a file that is there and cannot be read now is treated like one that cannot be made.
+
+        A daemon goes on that way until the disk is well again. A command raises `JournalFailed` instead,
+        because it would say that there are no drops.
+        """
         self._path = path
-        self._why_not = ""  # why the file could not be made; then nothing can be written
+        self._is_patient = patient
+        self._why_not = ""  # why the file cannot be used, or not be written; each use tries again
+        self._shows_nothing = False  # the file cannot even be read
         url = sql.URL.create("sqlite", database=str(path))
         self._engine = sql.create_engine(url, connect_args={"timeout": _PATIENCE})
         sql.event.listen(self._engine, "connect", _make_durable)
         # For a disk that takes nothing, not even the file in which SQLite keeps who reads and writes.
-        self._alone = sql.create_engine("sqlite://", creator=lambda: _connect_alone(path), poolclass=NullPool)
+        self._alone = sql.create_engine(
+            "sqlite://", creator=lambda: read_alone(path, _PATIENCE), poolclass=NullPool
+        )
         self._file: _Which | None = None  # the one that SQLite has open
         self._has_log = False  # beside it SQLite's write-ahead log, where the file system can do that
         try:
             self._open()
-            self._file = None if self._why_not else _which(path)
-            self._has_log = self._log_path.exists()
         except BaseException:
-            self._engine.dispose()
+            self.close()
             raise
 
     def append(self, drop: Drop, event: Event, at: datetime) -> Drop:
@@ -141,9 +149,7 @@ class Journal:
     def entries(self, after: int = 0) -> Iterator[Entry]:
         """All that was appended behind ``after``, in order."""
         query = sql.select(_events).where(_events.c.seq > after).order_by(_events.c.seq)
-        with self._reading() as connection:
-            rows = connection.execute(query).all()
-        for row in rows:
+        for row in self._read(lambda connection: connection.execute(query).all()):
             yield self._entry(row)
 
     def replay(self) -> dict[str, Drop]:
@@ -189,8 +195,7 @@ class Journal:
             .where(_uploads.c.name == name, _uploads.c.type_id == type_id, _uploads.c.size == size)
             .order_by(_uploads.c.at.desc())
         )
-        with self._reading() as connection:
-            rows = connection.execute(query).all()
+        rows = self._read(lambda connection: connection.execute(query).all())
         try:
             return tuple(Upload(**{**row._asdict(), "at": datetime.fromisoformat(row.at)}) for row in rows)
         except (ValueError, TypeError) as error:
@@ -198,8 +203,8 @@ class Journal:
 
     def fact(self, name: str) -> str | None:
         """What was last noted under this name."""
-        with self._reading() as connection:
-            return connection.execute(sql.select(_facts.c.value).where(_facts.c.name == name)).scalar()
+        query = sql.select(_facts.c.value).where(_facts.c.name == name)
+        return self._read(lambda connection: connection.execute(query).scalar())
 
     def note(self, name: str, value: str) -> None:
         """Note, durably, in place of what was noted before."""
@@ -217,44 +222,53 @@ class Journal:
         self._engine.dispose()
 
     def _open(self) -> None:
+        """Make the file or look at it; where the disk does not have that, go on with nothing.
+
+        Threads may do this at the same time: what they find is the same.
+        """
         try:
             make_private(self._path.parent)
             if not self._path.exists():
                 self._path.touch(mode=0o600)
-            self._check()
+            why_not = self._check()
+            self._file = None if why_not else _which(self._path)
         except (OSError, JournalFailed) as error:
-            if self._path.exists() and self._path.stat().st_size:
+            if not self._is_patient and self._path.exists() and self._path.stat().st_size:
                 raise
-            self._be_empty(error)
+            self._show_nothing(error)
+            return
+        self._has_log = self._log_path.exists()
+        self._why_not, self._shows_nothing = why_not, False
 
-    def _check(self) -> None:
-        """Refuse a damaged file, and one of another version; make the tables of a new one."""
-        with self._reading() as connection:
-            found = connection.exec_driver_sql("PRAGMA quick_check").scalars().all()
-            if found != ["ok"]:
-                raise self._damaged(str(found[0]))
-            version = connection.exec_driver_sql("PRAGMA user_version").scalar()
+    def _check(self) -> str:
+        """Refuse a damaged file, and one of another version; make the tables of a new one.
+
+        Returns why the file cannot be written, where it is of an older version and can be read as it is.
+        """
+        found, version = self._ask_file(_state_of)
+        if found != "ok":
+            raise self._damaged(found)
         if version not in range(_FORMAT + 1):
             raise UserError(f"{self._path} was written by a newer rescalefs; use that one")
         if version == _FORMAT:
-            return
+            return ""
         try:
-            with self._writing() as connection:
+            with self._transaction() as connection:
                 _tables.create_all(connection)
                 connection.exec_driver_sql(f"PRAGMA user_version = {_FORMAT}")
         except JournalFailed as error:
             if not version:
                 raise
-            self._why_not = f"{error}. Make room, and mount again"  # an older file can be read as it is
+            return str(error)
+        return ""
 
-    def _be_empty(self, why: OSError | JournalFailed) -> None:
-        """There is no file, and there can be none: show no drops, and act on none."""
+    def _show_nothing(self, why: OSError | JournalFailed) -> None:
+        """Show no drops, and act on none."""
         self._engine.dispose()
-        self._engine = sql.create_engine("sqlite://", poolclass=StaticPool)
-        with self._engine.begin() as connection:
-            _tables.create_all(connection)
-        words = f"cannot make {self._path}: {why.strerror}" if isinstance(why, OSError) else str(why)
-        self._why_not = f"{words}. Make room, and mount again"
+        words = str(why)
+        if isinstance(why, OSError):
+            words = f"cannot make {self._path}: {disk_words(self._path.parent, why) or why.strerror}"
+        self._why_not, self._shows_nothing = words, True
 
     @property
     def _log_path(self) -> Path:
@@ -264,17 +278,24 @@ class Journal:
     def _writing(self) -> Iterator[sql.Connection]:
         """One transaction: all of it is durable at the end, or nothing happened."""
         if self._why_not:
+            self._open()  # there may be room by now
+        if self._why_not:
             raise JournalFailed(self._why_not)
+        self._make_sure_it_is_there()
+        with self._transaction() as connection:
+            yield connection
+        # Afterwards as well: SQLite goes on writing to a file that was removed, and all is lost then.
+        self._make_sure_it_is_there()
+        self._make_sure_of_the_log()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sql.Connection]:
         try:
-            self._make_sure_it_is_there()
             with self._engine.begin() as connection:
                 yield connection
-            # Afterwards as well: SQLite goes on writing to a file that was removed, and all is lost then.
-            self._make_sure_it_is_there()
-            self._make_sure_of_the_log()
         except DatabaseError as error:
             self._engine.dispose()  # a connection that was opened on a full disk stays unable to write
-            raise JournalFailed(f"cannot write {self._path}: {error.orig}") from error
+            raise JournalFailed(f"cannot write {self._path}: {words_for(self._path, error.orig)}") from error
         except UnicodeError as error:  # sqlite3 fails to say what SQLite says, which quotes the damage
             raise self._damaged(str(error)) from error
 
@@ -290,24 +311,31 @@ class Journal:
             self._engine.dispose()  # the last connection to close writes the log into the journal
             raise JournalFailed(f"{self._log_path} was removed while it was in use")
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sql.Connection]:
-        """A connection; what goes wrong is damage, unless it may pass (a lock, an unreadable disk)."""
+    def _read(self, ask: Callable[[sql.Connection], _T]) -> _T:
+        """What ``ask`` gets from a connection; it may be called twice."""
+        if self._shows_nothing:
+            self._open()  # there may be room by now
+        if self._shows_nothing:
+            with _nothing() as connection:
+                return ask(connection)
+        return self._ask_file(ask)
+
+    def _ask_file(self, ask: Callable[[sql.Connection], _T]) -> _T:
+        """What goes wrong is damage, unless it may pass (a lock, a disk that is full or cannot be read)."""
         try:
-            with self._connected() as connection:
-                yield connection
+            try:
+                with self._engine.connect() as connection:
+                    return ask(connection)
+            except OperationalError:  # at any moment: a disk may be full from one statement to the next
+                self._engine.dispose()  # the other way needs a lock that our own connections have
+                with self._alone.connect() as connection:
+                    return ask(connection)
         except OperationalError as error:
-            raise JournalFailed(f"cannot read {self._path}: {error.orig}") from error
+            raise JournalFailed(f"cannot read {self._path}: {words_for(self._path, error.orig)}") from error
         except DatabaseError as error:
             raise self._damaged(str(error.orig)) from error
         except UnicodeError as error:  # as above
             raise self._damaged(str(error)) from error
-
-    def _connected(self) -> sql.Connection:
-        try:
-            return self._engine.connect()
-        except OperationalError:
-            return self._alone.connect()
 
     def _entry(self, row: sql.Row[Any]) -> Entry:
         try:
@@ -326,22 +354,18 @@ class Journal:
         )
 
 
-def _connect_alone(path: Path, patience: float = 30.0) -> sqlite3.Connection:
-    """A connection that reads and needs no other file.
+@contextlib.contextmanager
+def _nothing() -> Iterator[sql.Connection]:
+    """A connection to empty tables in memory."""
+    with sql.create_engine("sqlite://", poolclass=NullPool).connect() as connection:
+        _tables.create_all(connection)
+        yield connection
 
-    Where it cannot lock anything, the disk is mounted read-only, and no other process writes, either.
-    """
-    connection = sqlite3.connect(path, timeout=patience)
-    try:
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # the index of the log is then kept in memory
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except BaseException as error:
-        connection.close()
-        # With write access, another process may write while it has the lock.
-        if not isinstance(error, sqlite3.OperationalError) or os.access(path, os.W_OK):
-            raise
-        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-    return connection
+
+def _state_of(connection: sql.Connection) -> tuple[str, int]:
+    """What SQLite finds wrong with a file ("ok": nothing), and the version of its tables (0: none)."""
+    found = connection.exec_driver_sql("PRAGMA quick_check").scalars().all()
+    return str(found[0]), int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
 
 
 def _which(path: Path) -> _Which | None:

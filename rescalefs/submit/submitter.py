@@ -20,7 +20,7 @@ from rescalefs.private import make_private
 from rescalefs.submit.control import Control
 from rescalefs.submit.farewell import Farewell
 from rescalefs.submit.folder import folders
-from rescalefs.submit.journal import Journal, Overtaken
+from rescalefs.submit.journal import Journal, JournalFailed, Overtaken
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.machine import Drop, OutOfPlace
 from rescalefs.submit.owner import Tenure
@@ -70,7 +70,7 @@ class Submitter:
         self._settings = settings
         self._clock = clock
         self._background = background
-        self._journal = Journal(settings.journal)
+        self._journal = Journal(settings.journal, patient=True)
         self._ledger = Ledger(self._journal, clock)
         self._warden = Warden(
             service, settings.key, self._journal, clock, self._is_unused, settings.remedy or REMEDY
@@ -94,7 +94,7 @@ class Submitter:
         self._survey = Survey(settings, clock, self._ledger, self._journal, unfinished)
         self._tenure = Tenure(settings, self._journal, clock)
         if user is not None:
-            with contextlib.suppress(OtherAccount):
+            with contextlib.suppress(OtherAccount, JournalFailed):  # a thread of ours tries it again
                 self._warden.judge(user)
         self._actor = self._objection() or "nobody yet"  # replaced whole, by the surveying thread
         self._bell = self._ledger.bell()

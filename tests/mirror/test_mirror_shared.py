@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -246,6 +246,59 @@ def _sync_goes_on(
     last = account.add_job("last", {"e": b"newest"})
     wait_for("a job that is made later", lambda: account.outputs(last) == {"e": b"newest"})
     assert process.poll() is None
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_sync_that_starts_on_a_full_disk_goes_on_once_there_is_room(
+    account: Account, tmp_path: Path, is_new: bool
+) -> None:
+    """Root has a small disk; other users take the right to write from the folder."""
+    account.add_job("wing", {"a": b"a"})
+    with full_disk(tmp_path / "disk") as fill:
+        account.folder = tmp_path / "disk" / "account"
+        if is_new:
+            (account.folder / ".rescalefs").mkdir(parents=True, mode=0o700)
+            (account.folder / ".rescalefs" / "lock").touch()
+        else:
+            account.sync()
+        make_room = fill(account.folder / ".rescalefs")
+        job = account.add_job("later", {"b": b"b" * 5000})
+        with running(account, "sync", str(account.folder)) as process:
+            read_until(process, b"failed: ")
+            assert account.outputs(job) == {}
+            make_room()
+            wait_for("the new job", lambda: account.outputs(job) == {"b": b"b" * 5000})
+            wait_for("the drop folder", (account.folder / "submit").is_dir)
+            assert process.poll() is None
+
+
+@contextmanager
+def full_disk(place: Path) -> Iterator[Callable[[Path], Callable[[], None]]]:
+    """A disk; gives what makes it take nothing for a folder there, which gives what ends that."""
+    if os.geteuid() != 0:
+
+        def closed(_: Path) -> Callable[[], None]:
+            every = [each for each in place.rglob("*") if each.is_dir()]
+
+            def allow(mode: int) -> None:
+                for each in every:
+                    each.chmod(mode)
+
+            allow(0o500)
+            return lambda: allow(0o700)
+
+        place.mkdir()
+        yield closed
+        return
+    with small_disk(place, 2 * MIB) as grow:
+
+        def filled(_: Path) -> Callable[[], None]:
+            with suppress(OSError), (place / "ballast").open("wb", buffering=0) as ballast:
+                while True:
+                    ballast.write(b"x" * 4096)
+            return lambda: grow(50 * MIB)
+
+        yield filled
 
 
 def test_a_folder_that_takes_no_files_is_one_line_and_exit_code_1(account: Account, tmp_path: Path) -> None:
