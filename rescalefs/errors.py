@@ -9,6 +9,7 @@
     │   ├── Throttled            429, and waiting as told did not end it
     │   ├── ServerFailed         5xx, again and again
     │   ├── Unreachable          no connection: DNS, refused, TLS, cut
+    │   │   ├── Misconfigured    a setting keeps us from the server: no retry mends it
     │   │   └── Stopping         it was cut by us, because we end
     │   ├── TimedOut             connected, but no answer within the limit
     │   └── UnexpectedAnswer     an answer that is not what the API promises
@@ -84,6 +85,18 @@ class ServerFailed(ApiError):
 
 class Unreachable(ApiError):
     """No connection to the server, or it broke and could not be had again."""
+
+
+class Misconfigured(Unreachable):
+    """A proxy, certificates or an address keep us from the server, until a person changes a setting.
+
+    The message names the setting. To try again is of no use. ``why`` leaves out the ``remedy``.
+    """
+
+    def __init__(self, why: str, remedy: str = "") -> None:
+        super().__init__(f"{why}. {remedy}" if remedy else why)
+        self.why = why
+        self.remedy = remedy
 
 
 class Stopping(Unreachable):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import logging
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,7 +11,9 @@ import requests
 import urllib3
 
 from rescalefs.api.bounds import TooMuch
+from rescalefs.api.culprits import NO_ADDRESS, TUNNEL_REFUSED, causes_of, misconfiguration
 from rescalefs.api.retry import Failure
+from rescalefs.api.way import Way
 from rescalefs.containment import log_once, shortened
 from rescalefs.errors import (
     ApiError,
@@ -80,22 +81,23 @@ def error_for(status: int, what: str, said: tuple[str, ...], retry_after: float 
     return UnexpectedAnswer(message)
 
 
-def failure_of(error: Exception, what: str) -> Failure:
-    """What a library's error means. Their texts are not passed on whole: they name memory addresses."""
-    insecure = next((each for each in _causes(error) if isinstance(each, ssl.SSLError)), None)
-    if insecure is not None and not _is_a_broken_line(insecure):
-        why = getattr(insecure, "verify_message", "") or _innermost(error)
-        reason = f"{what}: no secure connection ({why}). Check the address and the CA bundle"
-        return Failure(Unreachable(reason), passing=False, acted=True)
-    if any(isinstance(each, TooMuch) for each in _causes(error)):
+def failure_of(error: Exception, what: str, way: Way | None = None, trusted: str = "") -> Failure:
+    """What a library's error means. Their texts are not passed on whole: they name memory addresses, and a
+    proxy's with its password.
+
+    ``way``: how the server was to be reached, where the error came before an answer.
+    """
+    told = misconfiguration(error, way or Way(""), trusted)
+    if told is not None:
+        return Failure(told, passing=False, acted=True)
+    if any(isinstance(each, TooMuch) for each in causes_of(error)):
         too_much = UnexpectedAnswer(f"{what}: the server's answer is larger than any should be")
         return Failure(too_much, passing=False, acted=True)
-    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader)):
+    if isinstance(error, (*NO_ADDRESS, requests.exceptions.InvalidHeader)):
         return Failure(UnexpectedAnswer(f"{what}: {_innermost(error)}"), passing=False, acted=False)
     if _is_before_sending(error):
-        return Failure(
-            Unreachable(f"{what}: the server is not reached ({_innermost(error)})"), passing=True, acted=False
-        )
+        reason = f"{what}: {_culprit(error, way)} ({_innermost(error)})"
+        return Failure(Unreachable(reason), passing=True, acted=False)
     if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
         return Failure(TimedOut(f"{what}: no answer within the time limit"), passing=True, acted=True)
     return Failure(
@@ -103,39 +105,27 @@ def failure_of(error: Exception, what: str) -> Failure:
     )
 
 
-def _is_a_broken_line(error: ssl.SSLError) -> bool:
-    """Whether TLS only met what plain TCP would have met, too: an end, or bits that flipped on the way."""
-    return isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)) or (
-        "BAD_RECORD_MAC" in (error.reason or "")
-    )
+def _culprit(error: Exception, way: Way | None) -> str:
+    """Who does not answer: the proxy, the server behind it, or the server."""
+    if way is None or way.proxy is None:
+        return "the server is not reached"
+    if TUNNEL_REFUSED.search(str(error)):
+        return f"{way.proxy} does not reach the server"
+    return f"{way.proxy} is not reached"
 
 
 def _is_before_sending(error: Exception) -> bool:
     """Whether it failed while connecting, so that the server can't have acted."""
     if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError)):
         return True
-    return any(isinstance(each, urllib3.exceptions.NewConnectionError) for each in _causes(error))
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it was made of, outermost first: causes, arguments, and the `reason` of urllib3's.
-
-    Not contexts: what our caller was just handling, an earlier refusal say, is one and tells nothing of this.
-    """
-    seen: set[int] = set()
-    queue = [error]
-    while queue:
-        each = queue.pop(0)
-        if isinstance(each, BaseException) and id(each) not in seen:
-            seen.add(id(each))
-            yield each
-            queue += [getattr(each, "reason", None), each.__cause__]
-            queue += [arg for arg in each.args if isinstance(arg, BaseException)]
+    return any(isinstance(each, urllib3.exceptions.NewConnectionError) for each in causes_of(error))
 
 
 def _innermost(error: Exception) -> str:
     """The most telling text: that of the operating system or of TLS, if there is one."""
-    for each in _causes(error):
+    for each in causes_of(error):
+        if refused := TUNNEL_REFUSED.search(str(each)):
+            return f"{refused[1]} {refused[2].strip()[:80]}"
         if isinstance(each, urllib3.exceptions.IncompleteRead):
             return f"it ended after {each.partial} bytes, {each.expected} were still to come"
         if isinstance(each, http.client.RemoteDisconnected):

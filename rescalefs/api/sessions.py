@@ -14,6 +14,8 @@ import requests.adapters
 from rescalefs import __version__
 from rescalefs.api.bounds import Bounds
 from rescalefs.api.sockets import Opened, OpeningPool, OpenSockets, keeping_bounds, none_opened
+from rescalefs.api.trust import Truster
+from rescalefs.api.way import way_to
 from rescalefs.clock import Clock
 
 SMALL_CHUNK = 1 << 14  # bytes; what is given away first of a body, and on the slowest lines
@@ -37,6 +39,7 @@ class Sessions:
         self._closed = False
         self._sockets = OpenSockets(opened)
         self._pools = self._sockets.pools()
+        self.truster = Truster()
 
     @contextmanager
     def lent(self, fresh: bool = False) -> Iterator[Session]:
@@ -57,11 +60,12 @@ class Sessions:
     def connect(self, url: str, timeout: float) -> None:
         """Open a connection to this address for whoever is lent a session next. Raises what requests and
         urllib3 raise. Nothing happens where a proxy is in between."""
+        if way_to(url).proxy is not None:
+            return
         session = self._new()
-        settings = session.merge_environment_settings(url, {}, True, None, None)
         adapter = session.get_adapter(url)
         assert isinstance(adapter, _Adapter)
-        adapter.connect(url, settings, timeout)
+        adapter.connect(url, timeout)
         with self._lock:
             keep = not self._closed
             if keep:
@@ -80,12 +84,13 @@ class Sessions:
 
     def _new(self) -> Session:
         session = Session(Bounds(self._clock))
+        session.trust_env = False  # `way` and `trust` find proxies and certificates
         session.headers["User-Agent"] = f"rescalefs/{__version__}"
         session.headers["Accept-Encoding"] = "identity"  # lengths and ranges are of the bytes themselves
         # No cookies: a login of Django's would go before the key, and sessions are lent to anyone.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("https://", "http://"):
-            session.mount(scheme, _Adapter(self._pools, session.bounds))
+            session.mount(scheme, _Adapter(self._pools, session.bounds, self.truster))
         return session
 
 
@@ -126,21 +131,31 @@ class Session(requests.Session):
 class _Adapter(requests.adapters.HTTPAdapter):
     """Makes connections whose sockets are known, and whose answers keep to ``bounds``."""
 
-    def __init__(self, pools: Mapping[str, type[Any]], bounds: Bounds) -> None:
+    def __init__(self, pools: Mapping[str, type[Any]], bounds: Bounds, truster: Truster) -> None:
         self._pools = pools
         self._bounds = bounds
+        self._truster = truster
         super().__init__(pool_connections=4, pool_maxsize=1)
 
-    def connect(self, url: str, settings: Mapping[str, Any], timeout: float) -> None:
-        """Open a connection as `send` would, with what the environment says of certificates and proxies."""
-        if requests.utils.select_proxy(url, settings["proxies"]) is not None:
-            return
+    def connect(self, url: str, timeout: float) -> None:
+        """Open a connection as `send` would."""
         request = requests.Request("GET", url).prepare()
-        pool = self.get_connection_with_tls_context(request, settings["verify"], cert=settings["cert"])
-        self.cert_verify(pool, url, settings["verify"], settings["cert"])  # type: ignore[no-untyped-call]
+        pool = self.get_connection_with_tls_context(request, True)
         assert isinstance(pool, OpeningPool)
         self._bounds.set(timeout, CHUNK)
         pool.open_one(timeout)
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        """What a pool is found by. Other certificates than before mean another pool, and new connections."""
+        host: Any
+        tls: Any
+        host, tls = super().build_connection_pool_key_attributes(request, verify, cert)
+        if host["scheme"] == "https":
+            tls["ssl_context"] = self._truster.trust().context
+        return host, tls
+
+    def cert_verify(self, *args: Any, **options: Any) -> None:
+        """Nothing: requests would add its own certificates to those of the pool."""
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
         """The pool for a request; requests asks here each time, and offers this method for overriding."""
@@ -153,6 +168,8 @@ class _Adapter(requests.adapters.HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        if proxy.lower().startswith("https:"):
+            options["proxy_ssl_context"] = self._truster.trust().context
         manager = super().proxy_manager_for(proxy, **options)
         kinds = manager.pool_classes_by_scheme
         if not proxy.lower().startswith("socks"):

@@ -25,6 +25,7 @@ class ApiSettings:
     longest_list: int = 1_500_000  # entries; a longer one is an error, so that no answer takes all memory
     pages_at_once: int = 10
     unmetered: frozenset[str] = frozenset()  # scopes of `limits` in which only a 429 makes us wait
+    address_origin: str = ""  # the setting that `base_url` comes from, for messages
 
     def patience_after_upload(self, size: int) -> float:
         """Seconds from the last byte of an upload of ``size`` bytes to its answer.
@@ -79,6 +80,11 @@ def _has_port(url: str) -> bool:
         return parts.port is None or parts.port > 0
     except ValueError:
         return False
+
+
+def host_of(url: str) -> str:
+    """The host of an address, without its port; empty where it has none."""
+    return urlsplit(url).hostname or ""
 
 
 def is_loopback(host: str) -> bool:

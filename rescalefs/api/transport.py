@@ -24,10 +24,11 @@ from rescalefs.api.headers import or_none, retry_after, whole_number
 from rescalefs.api.limits import Limits, scope_of
 from rescalefs.api.retry import RETRIED_STATUSES, Failure, wait_before_next
 from rescalefs.api.sessions import CHUNK, LARGE_CHUNK, SMALL_CHUNK, KeyAuth, Session, Sessions, no_auth
-from rescalefs.api.settings import ApiSettings, is_loopback, is_safe_url
+from rescalefs.api.settings import ApiSettings, host_of, is_loopback, is_safe_url
 from rescalefs.api.sockets import Opened, none_opened
+from rescalefs.api.way import Way, way_to
 from rescalefs.clock import Clock
-from rescalefs.errors import ApiError, Stopping, Throttled, UnexpectedAnswer, Unreachable
+from rescalefs.errors import ApiError, Misconfigured, Stopping, Throttled, UnexpectedAnswer, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +220,7 @@ class Transport:
     def connect(self) -> None:
         """Open a connection to the server for a request to come. Where that fails, the request will tell."""
         timeout = self._settings.connect_timeout
-        with suppress(AttemptFailed), understanding(f"GET {self._base}"):
+        with suppress(AttemptFailed, Misconfigured), understanding(f"GET {self._base}"):
             self._sessions.connect(self._base, timeout)
 
     def take_key(self, api_key: str) -> None:
@@ -366,29 +367,47 @@ class Transport:
         url, params = self._base + request.path, request.params
         home = urlsplit(url)[:2]  # scheme, and host with port
         for _ in range(_REDIRECTS + 1):
-            try:
-                response = session.request(
-                    request.method,
-                    url,
-                    params=params,
-                    headers=request.headers,
-                    data=request.body,
-                    auth=KeyAuth(self._settings.api_key) if urlsplit(url)[:2] == home else no_auth,
-                    proxies=_proxies(url),
-                    timeout=(
-                        request.connect_timeout or self._settings.connect_timeout,
-                        request.read_timeout or self._settings.read_timeout,
-                    ),
-                    allow_redirects=False,
-                    stream=True,
-                )
-            except BROKEN as error:
-                raise AttemptFailed(failure_of(error, str(request))) from error
+            response = self._sent(session, request, url, params, urlsplit(url)[:2] == home)
             if not response.is_redirect or request.method != "GET":
                 return response
             _let_go(response, session.bounds)
             url, params = self._redirected(url, response.headers["location"], request), None
         raise _unexpected(f"{request}: more than {_REDIRECTS} redirects")
+
+    def _sent(
+        self,
+        session: Session,
+        request: Request,
+        url: str,
+        params: Mapping[str, str | int] | None,
+        is_ours: bool,
+    ) -> requests.Response:
+        """Send it to one address, by the way that this machine's settings name. ``is_ours``: with the key."""
+        way = Way(url, None, self._settings.address_origin, is_ours)
+        try:
+            way = way_to(url, self._settings.address_origin, is_ours)
+            return session.request(
+                request.method,
+                url,
+                params=params,
+                headers=request.headers,
+                data=request.body,
+                auth=KeyAuth(self._settings.api_key) if is_ours else no_auth,
+                proxies={} if way.proxy is None else {"all": way.proxy.url},
+                timeout=(
+                    request.connect_timeout or self._settings.connect_timeout,
+                    request.read_timeout or self._settings.read_timeout,
+                ),
+                allow_redirects=False,
+                stream=True,
+            )
+        except Misconfigured as error:
+            raise AttemptFailed(Failure(error, passing=False, acted=False)) from error
+        except BROKEN as error:
+            failure = failure_of(error, str(request), way, self._sessions.truster.origin)
+            if isinstance(failure.error, Misconfigured):
+                self._sessions.truster.forget()
+            raise AttemptFailed(failure) from error
 
     def _redirected(self, url: str, location: str, request: Request) -> str:
         """Where a redirect leads, if one may go there: to https, or from this very machine to itself."""
@@ -397,7 +416,7 @@ class Transport:
             target = urljoin(url, location)
         except ValueError:
             target = location
-        if is_safe_url(target) and (urlsplit(target).scheme == "https" or is_loopback(_host(url))):
+        if is_safe_url(target) and (urlsplit(target).scheme == "https" or is_loopback(host_of(url))):
             return target
         where = self._without_key(location)[:100]
         raise _unexpected(f"{request}: the server redirects to {where!r}, which is not https")
@@ -425,15 +444,6 @@ class Transport:
 
 def _unexpected(message: str) -> AttemptFailed:
     return AttemptFailed(Failure(UnexpectedAnswer(message), passing=False, acted=True))
-
-
-def _proxies(url: str) -> dict[str, str] | None:
-    """None for those of the environment. For this very machine none: over http they would see the key."""
-    return {"no_proxy": _host(url)} if is_loopback(_host(url)) else None
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or ""
 
 
 def _let_go(response: requests.Response, bounds: Bounds) -> None:

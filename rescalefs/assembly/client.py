@@ -39,5 +39,6 @@ def client_for(
         read_timeout=min(settings.read_timeout, limit),
         patience=limit,
         unmetered=unmetered,
+        address_origin=account.address_origin,
     )
     return RescaleClient(api, clock, opened)

@@ -25,7 +25,7 @@ from rescalefs.background import Background
 from rescalefs.clock import SystemClock
 from rescalefs.config import Places, Settings
 from rescalefs.descriptors import Descriptors
-from rescalefs.errors import ApiError, BadSettings, Forbidden, Unauthenticated
+from rescalefs.errors import ApiError, BadSettings, Forbidden, Misconfigured, Unauthenticated
 from rescalefs.model import User
 from rescalefs.mount import DropFolder, FileSystem, OpenFiles
 from rescalefs.reading import ReadEngine, ReadingSettings
@@ -118,14 +118,13 @@ class Daemon:
             self._tree.failed(trouble)
 
     def _first_look(self) -> tuple[User | None, ApiError | None]:
-        """Whose key it is, or why that is not known. Raises if the server refuses the key.
-
-        A server that cannot be reached is no reason not to mount.
+        """Whose key it is, or why that is not known. Raises if the server refuses the key, or if a setting
+        keeps us from the server. A server that is merely away is no reason not to mount.
         """
         client = client_for(self._settings, self._account, self._clock, _FIRST_LOOK)
         try:
             return client.user(), None
-        except (Unauthenticated, Forbidden):
+        except (Unauthenticated, Forbidden, Misconfigured):
             raise
         except ApiError as error:
             log.warning("%s; mounting with what is known from before", error)

@@ -22,7 +22,7 @@ from rescalefs.belonging import Belonging, OtherAccount, Verdict
 from rescalefs.clock import SystemClock
 from rescalefs.config import Settings
 from rescalefs.databases import disk_words
-from rescalefs.errors import RescaleFSError, Unauthenticated, UserError
+from rescalefs.errors import Misconfigured, RescaleFSError, Unauthenticated, UserError
 from rescalefs.mirror import (
     DropNotes,
     Ledger,
@@ -257,8 +257,8 @@ class Sync:
     def _try_round(self, report: Report, began: bool) -> bool:
         """One round; whether there was one. Whatever hinders it may pass: the next one tries again.
 
-        Except a key that is refused at the very beginning, or is another account's: that is a slip of the
-        person who is looking.
+        Except at the very beginning: a key that is refused or is another account's, and a setting that keeps
+        us from the server, are for the person who is looking to mend.
         """
         try:
             self._shelf.check()
@@ -269,7 +269,7 @@ class Sync:
             self._is_refused = self._mirror.is_refused
         except Exception as error:
             self._is_refused = self._is_refused or isinstance(error, Unauthenticated)
-            if isinstance(error, (Unauthenticated, OtherAccount)) and not began:
+            if isinstance(error, (Unauthenticated, OtherAccount, Misconfigured)) and not began:
                 raise
             if not self._stopped:
                 report.note("fail", "", reason(error, "a round"))

@@ -43,7 +43,7 @@ def login(profile: str | None, url: str | None, key_stdin: bool, keyring: bool) 
     path = profile_path()
     address = _address(url) if url else _known_address(settings.profile)
     key = _ask_for_key(address, key_stdin)
-    account = Account(settings.profile, address, key)
+    account = Account(settings.profile, address, key, "--url" if url else "")
     patience = min(settings.patience, _PATIENCE)
     with closing(client_for(settings, account, SystemClock(), patience)) as client:
         try:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from rescalefs.cli.finding import Finding, broken, doubtful, fine
 from rescalefs.clock import Clock
-from rescalefs.errors import ApiError, Forbidden, RescaleFSError, Unauthenticated
+from rescalefs.errors import ApiError, Forbidden, Misconfigured, RescaleFSError, Unauthenticated
 from rescalefs.model import User
 
 _SKEW_ALLOWED = 60.0  # seconds: past that, times in listings mislead; TLS itself only breaks at days
@@ -48,6 +48,8 @@ def server(client: Server, address: str, clock: Clock) -> Finding:
         user = client.user()
     except (Unauthenticated, Forbidden) as error:
         return broken(check, f"{address} does not take the API key: {error}", "rescalefs login")
+    except Misconfigured as error:
+        return broken(check, error.why, error.remedy)
     except ApiError as error:
         return broken(check, str(error), "check the network, the proxy variables and the address")
     return fine(check, f"{address} knows {user.email}; answered in {clock.monotonic() - asked:.2f} s")

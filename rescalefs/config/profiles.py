@@ -50,6 +50,7 @@ class Account:
     name: str
     base_url: str
     api_key: str = field(repr=False)
+    address_origin: str = ""  # the setting that names the address, for messages; empty: none does
 
     @property
     def server(self) -> str:
@@ -101,7 +102,8 @@ def resolve_account(
             f"there is no API key: profile [{profile}] in {path} has none, and {KEY_VARIABLE} is not set. "
             "Run `rescalefs login`"
         )
-    return Account(_account_name(name, address), address, key)
+    origin = f"profile [{profile}] of {path}" if from_profile.get("apibaseurl") else ""
+    return Account(_account_name(name, address), address, key, URL_VARIABLE if url else origin)
 
 
 def profile_address(path: Path | None, profile: str) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 from rescalefs.clock import Clock
 from rescalefs.errors import (
     FileChanged,
+    Misconfigured,
     RescaleFSError,
     ServerFailed,
     Throttled,
@@ -76,6 +77,8 @@ class Receiver:
             before = piece.position
             try:
                 self._transfer(file, piece, taker)
+            except Misconfigured:
+                raise
             except _PASSING as error:
                 failures = 1 if piece.position > before else failures + 1
                 if failures >= _FAILURES or taker.is_given_up():

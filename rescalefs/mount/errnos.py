@@ -15,6 +15,7 @@ _ERRNOS: dict[type[errors.RescaleFSError], int] = {
     errors.Throttled: errno.EIO,
     errors.ServerFailed: errno.EIO,
     errors.Unreachable: errno.EIO,
+    errors.Misconfigured: errno.EIO,
     errors.Stopping: errno.EIO,
     errors.TimedOut: errno.ETIMEDOUT,
     errors.UnexpectedAnswer: errno.EIO,

@@ -12,6 +12,7 @@ from rescalefs.clock import Clock
 from rescalefs.descriptors import SPENT
 from rescalefs.errors import (
     FileChanged,
+    Misconfigured,
     NoDescriptors,
     RescaleFSError,
     ServerFailed,
@@ -100,6 +101,8 @@ class Fetcher:
             except _LostBlock as lost:
                 self._board.discard(extent.content, lost.block, lost.error)
                 return  # whoever wants it asks again; then it goes into memory
+            except Misconfigured:
+                raise
             except (*_PASSING, _WrongLeaf) as error:
                 failures = 1 if extent.position > before else failures + 1
                 wrong = isinstance(error, _WrongLeaf)

@@ -559,7 +559,7 @@ def test_a_certificate_that_nobody_signed_is_refused_with_what_to_do(
     tls.load_cert_chain(certificate)
     with scripted(tls) as server:
         with pytest.raises(
-            Unreachable, match=r"self.signed certificate.*Check the address and the CA bundle"
+            Unreachable, match=r"not trusted here \(self.signed certificate\).*set REQUESTS_CA_BUNDLE"
         ):
             connect(server.url).user()
         assert clock.waits == []  # it does not get better by asking again

@@ -15,6 +15,8 @@ PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
 MESSAGES = re.findall(r"^> `(.+)`$", PAGE, re.MULTILINE)
 _VALUE = re.compile(r"<[^<>]+>")
 _FORMAT = re.compile(r"%[-.\d]*[sdrfi]")
+_ALL_ON_THE_PAGE = ("Misconfigured", "Told")
+"""What is made with a message that only a person can act on, so the page has each of them."""
 _TELLING = 10  # characters that a message has to have without its values, at least
 
 
@@ -41,8 +43,12 @@ def _strings() -> Iterator[str]:
 
 
 def _is_said(message: str) -> bool:
-    """Whether every part of it between two values stands in some string of the program."""
-    parts = [part.strip() for part in _VALUE.split(message)]
+    """Whether every part of it stands in some string of the program.
+
+    A part is what lies between two values or two ends of a sentence, because the program puts reasons and
+    remedies together.
+    """
+    parts = [part.strip(" ().:") for between in _VALUE.split(message) for part in between.split(". ")]
     return all(any(part in text for text in _said()) for part in parts if part)
 
 
@@ -55,6 +61,21 @@ def test_the_page_has_messages() -> None:
 def test_a_message_on_the_page_is_one_of_the_program(message: str) -> None:
     assert len(_VALUE.sub("", message)) >= _TELLING
     assert _is_said(message)
+
+
+def _made() -> Iterator[tuple[str, str]]:
+    """Where in the source something of `_ALL_ON_THE_PAGE` is made, and each literal part of what it says."""
+    for path in sorted((ROOT / "rescalefs").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in _ALL_ON_THE_PAGE:
+                parts = [part for each in node.args for part in _literals(each).split("\0")]
+                yield f"{path.name}:{node.lineno}", "\n".join(part.strip(" .") for part in parts)
+
+
+@pytest.mark.parametrize(("where", "parts"), tuple(_made()))
+def test_what_only_a_person_can_mend_is_on_the_page(where: str, parts: str) -> None:
+    told = [part for part in parts.splitlines() if len(part) >= _TELLING]
+    assert any(all(part in message for part in told) for message in MESSAGES), parts
 
 
 def test_a_message_that_the_program_does_not_have_is_noticed() -> None:
