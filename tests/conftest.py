@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from hypothesis import HealthCheck, settings
 
 from rescalefs.simulator import Simulator, SimulatorSettings
 from tests.canary import CANARY, leaks
+
+# Some images of containers set it. Each of the many processes that tests start then compiles all of rescalefs
+# anew, which takes a third of its start, and each worker compiles all tests: 4 of 7.5 s of a processor.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # The same examples each time, however slow the machine is at that moment. `make fuzz` tries others.
 settings.register_profile(
