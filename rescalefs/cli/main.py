@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from rescalefs import signals
+from rescalefs import firstprocess, signals
 from rescalefs.cli.lazy import LazyGroup
 from rescalefs.errors import BadFlags, RescaleFSError
 from rescalefs.logs import LineFormatter
@@ -109,6 +109,8 @@ def main(arguments: Sequence[str] | None = None, context: object = None) -> int:
 
     Where SIGTERM or SIGHUP came, and the command did not see to it, the process ends by that signal.
     """
+    if os.getpid() == 1:
+        firstprocess.stand_aside()
     _stand_in_for_closed_streams()
     try:
         with signals.interrupting(signals.not_ignored((*signals.ENDING, signals.HANG_UP))):
