@@ -6,8 +6,6 @@ A check takes the places it looks at as arguments, so that tests show it broken 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import ctypes.util
 import os
 import platform
 import shutil
@@ -46,17 +44,15 @@ def fuse_device(device: Path = Path("/dev/fuse")) -> Finding:
     return fine(check, f"{device} can be opened")
 
 
-def libfuse(find: Callable[[str], str | None] = ctypes.util.find_library) -> Finding:
+def libfuse(find: Callable[[], str] | None = None) -> Finding:
     """The library that fusepy loads: version 2, under the name of its major version."""
+    from rescalefs.mount import libfuse as library
+
     check = "libfuse 2"
-    library = find("fuse")
-    if library is None:
-        return broken(check, "libfuse.so.2 is not installed", _INSTALL_FUSE)
     try:
-        ctypes.CDLL(library)
-    except OSError as error:
-        return broken(check, f"{library} cannot be loaded: {error}", _INSTALL_FUSE)
-    return fine(check, f"{library} loads")
+        return fine(check, f"{(find or library.find)()} loads")
+    except library.Unloadable as error:
+        return broken(check, error.why, error.remedy)
 
 
 def mappings(release: str = platform.release()) -> Finding:
@@ -79,7 +75,7 @@ def fusermount(
 ) -> Finding:
     """The set-user-id program through which libfuse mounts for people who aren't root."""
     check = "fusermount"
-    path = which("fusermount")
+    path = which("fusermount3") or which("fusermount")
     root = _is_root() if is_root is None else is_root
     if path is None:
         if root:

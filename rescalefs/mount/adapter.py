@@ -16,14 +16,16 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import fuse
-
 from rescalefs.errors import PathError, RescaleFSError
+from rescalefs.mount import libfuse
 from rescalefs.mount.attributes import Attributes, Owner
 from rescalefs.mount.errnos import errno_for
 from rescalefs.mount.filesystem import FileSystem
 from rescalefs.mount.handshake import replace_main
 from rescalefs.mount.syscalls import Moment
+
+with libfuse.named():
+    import fuse
 
 log = logging.getLogger(__name__)
 
@@ -43,21 +45,29 @@ def serve(
     xattrs: bool = False,
     connected: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Mount, and answer the kernel until the mount is gone; raise RuntimeError when it could not be mounted.
+    """Mount, and answer the kernel until the mount is gone; raise Refused when it could not be mounted.
+
+    Where libfuse ends with an error later, or cannot say why it refused, that is fusepy's RuntimeError.
 
     ``started`` is called once the kernel talks to us. Once ``ending`` is asked for, the next
     statvfs(2) on the mount ends it: libfuse can be told only from within one of its own threads.
     ``connected`` is called before that with the descriptor of /dev/fuse, on Linux.
     """
     _serving.connected = connected
-    Kernel(
-        (AdapterWithXattrs if xattrs else Adapter)(filesystem, started, ending),
-        mountpoint,
-        raw_fi=True,
-        encoding=PATHS,
-        foreground=True,
-        **options,
-    )
+    _serving.refusal = ""
+    try:
+        Kernel(
+            (AdapterWithXattrs if xattrs else Adapter)(filesystem, started, ending),
+            mountpoint,
+            raw_fi=True,
+            encoding=PATHS,
+            foreground=True,
+            **options,
+        )
+    except RuntimeError as error:
+        if _serving.refusal:
+            raise libfuse.Refused(_serving.refusal) from error
+        raise
 
 
 # --- paths: bytes to the kernel, and all of them must come back as they went
@@ -112,12 +122,16 @@ class _Serving(threading.local):
     """What the thread that calls libfuse's main function wants to know. Of use to `serve` alone."""
 
     connected: Callable[[int], None] = staticmethod(lambda _: None)
+    refusal = ""  # what libfuse said when it could not mount
+
+    def refused(self, words: str) -> None:
+        self.refusal = words
 
 
 _serving = _Serving()
 if sys.platform == "linux":
     # fusepy has no public way to its library.
-    replace_main(fuse._libfuse, lambda device: _serving.connected(device))  # noqa: SLF001
+    replace_main(fuse._libfuse, lambda device: _serving.connected(device), _serving.refused)  # noqa: SLF001
 
 _view = ctypes.pythonapi.PyMemoryView_FromMemory
 _view.restype = ctypes.py_object

@@ -19,6 +19,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from rescalefs.mount.libfuse import helped, overheard
+
 MAX_PAGES = 256  # of 4 KiB: the kernel asks for 1 MiB at once, if whoever reads does; it takes no more
 # <linux/fuse.h>. The flags above bit 31 are in a second word, which FUSE_INIT_EXT announces.
 FUSE_AUTO_INVAL_DATA = 1 << 12
@@ -60,11 +62,12 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 
 
-def replace_main(libfuse: Any, connected: Callable[[int], None]) -> None:
+def replace_main(libfuse: Any, connected: Callable[[int], None], refused: Callable[[str], None]) -> None:
     """Have ``libfuse.fuse_main_real`` shake hands as above; it stays as it is where it can't be done.
 
     ``connected`` is called with the descriptor of /dev/fuse, on the thread that serves, before the first
-    message. libfuse closes the descriptor when the mount has ended.
+    message. libfuse closes the descriptor when the mount has ended. ``refused`` is called in its place with
+    what libfuse said when it could not mount.
     """
     if not all(hasattr(libfuse, name) for name in _PROTOTYPES):
         return
@@ -75,11 +78,13 @@ def replace_main(libfuse: Any, connected: Callable[[int], None]) -> None:
     def fuse_main_real(count: int, words: Any, operations: Any, size: int, data: None) -> int:
         """What libfuse's own does, with threads, and with the first message taken care of."""
         mountpoint, threaded = ctypes.c_char_p(), ctypes.c_int()
-        fuse = libfuse.fuse_setup(
-            count, words, operations, size, ctypes.byref(mountpoint), ctypes.byref(threaded), data
-        )
-        if not fuse:
-            return 1
+        with overheard() as said, helped():
+            fuse = libfuse.fuse_setup(
+                count, words, operations, size, ctypes.byref(mountpoint), ctypes.byref(threaded), data
+            )
+            if not fuse:
+                refused(said())
+                return 1
         session = libfuse.fuse_get_session(fuse)
         channel = libfuse.fuse_session_next_chan(session, None)
         device = libfuse.fuse_chan_fd(channel)
@@ -88,7 +93,8 @@ def replace_main(libfuse: Any, connected: Callable[[int], None]) -> None:
         result = libfuse.fuse_loop_mt(fuse)
         # Not fuse_teardown, which first has SIGPIPE end the process again: a connection that a server had
         # closed, written to at that moment, then ended a daemon with signal 13 in its last milliseconds.
-        libfuse.fuse_unmount(mountpoint, channel)
+        with helped():
+            libfuse.fuse_unmount(mountpoint, channel)
         libfuse.fuse_destroy(fuse)
         return int(result != 0)
 

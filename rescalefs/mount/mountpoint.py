@@ -10,8 +10,10 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rescalefs import surroundings
@@ -169,16 +171,39 @@ def prepare(mountpoint: Path) -> bool:
 
 
 def detach(mountpoint: Path, lazy: bool = False) -> None:
-    """Take the mount out of the tree; ``lazy`` also while files are open. Raise CannotMount when refused."""
-    tool = unmounter()
-    if tool is None:
-        command = [
-            surroundings.program("umount") or "/bin/umount",
-            *(["-l"] if lazy else []),
-            str(mountpoint),
-        ]
-    else:
-        command = [tool, "-u", *(["-z"] if lazy else []), str(mountpoint)]
+    """Take the mount out of the tree; ``lazy`` also while files are open. Raise CannotMount when refused.
+
+    Every way this system has is tried. For an ordinary user fusermount reads /etc/mtab, which containers
+    often lack; umount(8) asks the kernel, and lets a user unmount his own FUSE mount. Root needs no program.
+    """
+    complaints = []
+    for way in _ways_out(mountpoint, lazy):
+        complaint = way()
+        if complaint is None:
+            return
+        if "busy" in complaint:
+            users = ", ".join(holders(mountpoint)) or "some program"
+            raise CannotMount(
+                f"cannot unmount {mountpoint}: in use by {users}. Leave it, close its files, and try again"
+            )
+        complaints.append(complaint)
+    why = "; ".join(dict.fromkeys(complaints)) or f"there is no program for that. Install FUSE: {INSTALL}"
+    raise CannotMount(f"cannot unmount {mountpoint}: {why}")
+
+
+def _ways_out(mountpoint: Path, lazy: bool) -> Iterator[Callable[[], str | None]]:
+    """Functions that unmount it, the usual one first. Each returns None, or why it failed."""
+    if (tool := unmounter()) is not None:
+        yield partial(_complaint_of, [tool, "-u", *(["-z"] if lazy else []), str(mountpoint)])
+    if os.geteuid() == 0 and sys.platform == "linux":
+        yield partial(_asked_of_the_kernel, mountpoint, lazy)
+    if (umount := surroundings.program("umount")) is not None:
+        # With -c it does not look at the mount, which waits for ever where the daemon is stopped.
+        quietly = ["-c"] if sys.platform == "linux" else []
+        yield partial(_complaint_of, [umount, *quietly, *(["-l"] if lazy else []), str(mountpoint)])
+
+
+def _complaint_of(command: list[str]) -> str | None:
     result = subprocess.run(  # noqa: S603  (a system tool, with a path that we know)
         command,
         check=False,
@@ -188,14 +213,17 @@ def detach(mountpoint: Path, lazy: bool = False) -> None:
         timeout=_TOOL_LIMIT,
         env=surroundings.for_children({"LC_ALL": "C"}),
     )
-    if result.returncode == 0:
-        return
-    if "busy" in result.stderr:
-        users = ", ".join(holders(mountpoint)) or "some program"
-        raise CannotMount(
-            f"cannot unmount {mountpoint}: in use by {users}. Leave it, close its files, and try again"
-        )
-    raise CannotMount(f"cannot unmount {mountpoint}: {result.stderr.strip() or f'{command[0]} failed'}")
+    return None if result.returncode == 0 else result.stderr.strip() or f"{command[0]} failed"
+
+
+def _asked_of_the_kernel(mountpoint: Path, lazy: bool) -> str | None:
+    from rescalefs.mount import syscalls  # it brings ctypes, which no other command needs
+
+    try:
+        syscalls.unmount(str(mountpoint), lazy)
+    except OSError as error:
+        return f"umount: {error.strerror}"
+    return None
 
 
 def holders(mountpoint: Path, at_most: int = 5) -> list[str]:

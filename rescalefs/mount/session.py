@@ -22,8 +22,8 @@ from rescalefs.background import Background, Ending
 from rescalefs.clock import Clock, SystemClock, never
 from rescalefs.errors import CannotMount
 from rescalefs.mount import claims
+from rescalefs.mount.libfuse import Refused, advised
 from rescalefs.mount.mountpoint import (
-    INSTALL,
     SUBTYPE,
     absolute,
     check_fuse,
@@ -148,7 +148,7 @@ class _Session:
                     self._settings.xattrs,
                     lambda device: threads.start("fuse-watch", self._watch(device)),
                 )
-            except RuntimeError as error:
+            except (Refused, RuntimeError) as error:
                 self._failure = self._failure or error
             finally:
                 self._gone.set()
@@ -172,6 +172,7 @@ class _Session:
                 on_stop()
                 self._end()
                 threads.close()
+        clear_stale(self._mountpoint)  # libfuse's own way needs fusermount, and that reads /etc/mtab
         self._complain()
 
     def _asked(self, number: int) -> None:
@@ -224,18 +225,18 @@ class _Session:
                 detach(self._mountpoint, lazy=True)
 
     def _complain(self) -> None:
+        if isinstance(self._failure, Refused):
+            raise CannotMount(f"cannot mount on {self._mountpoint}: {advised(str(self._failure))}")
         if isinstance(self._failure, RuntimeError):
-            raise CannotMount(f"cannot mount on {self._mountpoint}: libfuse refused, and said why above")
+            raise CannotMount(f"the mount on {self._mountpoint} ended: libfuse failed, and said why above")
         if self._failure is not None:
             raise self._failure
 
 
 def _adapter() -> ModuleType:
-    """The one module that needs libfuse, or what to install."""
-    try:
-        from rescalefs.mount import adapter
-    except OSError as error:
-        raise CannotMount(f"libfuse 2 is missing ({error}). Install it: {INSTALL}") from error
+    """The one module that needs libfuse. Raises CannotMount with what to install."""
+    from rescalefs.mount import adapter
+
     return adapter
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rescalefs.cli import machine_checks as checks
 from rescalefs.cli.finding import Finding, Verdict
+from rescalefs.mount.libfuse import Unloadable
 from rescalefs.mount.mountpoint import Condition
 
 BROKEN, DOUBTFUL, FINE = Verdict.BROKEN, Verdict.DOUBTFUL, Verdict.FINE
@@ -23,12 +24,15 @@ def test_a_fuse_device_that_opens_is_fine() -> None:
 
 
 def test_libfuse_is_found_by_loading_it() -> None:
-    assert checks.libfuse(lambda _: None).verdict is BROKEN
-    assert checks.libfuse(lambda _: "libc.so.6").verdict is FINE
-    unloadable = checks.libfuse(lambda _: "libnosuch.so.2")
-    assert unloadable.verdict is BROKEN
-    assert "libnosuch.so.2" in unloadable.found
-    assert "apt install fuse3 libfuse2" in unloadable.remedy
+    assert checks.libfuse().verdict is FINE
+
+    def unloadable() -> str:
+        raise Unloadable("libfuse 2 cannot be loaded (libnosuch.so.2: not there)", "Install it: apt-get")
+
+    finding = checks.libfuse(unloadable)
+    assert finding.verdict is BROKEN
+    assert "libnosuch.so.2" in finding.found
+    assert finding.remedy == "Install it: apt-get"
 
 
 def test_a_kernel_that_maps_no_texts_is_doubtful_and_not_broken() -> None:

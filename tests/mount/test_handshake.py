@@ -78,5 +78,5 @@ def test_a_refusal_stays_one() -> None:
 
 def test_a_libfuse_that_lacks_a_function_is_left_alone() -> None:
     libfuse = SimpleNamespace(fuse_main_real=max)
-    replace_main(libfuse, lambda _: None)
+    replace_main(libfuse, lambda _: None, lambda _: None)
     assert libfuse.fuse_main_real is max
