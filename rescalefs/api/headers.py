@@ -12,7 +12,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _LONGEST = 200  # characters of a date; the library that reads them takes long over what is none
-_LONGEST_WISH = 3600.0  # seconds; the service counts by the hour, so what is longer is a mistake
+_LONGEST_WISH = 3600.0  # seconds; the service counts by the hour, so an hour is always enough
+_SENSIBLE = (
+    86_400.0  # seconds; a longer wish is a mistake, such as a date in the year 9999, and tells nothing
+)
 _NUMBER = re.compile("[0-9]{1,18}")
 _SECONDS = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
@@ -49,12 +52,17 @@ def date(text: str) -> datetime | None:
 
 
 def retry_after(text: str | None, now: datetime) -> float | None:
-    """The seconds from ``now`` that a server asks to wait, an hour at most (RFC 9110, 10.2.3)."""
+    """The seconds from ``now`` that a server asks to wait, an hour at most (RFC 9110, 10.2.3).
+
+    None where it does not say, or asks for more than a day.
+    """
     seconds = _seconds(text)
     moment = date(text) if seconds is None else None
     if moment is not None:
         seconds = (moment - now).total_seconds()
-    return None if seconds is None else min(max(0.0, seconds), _LONGEST_WISH)
+    if seconds is None or seconds > _SENSIBLE:
+        return None
+    return min(max(0.0, seconds), _LONGEST_WISH)
 
 
 @or_none

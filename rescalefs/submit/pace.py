@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 _LONGEST_DOUBT = 600.0
+_LONGEST_ASKED = 3600.0  # seconds; the service counts requests by the hour, so an hour is always enough
+_SOON = 60.0  # seconds; of a longer wait, `status` shows the end as well
 _GROWTH = 0.1  # of the time since anything changed: the news is at most a tenth older than it could be
 
 
@@ -31,7 +35,18 @@ def retry_delay(failures: int, jitter: float, asked: float | None = None) -> flo
     """Seconds to the next attempt after ``failures`` (from 1) in a row; ``jitter`` is from [0, 1).
 
     Doubles from 2 s to 60 s, and then a quarter of it is chance, so that many drops do not come at once.
-    What the server ``asked`` for is kept.
+    What the server ``asked`` for is kept, up to an hour.
     """
     delay = min(60.0, 2.0 ** min(failures, 6))
-    return max(asked or 0.0, delay * (0.75 + 0.25 * jitter))
+    return max(min(asked or 0.0, _LONGEST_ASKED), delay * (0.75 + 0.25 * jitter))
+
+
+def outlook(what: str, delay: float, now: datetime) -> str:
+    """What is done next and when, for `status`: ``trying again in 300 s, at 2026-11-26T12:05:00Z``.
+
+    `status` is written once for a wait, so that of a long one the seconds alone would soon be wrong.
+    """
+    words = f"{what} again in {delay:.0f} s"
+    if delay <= _SOON:
+        return words
+    return f"{words}, at {now + timedelta(seconds=delay):%Y-%m-%dT%H:%M:%SZ}"

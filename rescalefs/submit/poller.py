@@ -17,7 +17,7 @@ from rescalefs.submit.diary import mishap
 from rescalefs.submit.journal import Overtaken
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.machine import ENDED, Drop, OutOfPlace, State
-from rescalefs.submit.pace import poll_interval, retry_delay
+from rescalefs.submit.pace import outlook, poll_interval, retry_delay
 from rescalefs.submit.service import JobService
 from rescalefs.submit.settings import SubmitSettings
 
@@ -147,7 +147,7 @@ class Poller:
         if is_closed(drop):  # nothing keeps it
             delay = max(delay, self._interval(drop))
         else:
-            self._ledger.trouble(drop.id, what, f"asking again in {delay:.0f} s")
+            self._ledger.trouble(drop.id, what, outlook("asking", delay, self._clock.now()))
         self._due[drop.id] = self._clock.monotonic() + delay
 
     def _unchanged(self, drops: list[Drop]) -> frozenset[str]:

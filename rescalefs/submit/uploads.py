@@ -18,7 +18,7 @@ from rescalefs.submit import packing
 from rescalefs.submit.diary import mishap
 from rescalefs.submit.journal import Journal, Upload
 from rescalefs.submit.machine import Drop
-from rescalefs.submit.pace import retry_delay
+from rescalefs.submit.pace import outlook, retry_delay
 from rescalefs.submit.parcels import Parcel
 from rescalefs.submit.report import Progress
 from rescalefs.submit.service import JobService
@@ -241,7 +241,7 @@ class Carrier:
     def _put_back(self, batch: Batch, index: int, what: str, asked: float | None = None) -> None:
         delay = self._depot.put_back(batch, index, asked)
         name = batch.parcels[index].name
-        self._trouble(batch.drop_id, f"{name}: {what}", f"trying again in {delay:.0f} s")
+        self._trouble(batch.drop_id, f"{name}: {what}", outlook("trying", delay, self._clock.now()))
 
     def _deliver(self, batch: Batch, index: int, parcel: Parcel) -> tuple[str, bool]:
         known = self._known(batch, parcel)

@@ -32,7 +32,7 @@ from rescalefs.submit.journal import Overtaken
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.listing import JOB_FILE
 from rescalefs.submit.machine import Drop, Event, OutOfPlace, State
-from rescalefs.submit.pace import doubt_time, refusal_time
+from rescalefs.submit.pace import doubt_time, outlook, refusal_time
 from rescalefs.submit.problems import Problem, shown
 from rescalefs.submit.recheck import SecondChecks
 from rescalefs.submit.report import CONTROL_FILE
@@ -151,7 +151,7 @@ class Worker:
 
     def _put_off(self, drop: Drop, what: str, asked: float | None = None) -> None:
         delay = self._desk.put_off(drop.id, asked)
-        self._ledger.trouble(drop.id, what, f"trying again in {delay:.0f} s")
+        self._ledger.trouble(drop.id, what, outlook("trying", delay, self._clock.now()))
 
     def advance(self, drop: Drop) -> None:
         """One act, one line in the journal, one transition: in that order."""

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rescalefs.submit.pace import poll_interval, retry_delay
+from rescalefs.submit.pace import outlook, poll_interval, retry_delay
 from rescalefs.submit.settling import Arrival, Pace
 
 PACE = Pace(2.0, 60.0)
@@ -76,3 +78,16 @@ def test_news_of_a_job_is_at_most_a_tenth_late_within_the_bounds(quiet: float) -
 def test_attempts_come_at_most_a_minute_apart_and_never_at_once(failures: int, jitter: float) -> None:
     assert 1.5 <= retry_delay(failures, jitter) <= 60.0
     assert retry_delay(failures, jitter, asked=300.0) == 300.0
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True), st.floats(0, allow_nan=False))
+def test_no_wish_of_the_server_lets_a_drop_rest_for_longer_than_an_hour(
+    failures: int, jitter: float, asked: float
+) -> None:
+    assert 1.5 <= retry_delay(failures, jitter, asked) <= 3600.0
+
+
+def test_status_shows_the_end_of_a_long_wait_because_it_is_written_once() -> None:
+    now = datetime(2026, 11, 26, 23, 59, 30, tzinfo=timezone.utc)
+    assert outlook("trying", 20.4, now) == "trying again in 20 s"
+    assert outlook("asking", 3600.0, now) == "asking again in 3600 s, at 2026-11-27T00:59:30Z"

@@ -145,6 +145,20 @@ def test_a_large_file_is_read_in_little_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("wish", ["Fri, 31 Dec 9999 23:59:59 GMT", "999999999999"])
+def test_an_absurd_retry_after_does_not_stop_a_drop_for_an_hour(
+    simulator: Simulator, tmp_path: Path, wish: str
+) -> None:
+    clock = FakeClock()
+    simulator.faults.add(Fault(Status(429, retry_after=wish), "jobs/", "POST", times=12))
+    client: Any = RescaleClient(ApiSettings(simulator.url, simulator.api_key), clock)
+    with closing(client), Rig(make_settings(tmp_path), client, clock) as rig:
+        drop_files(rig.settings.folder / "wing")
+        rig.turns(120, 5.0)
+        (job,) = client.jobs()
+        assert rig.ledger.job_id("wing") == job.id
+
+
 def test_files_that_the_server_will_not_have_now_are_sent_when_it_says(
     simulator: Simulator, tmp_path: Path
 ) -> None:
@@ -157,7 +171,7 @@ def test_files_that_the_server_will_not_have_now_are_sent_when_it_says(
     with closing(client), Rig(make_settings(tmp_path), client, clock) as rig:
         drop_files(rig.settings.folder / "wing", files={"solve.py": b"print(42)\n", "mesh.msh": b"1 2 3\n"})
         rig.turns(3)
-        assert re.fullmatch(r"uploading 0 of 2 files, .*trying again in 300 s", rig.status())
+        assert re.fullmatch(r"uploading 0 of 2 files, .*trying again in 300 s, at \S+T\S+Z", rig.status())
         rig.turns(100, 2.5)
         assert sent() == 1
         rig.turns(30, 2.5)
