@@ -159,6 +159,40 @@ def test_all_who_wait_for_one_file_are_told_when_telling_one_of_them_raises(
         assert here.mirror._flying == {}
 
 
+def test_a_job_that_asks_between_the_fetch_of_a_shared_file_and_its_naming_does_not_fetch_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_placing, has_asked = threading.Event(), threading.Event()
+    with rounds(tmp_path / "to", {"in": b"shared"}, NoTails()) as here:
+        for job in "ab":
+            here.service.add(job)
+            here.service.inputs[job] = (output("in", b"shared"),)
+        get, place = here.mirror._get, here.shelf.place
+        asked: list[str] = []
+
+        def get_in_turn(file: RemoteFile, path: str, arrival: Any) -> None:
+            asked.append(path)
+            if len(asked) == 2:  # the other job's
+                assert is_placing.wait(PATIENCE)
+            get(file, path, arrival)
+            if len(asked) == 2:
+                has_asked.set()
+
+        def place_in_turn(path: str, *rest: Any) -> bool:
+            if path == asked[0]:
+                is_placing.set()
+                assert has_asked.wait(PATIENCE)
+            return place(path, *rest)
+
+        monkeypatch.setattr(here.mirror, "_get", get_in_turn)
+        monkeypatch.setattr(here.shelf, "place", place_in_turn)
+        here.round()
+        assert here.of("fetch") == asked[:1]
+        assert here.of("copy") == asked[1:]
+        assert here.source.requests == [("in", 0, len(b"shared"))]
+        assert here.mirror._flying == {}
+
+
 def test_users_who_share_a_folder_have_parts_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
