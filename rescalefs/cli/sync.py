@@ -91,7 +91,7 @@ def sync(
 
     def done(round_: Report) -> None:
         nonlocal failed
-        failed = round_["fail"] > 0
+        failed = round_["fail"] > 0 or round_["no job"] > 0
         folding.end_round()
         _show(round_, as_json, quiet=not once, dry_run=dry_run)
 
@@ -121,7 +121,7 @@ def sync(
 
 
 def _tell_trouble(act: str, path: str, detail: str) -> None:
-    if act == "none":
+    if act in ("none", "no job"):
         click.echo(f"rescalefs: {printable(path)} {detail}", err=True)
     elif act == "over":
         click.echo(f"rescalefs: over: {printable(detail)}", err=True)
@@ -132,7 +132,7 @@ def _tell_trouble(act: str, path: str, detail: str) -> None:
 
 
 def _tell_all(act: str, path: str, detail: str) -> None:
-    if act == "none":
+    if act in ("none", "no job"):
         _tell_trouble(act, path, detail)
     else:
         click.echo(f"{act}\t{printable(path)}\t{printable(detail)}")

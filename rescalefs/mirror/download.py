@@ -12,6 +12,7 @@ from typing import Protocol
 
 from rescalefs.errors import NoSuchPath
 from rescalefs.mirror.claims import is_anothers
+from rescalefs.mirror.names import Names
 from rescalefs.mirror.part import Part
 from rescalefs.mirror.receiving import Stopped
 from rescalefs.mirror.report import FAIL, FETCH, SAME, Report
@@ -67,13 +68,18 @@ def parts_of(folder: Path) -> Path:
 
 def fetch_all(choices: Sequence[Choice], shelf: Shelf, transfers: Transfers, report: Report) -> None:
     """Download into the shelf's folder what is not there; return when all is done, or given up."""
+    names = Names(shelf.disk.are_one)
     for choice in choices:
         try:
-            standing = shelf.of_file(choice.path, choice.file)
+            refusal = shelf.disk.refusal(choice.path)
+            names.claim(choice.path)
+            standing = Standing.MISSING if refusal else shelf.of_file(choice.path, choice.file)
         except Exception as error:  # noqa: BLE001  # it is this file's failure
             report.note(FAIL, choice.path, reason(error, choice.path))
             continue
-        if standing is Standing.CURRENT:
+        if refusal:
+            report.note(FAIL, choice.path, refusal)
+        elif standing is Standing.CURRENT:
             report.note(SAME, choice.path)
         elif standing is Standing.FOREIGN:
             report.note(
@@ -85,6 +91,8 @@ def fetch_all(choices: Sequence[Choice], shelf: Shelf, transfers: Transfers, rep
             transfers.wait_for_room()
             transfers.add(choice.file, f"{choice.path}\n{choice.file.version}", done, is_here)
     transfers.drain()
+    for merged in names.merged:
+        report.note(FAIL, merged.path, str(merged))
 
 
 def _is_here(choice: Choice, shelf: Shelf) -> bool:

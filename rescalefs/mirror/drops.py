@@ -55,16 +55,23 @@ class DropNotes:
         status = self._views.status(name)
         self._put(f"{where}/status.log", self._views.log(name))
         job_id = self._views.job_id(name)
-        if (
-            job_id is not None
-            and self._shelf.link(f"{where}/job", f"../../jobs/{job_id}") is Standing.FOREIGN
-        ):
-            link = self._shelf.root / where / "job"
-            if link.is_symlink() and str(link.readlink()).replace(os.sep, "/").startswith("../../jobs/"):
-                link.unlink()  # it came along from the drop that this one is a copy of
-            else:
-                self._tell(f"{where}/job", f"{where}/job is somebody's own; the job is jobs/{job_id}")
+        if job_id is not None:
+            path = f"{where}/job"
+            try:
+                self._link(path, job_id)
+            except (OSError, NotImplementedError) as error:  # FAT has no symbolic links
+                message = "%s cannot be made (%s); the job is jobs/%s"
+                self._tell(path, message % (path, reason(error, path), job_id))
         self._put(f"{where}/status", status)
+
+    def _link(self, path: str, job_id: str) -> None:
+        if self._shelf.link(path, f"../../jobs/{job_id}") is not Standing.FOREIGN:
+            return
+        link = self._shelf.root / path
+        if link.is_symlink() and str(link.readlink()).replace(os.sep, "/").startswith("../../jobs/"):
+            link.unlink()  # it came along from the drop that this one is a copy of
+        else:
+            self._tell(path, f"{path} is somebody's own; the job is jobs/{job_id}")
 
     def _put(self, path: str, content: bytes | None) -> None:
         if content is None:

@@ -87,6 +87,11 @@ class Ledger:
             mark.mtime_ns,
         )
 
+    def forget_mark(self, path: str, mark: Mark) -> None:
+        self._ask(
+            "DELETE FROM marks WHERE path = ? AND size = ? AND mtime_ns = ?", path, mark.size, mark.mtime_ns
+        )
+
     def forget(self, path: str) -> None:
         self._ask("DELETE FROM marks WHERE path = ?", path)
 

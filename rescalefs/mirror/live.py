@@ -34,6 +34,7 @@ class LiveCopies:
         self._followed: dict[str, LiveFile] = {}  # by path of the copy
         self._left: dict[str, LiveFile] = {}  # to the rounds, and to `finish`: what fails, or is costly
         self._busy: set[str] = set()  # paths that somebody writes to
+        self._changed: dict[str, tuple[int, int]] = {}  # copies that a person changed, as they looked then
         self._done = threading.Condition(self._lock)
 
     def follow(self, path: str, file: LiveFile) -> int | None:
@@ -99,7 +100,7 @@ class LiveCopies:
 
     def _bring_up(self, path: str, file: LiveFile) -> tuple[int | None, bool]:
         """By how much it grew, and whether looking again soon costs little."""
-        known = self._shelf.grown(path, _VERSION)
+        known = self._grown(path, file)
         if known is None:
             return None, False
         with self._source.open_tail(file, known) as body:
@@ -114,3 +115,21 @@ class LiveCopies:
                     return None, False
         # A server that sends the whole file, though only the end was asked for, is asked once a round.
         return max(0, size - known) or int(size != known), body.start == known
+
+    def _grown(self, path: str, file: LiveFile) -> int | None:
+        """The size of a copy, or None where it is not as we left it, and not as the job left it, either.
+
+        A kill may come between adding to a copy and noting that: then it has what the job wrote, and no more.
+        """
+        look = self._shelf.look(path)
+        with self._lock:
+            is_told = self._changed.get(path) == look
+        if not is_told and self._shelf.is_doubtful(path, _VERSION):
+            with self._source.open_tail(file, 0) as body:
+                is_ours = body.start == 0 and self._shelf.begins(path, body)
+            if is_ours:
+                self._shelf.adopt(path, _VERSION)
+            else:
+                with self._lock:
+                    self._changed[path] = look
+        return self._shelf.grown(path, _VERSION)

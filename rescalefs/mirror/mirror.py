@@ -12,10 +12,24 @@ from functools import partial
 from rescalefs.clock import Clock
 from rescalefs.errors import NotYetUploaded, Unauthenticated
 from rescalefs.mirror.live import LiveCopies
+from rescalefs.mirror.names import Names, SameName, alike
 from rescalefs.mirror.part import Part
 from rescalefs.mirror.receiving import Stopped
-from rescalefs.mirror.report import COPY, FAIL, FETCH, KEEP, LINK, NONE, REMOVE, SAME, SKIP, WRITE, Report
-from rescalefs.mirror.room import Room
+from rescalefs.mirror.report import (
+    COPY,
+    FAIL,
+    FETCH,
+    KEEP,
+    LINK,
+    NO_JOB,
+    NONE,
+    REMOVE,
+    SAME,
+    SKIP,
+    WRITE,
+    Report,
+)
+from rescalefs.mirror.retries import Retries
 from rescalefs.mirror.selection import Selection, matches
 from rescalefs.mirror.shelf import Shelf, Standing
 from rescalefs.mirror.transfers import Transfers
@@ -61,7 +75,7 @@ class Mirror:
         self._clock = clock
         self._live = live
         self._dry_run = dry_run
-        self._room = Room(shelf, clock)
+        self._retries = Retries(shelf, clock)
         self._gone = Gone(shelf, shelf.ledger, clock)
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # guards all below
@@ -91,7 +105,7 @@ class Mirror:
         """
         with self._lock:
             self._halted = None
-        wanted = [job for job in jobs if self._selection.wants_job(job)]
+        wanted = self._apart([job for job in jobs if self._selection.wants_job(job)], report)
         due = [job for job in wanted if self._is_due(job)]
         with ThreadPoolExecutor(_WALKERS, "rescalefs-walk") as walkers:
             for _ in walkers.map(partial(self._job, report=report), due):
@@ -111,11 +125,44 @@ class Mirror:
             return
         self._told_unmatched = True
         for pattern in self._selection.idle_jobs(jobs):
-            report.note(NONE, f"--jobs {pattern}", "fits no job")
+            report.note(NO_JOB, f"--jobs {pattern}", "fits no job")
         with self._lock:
             unmatched = sorted(self._unmatched) if wanted else []
         for pattern in unmatched:
             report.note(NONE, f"--include {pattern}", "fits no file of these jobs")
+
+    # --- names that are one on this disk
+
+    def _names(self) -> Names:
+        return Names(self._shelf.disk.are_one)
+
+    def _apart(self, wanted: list[Job], report: Report) -> list[Job]:
+        """The jobs without those whose folder would be that of another one: the disk may fold their ids."""
+        left_out: set[str] = set()
+        for group in alike(job.id for job in wanted):
+            names = self._names()
+            for job_id in sorted(group, key=lambda each: not self._shelf.ours_below(f"jobs/{each}/")):
+                other = names.claimant(f"jobs/{job_id}")
+                if other is None:
+                    names.claim(f"jobs/{job_id}")
+                else:
+                    left_out.add(job_id)
+                    self._failed(f"jobs/{job_id}", SameName(other), report)
+        return [job for job in wanted if job.id not in left_out]
+
+    def _tell_names(self, names: Names, foreign: Iterable[str], report: Report) -> bool:
+        """Report what lies in the way of paths; return whether it was another path that is wanted."""
+        clashes = 0
+        for path in foreign:
+            other = names.claimant(path)
+            if other is None:
+                report.note(KEEP, path, _CHANGED_HERE)
+            else:
+                clashes += 1
+                self._failed(path, SameName(other), report)
+        for merged in names.merged:
+            report.note(FAIL, merged.path, str(merged))
+        return bool(clashes or names.merged)
 
     # --- one job
 
@@ -139,7 +186,7 @@ class Mirror:
 
     def _walk(self, job: Job, folder: Directory, where: str, report: Report) -> None:
         """Ask for the files; the texts come when these are there, since they tell which are verified."""
-        visit = Visit(job, where, folder)
+        visit = Visit(job, where, folder, self._names())
         pending = Pending(partial(self._texts, visit, report))
 
         def failed(path: str, error: Exception) -> None:
@@ -154,7 +201,7 @@ class Mirror:
             except Exception as error:  # noqa: BLE001  # it is this path's failure
                 failed(path, error)
         self._note_growing(where, visit.growing)
-        if self._stopping.is_set():
+        if self._tell_names(visit.names, visit.foreign, report) or self._stopping.is_set():
             pending.fail()
         pending.done()
 
@@ -163,13 +210,15 @@ class Mirror:
             visit.texts.append((path, node))
         elif isinstance(node, RemoteNode):
             visit.found(path, node.file)
-            self._file(path, node, pending, report)
+            self._file(path, node, visit, pending, report)
         elif isinstance(node, LiveNode):
+            if self._wants(path):
+                visit.names.claim(path)
             with self._lock:
                 self._growing.setdefault(kind_folder(path), set()).add(path)
             self._live_file(path, node, report)
         elif isinstance(node, LinkNode):
-            self._link(path, node, report)
+            self._link(path, node, visit.names, visit.foreign, report)
 
     def _nodes(
         self,
@@ -198,7 +247,7 @@ class Mirror:
                     growing.append(path)
                 yield from self._nodes(node, path, failed)
 
-    def _file(self, path: str, node: RemoteNode, pending: Pending, report: Report) -> None:
+    def _file(self, path: str, node: RemoteNode, visit: Visit, pending: Pending, report: Report) -> None:
         file = node.file
         if not self._wants(path):
             return
@@ -208,11 +257,17 @@ class Mirror:
         if not self._selection.wants_size(size):
             report.note(SKIP, path, f"{size} bytes are more than --max-size")
             return
+        if refusal := self._shelf.disk.refusal(path):
+            pending.fail()
+            report.note(FAIL, path, refusal)
+            return
         standing = self._shelf.of_file(path, file)
+        if standing is Standing.FOREIGN:
+            visit.foreign.append(path)
+            return
+        self._claim(path, visit.names)
         if standing is Standing.CURRENT:
             report.note(SAME, path)
-        elif standing is Standing.FOREIGN:
-            report.note(KEEP, path, _CHANGED_HERE)
         elif self._dry_run:
             report.note(FETCH, path, "" if file.size is None else f"{file.size} bytes", file.size or 0)
         elif halted := self._why_halted(file):
@@ -223,11 +278,19 @@ class Mirror:
             self._transfers.wait_for_room()
             self._get(file, path, partial(self._arrived, path, node, pending, report))
 
+    def _claim(self, path: str, names: Names) -> None:
+        """Have a path for a file; raise `SameName` where another one of this job has it."""
+        try:
+            names.claim(path)
+        except SameName as error:
+            self._shelf.doubt(path, error.other)
+            raise
+
     def _why_halted(self, file: RemoteFile) -> str:
         """Why a file is not to be fetched in this round; "" if it is."""
         with self._lock:
             halted = self._halted
-        return reason(halted, "a round") if halted is not None else self._room.why_not(file)
+        return reason(halted, "a round") if halted is not None else self._retries.why_not(file)
 
     def _failed(self, path: str, error: Exception, report: Report) -> None:
         """Tell of a failure. Where it concerns all files, the rest of the round does not try."""
@@ -331,8 +394,7 @@ class Mirror:
             if not isinstance(error, Stopped):
                 report.note(SKIP, path, str(error))
         except Exception as error:  # noqa: BLE001  # it is this file's failure
-            if isinstance(error, OSError) and is_no_room(error):
-                self._make_room(path, node.file, error)
+            self._think_of_it(path, node.file, error)
             self._failed(path, error, report)
         finally:
             if part is not None:
@@ -357,20 +419,24 @@ class Mirror:
             report.note(SAME, path)
             return True
         size = part.size
+        self._retries.came(node.file)
         if self._shelf.place(path, part, node.file.version, node.modified_ns):
             report.note(act, path, f"{size} bytes", size if act == FETCH else 0)
             return True
         report.note(KEEP, path, _CHANGED_HERE)
         return False
 
-    def _make_room(self, path: str, file: RemoteFile, error: OSError) -> None:
-        """What came of a file that did not fit would keep others from fitting."""
+    def _think_of_it(self, path: str, file: RemoteFile, error: Exception) -> None:
+        """Have a file that failed wait for its next try. What came of one that did not fit is removed."""
         with self._lock:
-            if error is self._halted:
+            if error is self._halted or self._stopping.is_set():
                 return  # it was not tried
-        self._transfers.forget(_key(path, file))
-        if self._shelf.has_room():
-            self._room.did_not_fit(file, error)
+        if isinstance(error, OSError) and is_no_room(error):
+            self._transfers.forget(_key(path, file))  # it would keep others from fitting
+            if self._shelf.has_room():
+                self._retries.did_not_fit(file, error)
+        elif not concerns_all(error):
+            self._retries.failed(file, error)
 
     def _texts(self, visit: Visit, report: Report, complete: bool) -> None:
         """All files of the job are there (``complete``), or have been given up. Raises nothing."""
@@ -414,13 +480,22 @@ class Mirror:
         else:
             report.note(SAME if standing is Standing.CURRENT else act, path)
 
-    def _link(self, path: str, node: LinkNode, report: Report) -> None:
+    def _link(self, path: str, node: LinkNode, names: Names, foreign: list[str], report: Report) -> None:
         try:
             look = self._shelf.link_standing if self._dry_run else self._shelf.link
-            self._note(look(path, node.target), LINK, path, report)
+            standing = look(path, node.target)
+            if standing is Standing.FOREIGN:
+                foreign.append(path)
+            else:
+                names.claim(path)
+                self._note(standing, LINK, path, report)
+        except SameName as error:
+            self._failed(path, error, report)
         except (OSError, NotImplementedError) as error:  # Windows makes links for few people
             if isinstance(error, OSError) and concerns_all(error):
                 self._failed(path, error, report)
+            elif refusal := self._shelf.disk.refusal(path):
+                report.note(FAIL, path, refusal)
             else:
                 report.note(SKIP, path, f"no symbolic link can be made here: {error}")
 
@@ -522,6 +597,8 @@ class Mirror:
         """One view. A link that shows nowhere any more is removed, see `Gone`."""
         shown: set[str] = set()
         failures: list[str] = []
+        foreign: list[str] = []
+        names = self._names()
 
         def failed(path: str, error: Exception) -> None:
             failures.append(path)
@@ -532,11 +609,12 @@ class Mirror:
                 self._text(path, node, report)
                 shown.add(path)
             elif isinstance(node, LinkNode) and wanted.intersection(node.target.split("/")):
-                self._link(path, node, report)
+                self._link(path, node, names, foreign, report)
                 shown.add(path)
+        self._tell_names(names, foreign, report)
         if not (failures or self._dry_run):
             removed = partial(report.note, REMOVE, detail="not in the account any more")
-            self._gone.settle(f"{name}/", shown, jobs, removed)
+            self._gone.settle(f"{name}/", shown, jobs, jobs - wanted, removed)
 
 
 def _not_listed(path: str, error: Exception) -> None:

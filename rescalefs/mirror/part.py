@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -16,9 +17,9 @@ STRIDE = 1 << 20  # bytes between two notes of what has arrived: the most that a
 _AT_ONCE = 1 << 19  # bytes that are read back at once, for the hash: they fit the cache of a core
 _DIGITS = 19  # of an offset: files are smaller than 2^63 bytes
 
-_flush = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have the second alone
 _NOTE = os.O_WRONLY | os.O_CREAT | os.O_APPEND | BINARY | getattr(os, "O_NOFOLLOW", 0)
 _OPEN_FILES_KEEP_THEIR_NAMES = os.name == "nt"
+_NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})  # this file system cannot sync a file
 
 
 class Part:
@@ -79,7 +80,7 @@ class Part:
 
     def flush(self) -> None:
         """Bring what is there to the disk."""
-        _flush(self._fd)
+        _sync(self._fd, _flush)
 
     def note(self, start: int, position: int) -> None:
         """Remember that ``[start, position)`` is there."""
@@ -103,12 +104,18 @@ class Part:
         os.ftruncate(self._fd, 0)
 
     def finish(self, modified_ns: int | None) -> os.stat_result:
-        """Bring it to the disk, dated as told; return how it looks. It stays locked until it is let go."""
-        os.fsync(self._fd)
+        """Bring it to the disk, dated as told where the disk allows that; return how it looks.
+
+        It stays locked until it is let go.
+        """
+        _sync(self._fd)
+        # Network disks report at a close what they could not keep: a quota, a full or a broken disk.
+        os.close(os.dup(self._fd))
         if _OPEN_FILES_KEEP_THEIR_NAMES:
             self.close()
         if modified_ns is not None:
-            os.utime(self.path, ns=(modified_ns, modified_ns))
+            with suppress(PermissionError):  # FAT and SMB mounts let only the owner of the mount set dates
+                os.utime(self.path, ns=(modified_ns, modified_ns))
         return self.path.stat()
 
     def placed(self) -> None:
@@ -141,6 +148,17 @@ class Part:
         if _OPEN_FILES_KEEP_THEIR_NAMES:
             _remove(self._spans)
             _remove(self.path)
+
+
+_flush = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have the second alone
+
+
+def _sync(descriptor: int, sync: Callable[[int], None] | None = None) -> None:
+    try:
+        (sync or os.fsync)(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
 
 
 def sweep(folder: Path, oldest: float) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 # What can happen to a path. The words are those of `--dry-run` and of the log.
 FETCH, COPY, WRITE, LINK, REMOVE = "fetch", "copy", "write", "link", "remove"
 KEEP, SKIP, FAIL, SAME = "keep", "skip", "fail", "same"
-NONE = "none"  # a pattern fits nothing; it stands in the place of the path
+NONE = "none"  # a pattern fits no file; it stands in the place of the path
+NO_JOB = "no job"  # the same, of a pattern of jobs
 
 Tell = Callable[[str, str, str], None]  # act, path, detail
 

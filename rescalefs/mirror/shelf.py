@@ -6,6 +6,7 @@ import enum
 import filecmp
 import hashlib
 import os
+import re
 import shutil
 import stat
 import threading
@@ -16,6 +17,8 @@ from pathlib import Path
 
 from rescalefs.errors import UserError
 from rescalefs.mirror.claims import make_folder
+from rescalefs.mirror.dates import is_redated
+from rescalefs.mirror.disk import Disk
 from rescalefs.mirror.ledger import Ledger, Mark
 from rescalefs.mirror.part import Part, sweep
 from rescalefs.model import RemoteFile
@@ -23,6 +26,7 @@ from rescalefs.model import RemoteFile
 _CHUNK = 1 << 20
 _LITTLE = 1 << 18  # bytes
 _LINK = -1  # in the place of a size
+_DIGEST = re.compile(r"[0-9a-f]{128}\Z")  # at the end of a version, where the content's SHA-512 is known
 
 
 class Standing(enum.Enum):
@@ -39,6 +43,7 @@ class Shelf:
 
     A name gets its new content in one step. Where something lies that we did not put there, or that has
     changed since, it stays. Not noticed: a change that leaves both size and date of a file as they were.
+    A file of which the disk itself has rounded or shifted the date is still ours, see `dates.is_redated`.
     """
 
     def __init__(self, root: Path, ledger: Ledger, parts: Path, sign: Path | None = None) -> None:
@@ -47,15 +52,16 @@ class Shelf:
         self.parts = parts
         self._sign = sign
         self.ledger = ledger
+        self.disk = Disk(parts)
 
     def standing(self, path: str, version: str, size: int | None, sha512: str | None) -> Standing:
         """Compare by marks, or where none fits by checksum: what agrees is ours from then on."""
         look = self._look(path)
         if look is None:
             return Standing.MISSING
-        for mark in self.ledger.marks(path):
-            if _fits(look, mark):
-                return Standing.CURRENT if mark.version == version else Standing.OLD
+        mark = self._mark_of(path, look)
+        if mark is not None:
+            return Standing.CURRENT if mark.version == version else Standing.OLD
         if stat.S_ISREG(look.st_mode) and sha512 is not None and size in (None, look.st_size):
             with suppress(OSError):
                 if _digest(self.root / path) == sha512:
@@ -76,7 +82,7 @@ class Shelf:
             look = part.finish(modified_ns)
             target = self._target(path)
             before = self._look(path)
-            if before is None or any(_fits(before, known) for known in self.ledger.marks(path)):
+            if before is None or self._mark_of(path, before) is not None:
                 mark = Mark(look.st_size, look.st_mtime_ns, version)
                 self.ledger.note(path, mark)
                 if before is not None:
@@ -85,6 +91,8 @@ class Shelf:
                     part.placed()
                     self.ledger.keep_only(path, mark)
                     return True
+                # On some disks it is a file of ours of another name, with the same size and date.
+                self.ledger.forget_mark(path, mark)
             is_same = self._take_over(path, part.path, version)
             part.discard()
             return is_same
@@ -138,19 +146,32 @@ class Shelf:
         version = text_version(content)
         return self.standing(path, version, len(content), version.partition(":")[2])
 
-    def grown(self, path: str, version: str) -> int | None:
-        """The size of a file that we add to, 0 where there is none; None if it is not one of ours.
+    def is_doubtful(self, path: str, version: str) -> bool:
+        """Whether a file that we add to is not as we left it: by a kill before the note, or by a change."""
+        look = self._look(path)
+        if look is None or not stat.S_ISREG(look.st_mode) or self._mark_of(path, look) is not None:
+            return False
+        known = [mark.size for mark in self.ledger.marks(path) if mark.version == version]
+        return bool(known) and look.st_size >= min(known)
 
-        A kill may come between adding and noting it: then it is larger than its mark.
-        """
+    def begins(self, path: str, chunks: Iterable[bytes]) -> bool:
+        """Whether these bytes begin with all that a file has. `OSError` if it cannot be read."""
+        with (self.root / path).open("rb") as file:
+            for chunk in chunks:
+                here = file.read(len(chunk))
+                if here != chunk[: len(here)]:
+                    return False
+                if len(here) < len(chunk):
+                    return True
+            return not file.read(1)
+
+    def grown(self, path: str, version: str) -> int | None:
+        """The size of a file that we add to, 0 where there is none; None if it is not as we left it."""
         look = self._look(path)
         if look is None:
             return 0
-        known = [mark.size for mark in self.ledger.marks(path) if mark.version == version]
-        if not stat.S_ISREG(look.st_mode) or not known or look.st_size < min(known):
-            return None
-        self.ledger.note(path, Mark(look.st_size, look.st_mtime_ns, version))
-        return look.st_size
+        mark = self._mark_of(path, look)
+        return look.st_size if mark is not None and mark.version == version else None
 
     def append(self, path: str, chunks: Iterable[bytes], version: str) -> int:
         """Add to a file of ours; return by how much it grew."""
@@ -173,10 +194,24 @@ class Shelf:
         look = self._look(path)
         return None if look is None else look.st_size
 
+    def doubt(self, path: str, other: str) -> None:
+        """Two names are one here. If both have marks, find out by checksum whose bytes lie there.
+
+        Earlier versions did not notice, and noted marks for both.
+        """
+        if self.ledger.marks(path):
+            self.ledger.forget(path)
+            self.ledger.forget(other)
+
+    def look(self, path: str) -> tuple[int, int]:
+        """Size and date of what lies there; zeros where there is nothing."""
+        look = self._look(path)
+        return (0, 0) if look is None else (look.st_size, look.st_mtime_ns)
+
     def is_ours(self, path: str) -> bool:
         """Whether what lies there was put there by us, and has not changed."""
         look = self._look(path)
-        return look is not None and any(_fits(look, mark) for mark in self.ledger.marks(path))
+        return look is not None and self._mark_of(path, look) is not None
 
     def wrote_elsewhere(self, path: str) -> bool:
         """Whether a file is a copy of a text that we wrote somewhere in this folder."""
@@ -242,15 +277,16 @@ class Shelf:
 
     def copy_of(self, file: RemoteFile, path: str) -> Part | None:
         """A part made of a file of the same version that is here already; None if there is none."""
-        for place, mark in self.ledger.holders(file.version):
+        for place, _ in self.ledger.holders(file.version):
             look = self._look(place)
-            if look is None or not _fits(look, mark) or mark.version != file.version:
+            known = None if look is None else self._mark_of(place, look)
+            if known is None or known.version != file.version:
                 continue
             part = Part(self.parts, f"{path}\n{file.version}", resumable=False)
             try:
                 # Where the server has no checksum, its size has to do, and that it is as we put it.
                 digest = self._copy(place, part)
-                if digest == (file.sha512 or digest) and part.size == mark.size and self.is_ours(place):
+                if digest == (file.sha512 or digest) and part.size == known.size and self.is_ours(place):
                     return part
             except BaseException:
                 part.discard()
@@ -302,6 +338,30 @@ class Shelf:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def _mark_of(self, path: str, look: os.stat_result) -> Mark | None:
+        """The mark that a file fits: it is ours. None where it fits none, or is no file."""
+        if not stat.S_ISREG(look.st_mode):
+            return None
+        marks = [mark for mark in self.ledger.marks(path) if mark.size == look.st_size]
+        for mark in marks:
+            if mark.mtime_ns == look.st_mtime_ns:
+                return mark
+        for mark in marks:
+            if self._is_but_redated(path, look, mark):
+                fresh = mark._replace(mtime_ns=look.st_mtime_ns)
+                self.ledger.note(path, fresh)
+                return fresh
+        return None
+
+    def _is_but_redated(self, path: str, look: os.stat_result, mark: Mark) -> bool:
+        """Whether a file differs from its mark in nothing but a date that the disk itself has changed."""
+        digest = _DIGEST.search(mark.version)
+        if not is_redated(mark.mtime_ns, look.st_mtime_ns, digest is not None):
+            return False
+        with suppress(OSError):
+            return digest is None or _digest(self.root / path) == digest[0]
+        return False
+
     def _is_our_link(self, path: str) -> bool:
         place = self.root / path
         if not place.is_symlink():
@@ -318,10 +378,6 @@ def text_version(content: bytes) -> str:
 def _link_mark(target: str) -> Mark:
     """Links have neither a size nor a date worth the name: they are known by where they point."""
     return Mark(_LINK, zlib.crc32(target.encode("utf-8", "surrogateescape")), target)
-
-
-def _fits(look: os.stat_result, mark: Mark) -> bool:
-    return stat.S_ISREG(look.st_mode) and (look.st_size, look.st_mtime_ns) == (mark.size, mark.mtime_ns)
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

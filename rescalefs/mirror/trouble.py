@@ -18,9 +18,14 @@ log = logging.getLogger(__name__)
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
+# FAT, and a user's own limit (`ulimit -f`).
+_TOO_LARGE = "File too large: this disk, or a limit of this user, takes no file of this size (FAT: 4 GiB)"
+
 
 def reason(error: Exception, what: str) -> str:
     """Why it went wrong, without the path. What was not foreseen is logged once, with its traceback."""
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return _TOO_LARGE
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, RescaleFSError | OSError):

@@ -26,21 +26,36 @@ class Gone:
         self._ledger = ledger
         self._clock = clock
 
-    def settle(self, folder: str, shown: set[str], jobs: set[str], removed: Callable[[str], None]) -> None:
-        """Remove what is ours in a view and not ``shown``; ``jobs`` are the ids of all that are known."""
+    def settle(
+        self,
+        folder: str,
+        shown: set[str],
+        jobs: set[str],
+        left_out: set[str],
+        removed: Callable[[str], None],
+    ) -> None:
+        """Remove what is ours in a view and not ``shown``; ``jobs`` are the ids of all that are known.
+
+        Links to the jobs that are ``left_out`` of this round stay as they are.
+        """
         missed = self._ledger.facts(_FACT + folder)
         for path in self._shelf.ours_below(folder):
             noted = missed.get(path[len(folder) :])
             if path in shown:
                 if noted is not None:
                     self._ledger.forget_fact(_FACT + path)
+            elif self._leads_to(path, left_out):
+                continue
             elif self._is_for_good(path, noted, jobs) and self._shelf.remove(path):
                 self._ledger.forget_fact(_FACT + path)
                 removed(path)
 
-    def _is_for_good(self, path: str, noted: str | None, jobs: set[str]) -> bool:
+    def _leads_to(self, path: str, jobs: set[str]) -> bool:
         target = self._shelf.leads_to(path)
-        if target is not None and jobs.intersection(target.split("/")):
+        return target is not None and not jobs.isdisjoint(target.split("/"))
+
+    def _is_for_good(self, path: str, noted: str | None, jobs: set[str]) -> bool:
+        if self._leads_to(path, jobs):
             return True
         now = self._clock.now().timestamp()
         looks, since = _read(noted) or (0, now)

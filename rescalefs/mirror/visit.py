@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 
+from rescalefs.mirror.names import Names
 from rescalefs.model import Job, RemoteFile
 from rescalefs.tree import Directory, TextNode
 
@@ -29,10 +30,12 @@ def is_live(path: str) -> bool:
 class Visit:
     """What is found at one look at a job."""
 
-    def __init__(self, job: Job, where: str, folder: Directory) -> None:
+    def __init__(self, job: Job, where: str, folder: Directory, names: Names) -> None:
         self.job = job
         self.where = where
         self.folder = folder
+        self.names = names
+        self.foreign: list[str] = []  # paths that hold what is not ours
         self.texts: list[tuple[str, TextNode]] = []
         self.growing: list[str] = []  # live/ of runs that have not ended
         # By run, or job, and path: where the outputs are that may take the place of copies in live/.

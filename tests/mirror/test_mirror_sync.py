@@ -120,8 +120,10 @@ def test_selections_by_job_pattern_size_and_state(account: Account) -> None:
     assert set(account.outputs(other)) == {"deep/down/b.bin"}
     assert account.run("sync", str(account.folder), "--max-size", "much", check=False).returncode == 2
     told = account.run(
-        "sync", str(account.folder), "--once", "--jobs", "wimg", "--jobs", "nose", "--include", "*.nc"
+        *("sync", str(account.folder), "--once", "--jobs", "wimg", "--jobs", "nose", "--include", "*.nc"),
+        check=False,
     )
+    assert told.returncode == 1
     assert b"--jobs wimg fits no job\n" in told.stderr
     assert b"--include *.nc fits no file of these jobs\n" in told.stderr
     assert b"--jobs nose" not in told.stderr
