@@ -7,6 +7,7 @@
     │   ├── NotFound             404: no such job, file, run
     │   ├── InvalidRequest       400 and other 4xx: what was sent is wrong; `problems` says where
     │   ├── Throttled            429, and waiting as told did not end it
+    │   │   └── HeldBack         a program that walks over everything has had its part
     │   ├── ServerFailed         5xx, again and again
     │   ├── Unreachable          no connection: DNS, refused, TLS, cut
     │   │   ├── Misconfigured    a setting keeps us from the server: no retry mends it
@@ -77,6 +78,10 @@ class Throttled(ApiError):
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class HeldBack(Throttled):
+    """A program that walks over everything has used up its part; other programs can ask."""
 
 
 class ServerFailed(ApiError):

@@ -3,13 +3,19 @@
 Numbers from Interlink 4.9, which cites Rescale's documentation of November 2025. What is not known there is
 taken for the default (7,200), until a 429 says otherwise (guess). Uploads are held back by a 429 alone: at
 that rate a drop of 100,000 files would take most of a day.
+
+A program that walks over everything (`find`, `updatedb`, `grep -r`) is one that has caused many requests. It
+gets a part of each scope only. The rest is for reads by other programs, and for drops.
 """
 
 from __future__ import annotations
 
 import re
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from rescalefs.requester import OURSELVES, Requesters
 
 if TYPE_CHECKING:
     from pyrate_limiter import StateBucket
@@ -24,6 +30,10 @@ _SCOPES = [
     ("POST", re.compile(r"files/contents/"), "uploads"),
 ]
 _UNMETERED = frozenset({"uploads"})
+_WALKS = 0.75  # of a scope's share, for all programs together that walk over everything
+_OF_A_PERSON = 200  # requests at once by one program, which opens folders and files one after the other
+_A_SECOND = 0.1  # and after that; one that causes more than these walks
+_MOST_PROGRAMS = 1000  # that are remembered
 # Requests of a scope that are only noted; they could not have had to wait. A command of a few requests then
 # does without the bucket's library, which takes 40 ms to import.
 _FEW = 100
@@ -45,24 +55,59 @@ class Limits:
         self._unmetered = unmetered | _UNMETERED
         self._lock = threading.Lock()  # guards the tables, and the buckets in them
         self._first: dict[str, list[float]] = {}  # when each scope's first requests were
+        self._walks: dict[str, StateBucket] = {}  # by scope
+        self._appetites: dict[int, _Appetite] = {}  # by requester
         self._buckets: dict[str, StateBucket] = {}
         self._closed_until: dict[str, float] = {}
 
-    def take(self, scope: str, now: float) -> float:
-        """Take one request: 0 if it may go now, else the seconds after which to ask again."""
+    def take(self, scope: str, now: float, requesters: Requesters = OURSELVES) -> float:
+        """Take one request: 0 if it may go now, else the seconds after which to ask again.
+
+        Where all ``requesters`` walk over everything, it comes out of the part that walks share.
+        """
         with self._lock:
             closed = self._closed_until.get(scope, 0.0) - now
             if closed > 0:
                 return closed
             if scope in self._unmetered:
                 return 0.0
-            first = self._first.setdefault(scope, [])
-            if len(first) < _FEW:
-                first.append(now)
-                return 0.0
-            if scope not in self._buckets:
-                self._buckets[scope] = _bucket(scope, first)
-            return _taken(self._buckets[scope], scope, now)
+            wait = self._take_from_walks(scope, now) if self._is_walk(requesters, now) else 0.0
+            wait = wait or self._take_from_all(scope, now)
+            if not wait:
+                for each in requesters:
+                    appetite = self._appetite(each, now)
+                    appetite.left = max(0.0, appetite.left - 1.0)
+            return wait
+
+    def is_walk(self, requesters: Requesters, now: float) -> bool:
+        """Whether all of these programs walk over everything."""
+        with self._lock:
+            return self._is_walk(requesters, now)
+
+    def _take_from_all(self, scope: str, now: float) -> float:
+        first = self._first.setdefault(scope, [])
+        if len(first) < _FEW:
+            first.append(now)
+            return 0.0
+        if scope not in self._buckets:
+            self._buckets[scope] = _bucket(scope, first)
+        return _taken(self._buckets[scope], scope, now)
+
+    def _take_from_walks(self, scope: str, now: float) -> float:
+        if scope not in self._walks:
+            self._walks[scope] = _bucket(scope, [], _WALKS)
+        return _taken(self._walks[scope], scope, now)
+
+    def _is_walk(self, requesters: Requesters, now: float) -> bool:
+        return bool(requesters) and all(self._appetite(each, now).left < 1.0 for each in requesters)
+
+    def _appetite(self, requester: int, now: float) -> _Appetite:
+        appetite = self._appetites.setdefault(requester, _Appetite(_OF_A_PERSON, now))
+        appetite.left = min(_OF_A_PERSON, appetite.left + (now - appetite.since) * _A_SECOND)
+        appetite.since = now
+        if len(self._appetites) > _MOST_PROGRAMS:
+            del self._appetites[min(self._appetites, key=lambda each: self._appetites[each].since)]
+        return appetite
 
     def close(self, scope: str, until: float) -> None:
         """The server said 429: nothing of this scope goes out before ``until``."""
@@ -70,11 +115,19 @@ class Limits:
             self._closed_until[scope] = max(until, self._closed_until.get(scope, 0.0))
 
 
-def _bucket(scope: str, first: list[float]) -> StateBucket:
-    """A scope's bucket, as it is after its first requests."""
+@dataclass(slots=True)
+class _Appetite:
+    """How many requests a program may still cause before it counts as one that walks over everything."""
+
+    left: float
+    since: float  # when that was so
+
+
+def _bucket(scope: str, first: list[float], part: float = 1.0) -> StateBucket:
+    """A bucket of a part of a scope, as it is after its first requests."""
     from pyrate_limiter import Duration, Rate, StateBucket, TokenBucket
 
-    limit = int(_PER_HOUR.get(scope, _DEFAULT) * _SHARE)
+    limit = int(_PER_HOUR.get(scope, _DEFAULT) * _SHARE * part)
     bucket = StateBucket([Rate(limit, Duration.HOUR)], TokenBucket())
     for then in first:
         _taken(bucket, scope, then)

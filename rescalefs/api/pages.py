@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Generic, TypeVar
 
+from rescalefs import requester
 from rescalefs.api import wire
 from rescalefs.api.transport import LARGEST_PAGE, Answer, Request, Transport
 from rescalefs.errors import NotFound, Stopping, TimedOut, UnexpectedAnswer
@@ -129,7 +131,7 @@ class Lists:
                 raise _stopping()
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._pages_at_once, "rescalefs-pages")
-            return [self._pool.submit(act, number) for number in numbers]
+            return [self._pool.submit(requester.carried(partial(act, number))) for number in numbers]
 
 
 @dataclass(frozen=True, slots=True)

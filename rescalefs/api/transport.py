@@ -16,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import tenacity
 
+from rescalefs import requester
 from rescalefs.api.bounds import Bounds
 from rescalefs.api.complaints import complaints
 from rescalefs.api.failures import BROKEN, AttemptFailed, error_for, failure_of, understanding
@@ -28,7 +29,15 @@ from rescalefs.api.settings import ApiSettings, host_of, is_loopback, is_safe_ur
 from rescalefs.api.sockets import Opened, none_opened
 from rescalefs.api.way import Way, way_to
 from rescalefs.clock import Clock
-from rescalefs.errors import ApiError, Misconfigured, Stopping, Throttled, UnexpectedAnswer, Unreachable
+from rescalefs.errors import (
+    ApiError,
+    HeldBack,
+    Misconfigured,
+    Stopping,
+    Throttled,
+    UnexpectedAnswer,
+    Unreachable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -348,15 +357,23 @@ class Transport:
                 response.close()  # closes the connection, too, if the body was not read to its end
 
     def _wait_for_turn(self, request: Request, scope: str) -> None:
-        began = self._clock.monotonic()
-        while (wait := self._limits.take(scope, self._clock.monotonic())) > 0:
-            if self._clock.monotonic() - began + wait > self._settings.patience:
-                error = Throttled(
-                    f"{request}: the requests of this hour are used up; again in {wait:.0f} s", wait
-                )
+        began, requesters = self._clock.monotonic(), requester.current()
+        while (wait := self._limits.take(scope, now := self._clock.monotonic(), requesters)) > 0:
+            if now - began + wait > self._settings.patience:
+                error = self._used_up(request, wait, self._limits.is_walk(requesters, now))
                 raise AttemptFailed(Failure(error, passing=False, acted=False))
             if self._clock.wait(self._stopping, wait):
                 raise self._ended(request)
+
+    @staticmethod
+    def _used_up(request: Request, wait: float, by_walk: bool) -> Throttled:
+        if by_walk:
+            return HeldBack(
+                f"{request}: the program looks at too many files; what is left of this hour is kept for "
+                f"others. Again in {wait:.0f} s",
+                wait,
+            )
+        return Throttled(f"{request}: the requests of this hour are used up; again in {wait:.0f} s", wait)
 
     def _ended(self, request: Request) -> AttemptFailed:
         stopping = Stopping(f"{request}: rescalefs is stopping")

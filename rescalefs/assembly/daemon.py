@@ -18,6 +18,7 @@ from rescalefs.assembly.client import account_of, client_for
 from rescalefs.assembly.facts import Facts
 from rescalefs.assembly.folder import submit_settings
 from rescalefs.assembly.memory import keep_few_arenas
+from rescalefs.assembly.openers import SourceByOpeners
 from rescalefs.assembly.ownfiles import LogTail, config_text
 from rescalefs.assembly.places import places_of
 from rescalefs.assembly.tails import Tails
@@ -30,6 +31,7 @@ from rescalefs.model import User
 from rescalefs.mount import DropFolder, FileSystem, OpenFiles
 from rescalefs.reading import ReadEngine, ReadingSettings
 from rescalefs.reading.live import LiveFiles
+from rescalefs.requester import Openers
 from rescalefs.submit import Submitter
 from rescalefs.tree import Sorting, Tree, TreeSettings
 
@@ -63,8 +65,10 @@ class Daemon:
         self._client = client_for(settings, self._account, self._clock)
         # Raised: the usual limit, 1024, is for programs that use select(2), which this one does not.
         descriptors = Descriptors.of_this_process(raised=True)
+        openers = Openers()
+        source = SourceByOpeners(self._client, openers)
         self._engine = ReadEngine(
-            self._client, _reading(settings, places), self._clock, self._background, descriptors
+            source, _reading(settings, places), self._clock, self._background, descriptors
         )
         self._tree = Tree(
             self._client,
@@ -112,6 +116,8 @@ class Daemon:
             keep_unconfirmed=settings.verify == "off",
             cached=lambda: self._engine.cache_usage().used,
             takes_drops=lambda: self._submitter.takes_drops,
+            clock=self._clock,
+            openers=openers,
         )
         logging.getLogger("rescalefs").addHandler(self._log)
         if trouble is not None:

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from rescalefs import requester
 from rescalefs.errors import PathError, RescaleFSError
 from rescalefs.mount import libfuse
 from rescalefs.mount.attributes import Attributes, Owner
@@ -153,6 +154,17 @@ _ensure.restype = ctypes.c_int
 _to_keep = iter(range(128))
 
 
+def _calling_program() -> requester.Requesters:
+    """The process group of the program whose call this thread of libfuse answers."""
+    _, _, process = fuse.fuse_get_context()
+    if not process:  # it is of another namespace, or it is the kernel itself
+        return requester.OURSELVES
+    try:
+        return (os.getpgid(process),)
+    except OSError:  # it has ended by now
+        return (process,)
+
+
 def _keep_state() -> None:
     """Have this thread keep its Python state when the callback returns.
 
@@ -161,6 +173,7 @@ def _keep_state() -> None:
     more than it is released, it stays.
     """
     _thread.kept = True
+    requester.ask(_calling_program)
     if next(_to_keep, None) is not None:
         _ensure()
 

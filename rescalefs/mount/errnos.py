@@ -13,6 +13,7 @@ _ERRNOS: dict[type[errors.RescaleFSError], int] = {
     errors.NotFound: errno.ENOENT,
     errors.InvalidRequest: errno.EIO,
     errors.Throttled: errno.EIO,
+    errors.HeldBack: errno.EIO,
     errors.ServerFailed: errno.EIO,
     errors.Unreachable: errno.EIO,
     errors.Misconfigured: errno.EIO,

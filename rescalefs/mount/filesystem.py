@@ -35,6 +35,7 @@ from rescalefs.mount.pagecache import PageCache, Pages
 from rescalefs.mount.syscalls import Moment
 from rescalefs.reading.live import Look
 from rescalefs.reading.verification import Verification
+from rescalefs.requester import Openers
 from rescalefs.tree import nodes
 from rescalefs.tree.facts import facts
 
@@ -127,11 +128,13 @@ class FileSystem:
         cached: Callable[[], int] = lambda: 0,
         takes_drops: Callable[[], bool] = lambda: True,
         clock: Clock | None = None,
+        openers: Openers | None = None,
     ) -> None:
         """``keep_unconfirmed``: bytes that were not verified may stay in the kernel too (`--verify off`).
 
         ``cached`` tells, at once, how many bytes the cache takes on the disk. While ``takes_drops`` is not
         so, because the drop folder is another account's, everything below submit/ is read-only.
+        ``openers`` is told which program opens a remote file.
         """
         self._tree = tree
         self._reading = reading
@@ -141,6 +144,7 @@ class FileSystem:
         self._pages = PageCache()
         self._mappings = Mappings(clock or SystemClock())
         self._live_sizes = Sizes()
+        self._openers = openers or Openers()
         self._keep_unconfirmed = keep_unconfirmed
         self._cached = cached
         self._takes_drops = takes_drops
@@ -348,6 +352,7 @@ class FileSystem:
         return Opened(self._files.put(thing), direct_io=True)
 
     def _open_remote(self, path: str, node: nodes.RemoteNode) -> Opened:
+        self._openers.opened(node.file.id)
         try:
             opened = self._reading.open(node.file)
         except OSError as error:  # of a socket or disk of ours, with an errno that is not the application's

@@ -17,9 +17,10 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from rescalefs import requester
 from rescalefs.clock import Clock
 from rescalefs.containment import log_once, shortened
-from rescalefs.errors import ApiError, NotFound, TimedOut, UnexpectedAnswer
+from rescalefs.errors import ApiError, HeldBack, NotFound, TimedOut, UnexpectedAnswer
 from rescalefs.forks import Process
 from rescalefs.tree.errands import Errands
 from rescalefs.tree.health import Health, is_refusal
@@ -104,6 +105,7 @@ class Kind(Generic[V]):
     settle: Callable[[V, V], V] = lambda known, new: (
         known if known == new else new
     )  # what to keep of a new value
+    absent: float = 0.0  # seconds for which a 404 is believed, if that is longer than for other failures
 
 
 class Answers(Generic[V]):
@@ -162,6 +164,13 @@ class Answers(Generic[V]):
             if answer is None and len(self._absent) < _MANY_ABSENT:
                 self._absent.add(key)
         return None if answer is None else answer.value
+
+    def is_absent(self, key: str) -> bool:
+        """Whether the server said 404 so short a time ago that `get` raises it again."""
+        failure = self._failures.get(key)
+        if failure is None or not isinstance(failure.error, NotFound):
+            return False
+        return self._clock.monotonic() < failure.until
 
     def refresh(self, key: str) -> None:
         """Ask now, whatever is known, unless that is under way; raise what goes wrong."""
@@ -243,7 +252,7 @@ class Answers(Generic[V]):
     def _await(self, key: str, flight: _Flight[V], mine: bool, answer: Answer[V] | None, ended: bool) -> V:
         """What ``flight`` brings, or the known ``answer`` if that is good enough, or all there is."""
         if mine and answer is not None and self._desk.errands.in_background:
-            self._desk.errands.run(partial(self._fly, key, flight))
+            self._desk.errands.run(requester.carried(partial(self._fly, key, flight)))
         elif mine:
             self._fly(key, flight)
         wait = self._worth_waiting(answer, ended)
@@ -317,7 +326,7 @@ class Answers(Generic[V]):
 
     def _failed(self, key: str, flight: _Flight[V], error: ApiError) -> None:
         rests_all = self._desk.health.failed(error)
-        if rests_all:
+        if rests_all or isinstance(error, HeldBack):  # another program may ask for the same at once
             return
         now = self._clock.monotonic()
         gone = isinstance(error, NotFound)
@@ -325,8 +334,10 @@ class Answers(Generic[V]):
             if self._flights.get(key) is not flight:
                 return
             if len(self._failures) >= _MANY_FAILURES:
-                self._failures = {name: each for name, each in self._failures.items() if now < each.until}
-            self._failures[key] = _Failure(error, now + self._desk.rest)
+                lasting = {name: each for name, each in self._failures.items() if now < each.until}
+                self._failures = dict(list(lasting.items())[-_MANY_FAILURES // 2 :])
+            rest = self._kind.absent if gone else self._desk.rest
+            self._failures[key] = _Failure(error, now + max(rest, self._desk.rest))
             if gone:
                 self._drop(key)
         if gone:

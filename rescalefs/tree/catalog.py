@@ -18,12 +18,13 @@ from rescalefs.clock import Clock
 from rescalefs.containment import contained
 from rescalefs.errors import ApiError, InvalidRequest, NotFound
 from rescalefs.model import Incomplete, Job, JobDetail, JobStatus, LiveFile, RemoteFile, Run, is_terminal
+from rescalefs.tree.allowance import Allowance
 from rescalefs.tree.answers import Answers, Desk, Kind, Said
 from rescalefs.tree.errands import Errands
 from rescalefs.tree.health import Health
 from rescalefs.tree.joblist import JobList
 from rescalefs.tree.live import Live
-from rescalefs.tree.naming import is_job_id
+from rescalefs.tree.naming import is_job_id, is_no_job
 from rescalefs.tree.nodes import nanoseconds
 from rescalefs.tree.offers import Offers
 from rescalefs.tree.outputs import Outputs
@@ -41,6 +42,8 @@ _NOT_AT_ONCE = 10.0  # seconds after a start that found a list on disk, before a
 _LISTED_WITHIN = 60.0  # seconds in which the server lists a job that was made, or it is gone already
 _SHORTEST, _LONGEST = 15.0, 86_400.0  # seconds that an answer from after a job's end holds
 _DETAIL_LIVES = 30.0  # seconds; of a job's page little changes but what its owner edits
+_UNLISTED_AT_ONCE = 30  # looks for jobs that are not in the list
+_UNLISTED_PER_SECOND = 0.5
 _LISTING_LIVES = 2.0  # seconds; how soon a file that a job began is seen
 _DETAIL_MEMORY = 8 << 20  # bytes
 _HISTORIES = 3000  # in memory, of each kind; about 2 KiB each
@@ -68,6 +71,7 @@ class Catalog:
         self._short_page: int | None = None  # length of the newest page that was shorter than the list
         self._ends: dict[str, datetime] = {}  # job id -> when it ended, if that is not long ago
         self._made: dict[str, tuple[Job, float]] = {}  # by id, and since when; until the server lists it
+        self._unlisted = Allowance(clock, _UNLISTED_AT_ONCE, _UNLISTED_PER_SECOND)
         self._listed = threading.Event()  # once the server was asked for its list for the first time
         self.health = Health(clock)
         self._errands = Errands(background, settings.refreshers)
@@ -110,7 +114,9 @@ class Catalog:
         if not is_job_id(job_id):
             return None
         job = self.jobs().by_id.get(job_id)
-        return self._find_unlisted(job_id) if job is None else job
+        if job is not None or is_no_job(job_id):
+            return job
+        return self._find_unlisted(job_id)
 
     def detail(self, job_id: str, ended: bool) -> JobDetail:
         return self._details.get(job_id, ended)
@@ -296,6 +302,10 @@ class Catalog:
             self.forget(job_id)
 
     def _find_unlisted(self, job_id: str) -> Job | None:
+        if self._details.is_absent(job_id):
+            return None
+        if self._details.known(job_id) is None and not self._unlisted.take():
+            return None  # a program tries names; a job that is too new for the list will be in the next one
         try:
             job = self._details.get(job_id, ended=False).job
         except NotFound:
@@ -420,6 +430,8 @@ class Catalog:
             self._drawer("details", JobDetail),
             live=_DETAIL_LIVES,
             usable=2 * _DETAIL_LIVES,
+            # A job made meanwhile is seen once it is in the list, which is polled as often.
+            absent=self._settings.poll_every,
             memory=_DETAIL_MEMORY,
             weigh=lambda detail: len(detail.document) + 1000 * (1 + len(detail.inputs)),
         )

@@ -10,6 +10,7 @@ from rescalefs.clock import Clock
 from rescalefs.errors import (
     ApiError,
     Forbidden,
+    HeldBack,
     NotFound,
     Stopping,
     Throttled,
@@ -83,6 +84,8 @@ class Health:
         """A request was not answered with what it asked for; tell whether all requests rest because of it."""
         if isinstance(error, Stopping):
             return True
+        if isinstance(error, HeldBack):
+            return False  # others may ask
         if not isinstance(error, NotFound):  # an answer like any other
             self._last_error, self._last_error_at = error, self._clock.now()
         first_time_out = isinstance(error, TimedOut) and not self._timed_out and self._rest is None

@@ -12,7 +12,7 @@ from rescalefs.model import Job, JobDetail, JobStatus, Run
 from rescalefs.tree.account import Account
 from rescalefs.tree.catalog import THE_ONLY_RUN, Runs
 from rescalefs.tree.health import is_refusal
-from rescalefs.tree.naming import Places, is_job_id
+from rescalefs.tree.naming import Places, is_job_id, is_looked_for_everywhere
 from rescalefs.tree.nodes import (
     LINKS_UNKNOWN,
     Directory,
@@ -240,6 +240,9 @@ class _FolderOfFiles(Directory):
         return self._listed().entries()
 
     def find(self, name: str) -> Node | None:
+        if is_looked_for_everywhere(name):
+            known = self._known()
+            return None if known is None else known.find(name)
         return self._listed().find(name)
 
     @abc.abstractmethod

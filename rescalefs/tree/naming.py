@@ -31,6 +31,30 @@ _SEPARATORS = re.compile(r"[/\\]+")
 # Most paths: nothing in them is to be changed, and one look tells. No part of them begins with a dot.
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_. -]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9_. -]{0,99}){0,20}")
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+# What file managers, shells, crawlers and other systems look for in each folder, and jobs do not write.
+_EVERYWHERE = re.compile(
+    r"\._.*|\.Trash(-\d+)?|\.Trashes|\.fseventsd|\.metadata_never_index|\.DS_Store|\.Spotlight-V100"
+    r"|\.TemporaryItems|\.hidden|\.directory|\.xdg-volume-info|\.thumbnails|\.nomedia|\.trackerignore"
+    r"|\.git|\.hg|\.svn|\.bzr|\.jj|\.fslckout|\.envrc|\.stfolder"
+    r"|[Aa]utorun\.inf|[Dd]esktop\.ini|[Tt]humbs\.db|lost\+found|System Volume Information|\$RECYCLE\.BIN"
+)
+# The words among what tools look for that could be ids of jobs.
+_NO_JOBS = frozenset(
+    {
+        *("HEAD", "objects", "refs", "info", "config", "CVS", "RCS", "SCCS", "_darcs", "_FOSSIL_", "_svn"),
+        *(
+            "Makefile",
+            "makefile",
+            "GNUmakefile",
+            "Dockerfile",
+            "Gemfile",
+            "Pipfile",
+            "Rakefile",
+            "Vagrantfile",
+        ),
+        *("node_modules", "venv", "src", "bin", "lib", "build", "dist"),
+    }
+)
 _MARK = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _SUFFIX = re.compile(r"(?<=[^.])(\.tar)?\.[^. ]+$")
 
@@ -52,6 +76,19 @@ class Claim:
 def is_job_id(name: str) -> bool:
     """Whether ``name`` can be a job's id. `.Trash`, `autorun.inf` and `desktop.ini` cannot."""
     return _JOB_ID.fullmatch(name) is not None
+
+
+def is_looked_for_everywhere(name: str) -> bool:
+    """Whether programs look for ``name`` in each folder, whatever is in it: `.git`, `.hidden`, `.Trash-1000`.
+
+    The server is not asked for such a name. Where a listing that is known has it, it is there.
+    """
+    return _EVERYWHERE.fullmatch(name) is not None
+
+
+def is_no_job(name: str) -> bool:
+    """Whether ``name`` is a word for which programs look everywhere: `HEAD`, `CVS`, `Makefile`."""
+    return name in _NO_JOBS
 
 
 def legal_name(raw: str) -> str:

@@ -81,3 +81,46 @@ def test_in_an_unmetered_scope_only_the_server_makes_us_wait() -> None:
     limits.close("file-access", 7.0)
     assert limits.take("file-access", 0.0) == 7.0
     assert limits.take("file-access", 7.0) == 0
+
+
+def test_a_program_that_walks_over_everything_leaves_a_quarter_for_others() -> None:
+    limits = Limits()
+    walk, person = (4711,), (4712,)
+    taken = 0
+    while limits.take("file-access", 0.0, walk) == 0:
+        taken += 1
+    assert limits.is_walk(walk, 0.0)
+    assert not limits.is_walk(person, 0.0)
+    assert taken == 200 + int(6_120 * 0.75)  # it is not known for a walk before it has caused 200 requests
+    assert all(limits.take("file-access", 0.0, person) == 0 for _ in range(200))
+    assert spent(limits, "file-access", 0.0) == 6_120 - taken - 200
+
+
+def test_a_walk_goes_on_as_fast_as_its_part_comes_back_and_others_still_can_ask() -> None:
+    limits, now, taken = Limits(), 0.0, 0
+    while now < 600:
+        wait = limits.take("file-access", now, (4711,))
+        taken += wait == 0
+        now += wait
+    assert taken == pytest.approx(200 + 6_120 * 0.75 * (1 + 600 / 3600), rel=0.01)
+    assert spent(limits, "file-access", now) > 1000
+
+
+def test_who_asks_now_and_then_is_no_walk_and_neither_is_work_for_one_who_does() -> None:
+    limits = Limits()
+    for second in range(0, 36_000, 10):
+        assert limits.take("jobs-usage", float(second), (4712,)) == 0
+        assert not limits.is_walk((4712,), float(second))
+    spent_by = [limits.take("jobs-usage", 36_000.0, (4711,)) for _ in range(300)]
+    assert not any(spent_by)
+    assert limits.is_walk((4711,), 36_000.0)
+    assert not limits.is_walk((4711, 4712), 36_000.0)
+    assert not limits.is_walk((), 36_000.0)
+    assert not limits.is_walk((4711,), 36_000.0 + 120)
+
+
+def test_no_more_than_a_thousand_programs_are_remembered() -> None:
+    limits = Limits()
+    for program in range(3000):
+        limits.take("jobs-usage", float(program), (program,))
+    assert len(limits._appetites) <= 1001

@@ -14,6 +14,7 @@ from rescalefs.clock import Clock, SystemClock
 from rescalefs.errors import (
     ApiError,
     Forbidden,
+    HeldBack,
     NotFound,
     ServerFailed,
     TimedOut,
@@ -474,3 +475,26 @@ def test_a_known_answer_is_given_while_the_server_sends_nonsense() -> None:
     server.on_ask = strange
     clock.advance(USABLE + 1)
     assert answers.get("a", ended=False) == "a1"
+
+
+def test_a_program_that_had_its_part_leaves_no_failure_to_others() -> None:
+    server, clock = Server(), FakeClock()
+    answers = answers_of(server, clock)
+    server.failure = HeldBack("too many files")
+    with pytest.raises(HeldBack):
+        answers.get("a", ended=False)
+    server.failure = None
+    assert answers.get("a", ended=False) == "a2"
+
+
+def test_failures_are_forgotten_before_they_are_too_many() -> None:
+    server, clock = Server(), FakeClock()
+    answers = answers_of(server, clock)
+    server.failure = NotFound("404")
+    for number in range(5000):
+        with pytest.raises(NotFound):
+            answers.get(f"key-{number}", ended=False)
+    assert len(answers._failures) <= 4096
+    assert answers.is_absent("key-4999")
+    clock.advance(REST)
+    assert not answers.is_absent("key-4999")

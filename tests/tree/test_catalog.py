@@ -122,9 +122,30 @@ def test_an_absent_job_is_asked_for_once_in_a_while() -> None:
     for _ in range(5):
         assert catalog.find("nosuch") is None
     assert service.requests["job"] == 1
-    clock.advance(6)
+    clock.advance(21)  # a job that was made meanwhile would be in the list, which is polled
     service.add("nosuch")
     assert catalog.find("nosuch") is not None
+
+
+def test_a_program_that_tries_names_is_not_asked_about_for_each() -> None:
+    service, clock = FakeService(), FakeClock()
+    catalog = catalog_of(service, clock)
+    tried = [f"name{number}" for number in range(1000)]
+    assert not any(map(catalog.find, tried))
+    assert service.requests["job"] == 30
+    clock.advance(60)
+    service.add("new")
+    assert catalog.find("new") is not None
+
+
+def test_words_for_which_tools_look_everywhere_are_no_jobs_unless_the_list_has_them() -> None:
+    service = FakeService()
+    catalog = catalog_of(service, FakeClock())
+    assert not any(map(catalog.find, ["HEAD", "CVS", "Makefile", "node_modules", "objects"]))
+    assert service.requests["job"] == 0
+    service, clock = FakeService(), FakeClock()
+    service.add("HEAD")
+    assert catalog_of(service, clock).find("HEAD") is not None
 
 
 def test_a_name_that_can_be_no_id_costs_nothing() -> None:

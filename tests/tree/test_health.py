@@ -9,6 +9,7 @@ import pytest
 from rescalefs.errors import (
     ApiError,
     Forbidden,
+    HeldBack,
     NotFound,
     ServerFailed,
     Throttled,
@@ -27,6 +28,14 @@ def rests(clock: FakeClock, health: Health) -> float:
         clock.advance(0.5)
         seconds += 0.5
     return seconds
+
+
+def test_a_program_that_had_its_part_keeps_no_other_from_asking() -> None:
+    clock = FakeClock()
+    health = Health(clock)
+    assert not health.failed(HeldBack("too many files", 30.0))
+    assert health.resting(clock.monotonic()) is None
+    assert health.last_error is None
 
 
 def test_each_failure_in_a_row_doubles_the_rest_up_to_a_limit() -> None:

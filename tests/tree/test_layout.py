@@ -526,3 +526,21 @@ def test_live_is_listed_once_for_many_that_look(clock: FakeClock) -> None:
     for name in names(tree, "/jobs/runs/live"):
         tree.node(f"/jobs/runs/live/{name}")
     assert service.requests["directory_contents"] == 1
+
+
+def test_what_tools_look_for_everywhere_costs_nothing_and_is_there_where_a_listing_has_it(
+    service: FakeService, tree: Tree
+) -> None:
+    service.files["XkpTse"] += (file("f3", ".directory", at=7),)
+    outputs, inputs = "/jobs/XkpTse/outputs", "/jobs/XkpTse/inputs"
+    tree.node("/jobs/XkpTse")
+    before = service.total
+    for folder in (outputs, inputs):
+        for name in (".git", ".hidden", ".Trash-1000", "._log", ".directory", "desktop.ini"):
+            with pytest.raises(NoSuchPath):
+                tree.node(f"{folder}/{name}")
+    assert service.total == before
+    assert isinstance(tree.node(f"{outputs}/log"), RemoteNode)
+    assert isinstance(tree.node(f"{outputs}/.directory"), RemoteNode)
+    with pytest.raises(NoSuchPath):
+        tree.node(f"{outputs}/.git")
