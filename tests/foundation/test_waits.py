@@ -18,6 +18,7 @@ ALLOWED = {
     "logs.py: self.acquire": "a logging handler's own lock, held for an append",
     "mount/session.py: self._ending.wait": "a mount lives until it is told to end; signals end this wait",
     "reading/live.py: growing.acquire": "counts who has a file open, and does not wait",
+    "requester.py: _who.get": "the value of a context variable",
     "simulator/running.py: process.wait": "the process has ended: its group is killed just before",
     "simulator/scheduler.py: self._ready.get": "an idle worker, which the end of the simulator wakes",
     "simulator/server.py: self._ending.wait": "a server lives until it is told to end; signals end this wait",
