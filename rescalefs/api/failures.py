@@ -99,7 +99,9 @@ def failure_of(error: Exception, what: str, way: Way | None = None, trusted: str
         reason = f"{what}: {_culprit(error, way)} ({_innermost(error)})"
         return Failure(Unreachable(reason), passing=True, acted=False)
     if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
-        return Failure(TimedOut(f"{what}: no answer within the time limit"), passing=True, acted=True)
+        host = way.host if way is not None else "the server"
+        late = TimedOut(f"{what}: no answer from {host} within the time limit")
+        return Failure(late, passing=True, acted=True)
     return Failure(
         Unreachable(f"{what}: the connection broke ({_innermost(error)})"), passing=True, acted=True
     )
@@ -108,7 +110,7 @@ def failure_of(error: Exception, what: str, way: Way | None = None, trusted: str
 def _culprit(error: Exception, way: Way | None) -> str:
     """Who does not answer: the proxy, the server behind it, or the server."""
     if way is None or way.proxy is None:
-        return "the server is not reached"
+        return f"the server at {way.host} is not reached" if way is not None else "the server is not reached"
     if TUNNEL_REFUSED.search(str(error)):
         return f"{way.proxy} does not reach the server"
     return f"{way.proxy} is not reached"

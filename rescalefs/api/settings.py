@@ -21,6 +21,7 @@ class ApiSettings:
     connect_timeout: float = 10.0
     read_timeout: float = 60.0  # between two bytes of an answer
     patience: float = 120.0  # for one call with all its retries
+    unreached: float | None = None  # the same as long as there is no connection; None: as long as patience
     upload_answer: float = 600.0  # at most, after the last byte of an upload
     longest_list: int = 1_500_000  # entries; a longer one is an error, so that no answer takes all memory
     pages_at_once: int = 10

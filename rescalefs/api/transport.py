@@ -318,7 +318,12 @@ class Transport:
 
     def _patience(self, error: ApiError) -> float:
         """While the server is known to be gone, one attempt has to do: else each `ls` waits for minutes."""
-        return 0.0 if self._down and isinstance(error, Unreachable) else self._settings.patience
+        settings = self._settings
+        if not isinstance(error, Unreachable):
+            return settings.patience
+        if self._down:
+            return 0.0
+        return settings.patience if settings.unreached is None else min(settings.unreached, settings.patience)
 
     def _heard(self, gone: bool) -> None:
         if self._down != gone and not self._stopping.is_set():

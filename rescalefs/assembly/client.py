@@ -6,11 +6,13 @@ from rescalefs.api import ApiSettings, Opened, RescaleClient, none_opened
 from rescalefs.clock import Clock, SystemClock
 from rescalefs.config import Account, Settings, load_settings, resolve_account
 
+_UNREACHED = 10.0  # seconds without a connection, after which a command at which a person waits gives up
+
 
 def open_client(profile: str | None = None) -> RescaleClient:
-    """The client for what the settings and the environment say; ``profile`` is a flag's."""
+    """The client of a short command, for what settings and environment say; ``profile`` is a flag's."""
     settings = load_settings({"profile": profile})
-    return client_for(settings, account_of(settings), SystemClock())
+    return client_for(settings, account_of(settings), SystemClock(), unreached=_UNREACHED)
 
 
 def account_of(settings: Settings) -> Account:
@@ -25,8 +27,11 @@ def client_for(
     patience: float | None = None,
     unmetered: frozenset[str] = frozenset(),
     opened: Opened = none_opened,
+    unreached: float | None = None,
 ) -> RescaleClient:
     """A client of the account; with ``patience``, one that gives up sooner.
+
+    With ``unreached`` it gives up after so many seconds where it gets no connection.
 
     In ``unmetered`` scopes of requests it waits only when the server says so. ``opened`` is asked for a
     connection to a host and port before one is opened.
@@ -40,5 +45,6 @@ def client_for(
         patience=limit,
         unmetered=unmetered,
         address_origin=account.address_origin,
+        unreached=unreached,
     )
     return RescaleClient(api, clock, opened)

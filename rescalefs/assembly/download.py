@@ -66,6 +66,11 @@ class Download:
         for number in range(beforehand):
             self._background.start(f"download-connect-{number}", lambda _: self._client.connect())
 
+    @property
+    def server(self) -> str:
+        """Its address."""
+        return self._client.base_url
+
     def choose(self, patterns: Sequence[str]) -> list[Choice]:
         """See `rescalefs.mirror.choose`. Raises `NoSuchPath` where there is no such job."""
         # All that is needed later, too: now the server has something to do.

@@ -61,6 +61,11 @@ class OneFolder:
         self._client = client_for(settings, account, self._clock)
         self._settings = self._settings_of(account.name)
 
+    @property
+    def server(self) -> str:
+        """Its address."""
+        return self._client.base_url
+
     def _settings_of(self, name: str) -> SubmitSettings:
         """For the journal of an account, by its name in paths."""
         places = Places.of(name, self._all_settings.cache_dir)

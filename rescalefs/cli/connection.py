@@ -21,8 +21,9 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def _open_client(profile: str | None) -> RescaleClient:
     from rescalefs.assembly.client import open_client
+    from rescalefs.cli.waiting import watched
 
-    return open_client(profile)
+    return watched(open_client(profile))
 
 
 def _known_drops(profile: str | None) -> KnownDrops:

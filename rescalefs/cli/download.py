@@ -13,6 +13,7 @@ from rescalefs.cli.connection import profile_option
 from rescalefs.cli.ending import ended_by_signals
 from rescalefs.cli.listing import json_option, printable
 from rescalefs.cli.progress import byte_bar
+from rescalefs.cli.waiting import waiting_shown
 from rescalefs.config import load_settings
 from rescalefs.errors import RescaleFSError
 
@@ -60,7 +61,8 @@ def download(
             # A write to a reader that reads no more ends at nothing but an exception.
             with ended_by_signals(downloading.stop, at_once=streamed) as ending:
                 try:
-                    chosen = downloading.choose(patterns)
+                    with waiting_shown(downloading.server):
+                        chosen = downloading.choose(patterns)
                     bar.expect(job, sum(choice.file.size or 0 for choice in chosen))
                     if streamed:
                         downloading.to_sink(chosen, _to_stdout)

@@ -16,7 +16,8 @@ import click
 
 from rescalefs import firstprocess, signals
 from rescalefs.cli.lazy import LazyGroup
-from rescalefs.errors import BadFlags, RescaleFSError
+from rescalefs.cli.waiting import NoRetries
+from rescalefs.errors import BadFlags, Misconfigured, RescaleFSError, Stopping, TimedOut, Unreachable
 from rescalefs.logs import LineFormatter
 
 _DONE, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
@@ -78,6 +79,8 @@ def rescalefs(verbose: int) -> None:
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     to_standard_error = logging.StreamHandler()
     to_standard_error.setFormatter(LineFormatter())
+    if not verbose:
+        to_standard_error.addFilter(NoRetries())
     logging.basicConfig(level=level, handlers=[to_standard_error])
 
 
@@ -138,7 +141,7 @@ def _run(arguments: Sequence[str] | None, context: object) -> int:
         return _aborted(error)
     except (RescaleFSError, OSError) as error:
         logging.getLogger(__name__).debug("the command failed", exc_info=error)
-        click.echo(f"rescalefs: {_one_line(error)}", err=True)
+        click.echo(f"rescalefs: {_one_line(error)}{_advice(error)}", err=True)
         return _USAGE if isinstance(error, BadFlags) else _FAILED
     return outcome if isinstance(outcome, int) else _DONE
 
@@ -181,6 +184,13 @@ def _one_line(error: Exception) -> str:
         text = f"{name}: {disk_words(Path(name).parent, error) or error.strerror}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return "; ".join(lines).replace(":; ", ": ") or type(error).__name__
+
+
+def _advice(error: Exception) -> str:
+    """What to do about an error that comes from the network."""
+    if isinstance(error, (Unreachable, TimedOut)) and not isinstance(error, (Stopping, Misconfigured)):
+        return ". Check the network and the address; `rescalefs doctor` looks at both"
+    return ""
 
 
 def _close_quietly() -> None:

@@ -65,7 +65,7 @@ def submit(
         if dry_run:
             _print_plan(one.plan(folder, hold=hold, name=name), as_json)
             return
-        with _display(quiet=as_json) as told:
+        with _display(one.server, quiet=as_json) as told:
             report = one.submit(folder, wait=wait, hold=hold, name=name, progress=told)
     if as_json:
         click.echo(json.dumps(_document(report), indent=2, ensure_ascii=False))
@@ -126,7 +126,7 @@ def _rejected(problems: Iterable[object]) -> NotSubmitted:
 
 
 @contextmanager
-def _display(quiet: bool) -> Iterator[Callable[[DropReport], None]]:
+def _display(server: str, quiet: bool) -> Iterator[Callable[[DropReport], None]]:
     """Yield what says on standard error how it gets on: what happened, and on a terminal where it is."""
     if quiet:
         yield lambda _: None
@@ -149,7 +149,11 @@ def _display(quiet: bool) -> Iterator[Callable[[DropReport], None]]:
         reports.append(report)
 
     try:
-        with console.status("looking at the folder") if console.is_terminal else nullcontext() as spinner:
+        with (
+            console.status(f"looking at the folder, and asking {server}")
+            if console.is_terminal
+            else nullcontext() as spinner
+        ):
             yield tell
     except (KeyboardInterrupt, signals.Terminated):
         console.print(escape(_interrupted(reports[-1] if reports else None)), soft_wrap=True)

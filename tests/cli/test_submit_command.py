@@ -335,7 +335,7 @@ def test_a_user_who_interrupts_it_is_told_what_becomes_of_the_job(
     report = DropReport("1", "/wing", state, "under way", "aBc", "", True, (), now, now)
 
     def interrupted() -> None:
-        with submit_module._display(quiet=False) as tell:
+        with submit_module._display("https://server", quiet=False) as tell:
             tell(report)
             raise KeyboardInterrupt
 

@@ -79,7 +79,7 @@ def test_what_only_a_person_can_mend_is_on_the_page(where: str, parts: str) -> N
 
 
 def test_a_message_that_the_program_does_not_have_is_noticed() -> None:
-    assert _is_said("<request>: the server is not reached (<reason>)")
+    assert _is_said("<request>: the server at <address> is not reached (<reason>)")
     assert not _is_said("<request>: the server has not been reached (<reason>)")
     assert not _is_said("the server is not reached, says <somebody>")
 
