@@ -118,6 +118,8 @@ class Daemon:
             takes_drops=lambda: self._submitter.takes_drops,
             clock=self._clock,
             openers=openers,
+            xattrs=settings.xattrs,
+            checks_acls=settings.allow_other,
         )
         logging.getLogger("rescalefs").addHandler(self._log)
         if trouble is not None:

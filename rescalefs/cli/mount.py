@@ -105,9 +105,7 @@ def _serve(mountpoint: Path, settings: Settings, on_ready: Callable[[], None]) -
         mount_foreground(
             mountpoint,
             daemon.filesystem,
-            MountSettings(
-                allow_other=settings.allow_other, read_only=settings.read_only, xattrs=settings.xattrs
-            ),
+            MountSettings(allow_other=settings.allow_other, read_only=settings.read_only),
             on_start=daemon.start,
             on_ready=on_ready,
             on_stop=daemon.stop,

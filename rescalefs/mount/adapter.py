@@ -43,7 +43,7 @@ def serve(
     options: Mapping[str, Any],
     started: Callable[[], None],
     ending: Asked,
-    xattrs: bool = False,
+    checks_acls: bool = False,
     connected: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Mount, and answer the kernel until the mount is gone; raise Refused when it could not be mounted.
@@ -52,13 +52,15 @@ def serve(
 
     ``started`` is called once the kernel talks to us. Once ``ending`` is asked for, the next
     statvfs(2) on the mount ends it: libfuse can be told only from within one of its own threads.
+    ``checks_acls``: the kernel checks permissions, and is to go by access control lists as well.
     ``connected`` is called before that with the descriptor of /dev/fuse, on Linux.
     """
     _serving.connected = connected
+    _serving.checks_acls = checks_acls
     _serving.refusal = ""
     try:
         Kernel(
-            (AdapterWithXattrs if xattrs else Adapter)(filesystem, started, ending),
+            Adapter(filesystem, started, ending),
             mountpoint,
             raw_fi=True,
             encoding=PATHS,
@@ -123,6 +125,7 @@ class _Serving(threading.local):
     """What the thread that calls libfuse's main function wants to know. Of use to `serve` alone."""
 
     connected: Callable[[int], None] = staticmethod(lambda _: None)
+    checks_acls = False
     refusal = ""  # what libfuse said when it could not mount
 
     def refused(self, words: str) -> None:
@@ -132,7 +135,12 @@ class _Serving(threading.local):
 _serving = _Serving()
 if sys.platform == "linux":
     # fusepy has no public way to its library.
-    replace_main(fuse._libfuse, lambda device: _serving.connected(device), _serving.refused)  # noqa: SLF001
+    replace_main(
+        fuse._libfuse,  # noqa: SLF001
+        lambda device: _serving.connected(device),
+        _serving.refused,
+        lambda: _serving.checks_acls,
+    )
 
 _view = ctypes.pythonapi.PyMemoryView_FromMemory
 _view.restype = ctypes.py_object
@@ -230,6 +238,13 @@ class Kernel(fuse.FUSE):  # type: ignore[misc]  # fusepy ships no types
             if add(buffer, name.encode("utf-8", "surrogateescape"), reference, 0):
                 raise MemoryError("libfuse has no room for a directory")
 
+    def getxattr(self, path: bytes, name: bytes, value: Any, size: int) -> int:
+        """The kernel asks for `security.capability` before writes, which need not wait for an exception."""
+        if name.startswith(b"security."):
+            return -errno.EOPNOTSUPP
+        found: int = super().getxattr(path, name, value, size)
+        return found
+
     def ftruncate(self, _path: bytes | None, length: int, info: Any) -> None:
         self.operations.filesystem.truncate_handle(info.contents.fh, length)
 
@@ -255,10 +270,6 @@ class Adapter(fuse.Operations):  # type: ignore[misc]
     bmap = None
     ioctl = None
     lock = None  # the kernel keeps locks by itself
-    # A getxattr that answers anything is asked for ever: `ls -l` would cost twice as much.
-    getxattr: Any = None
-    listxattr: Any = None
-    setxattr = removexattr = None
 
     def __init__(self, filesystem: FileSystem, started: Callable[[], None], ending: Asked) -> None:
         self.filesystem = filesystem
@@ -339,6 +350,18 @@ class Adapter(fuse.Operations):  # type: ignore[misc]
     def chown(self, path: str, uid: int, gid: int) -> None:
         self.filesystem.change_owner(path, uid, gid)
 
+    def getxattr(self, path: str, name: str) -> bytes:
+        return self.filesystem.extended_attribute(path, name)
+
+    def listxattr(self, path: str) -> list[str]:
+        return self.filesystem.extended_attributes(path)
+
+    def setxattr(self, path: str, name: str, value: bytes, flags: int) -> None:
+        self.filesystem.set_extended_attribute(path, name, value, flags)
+
+    def removexattr(self, path: str, name: str) -> None:
+        self.filesystem.remove_extended_attribute(path, name)
+
     def utimens(self, path: str, accessed: Moment, modified: Moment) -> None:
         self.filesystem.change_times(path, accessed, modified)
 
@@ -348,19 +371,6 @@ class Adapter(fuse.Operations):  # type: ignore[misc]
             return None
         uid, gid, _ = fuse.fuse_get_context()
         return Owner(uid, gid)
-
-
-class AdapterWithXattrs(Adapter):
-    """The same, and extended attributes. They can be read and not changed: EOPNOTSUPP."""
-
-    def getxattr(self, path: str, name: str, _position: int = 0) -> bytes:
-        value = self.filesystem.extended_attributes(path).get(name)
-        if value is None:
-            raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
-        return value
-
-    def listxattr(self, path: str) -> list[str]:
-        return list(self.filesystem.extended_attributes(path))
 
 
 def _reported(error: BaseException, operation: str, args: tuple[Any, ...]) -> int:

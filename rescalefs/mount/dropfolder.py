@@ -45,6 +45,8 @@ _TEXT_MODE = stat.S_IFREG | FILE_MODE | stat.S_IWUSR  # taking writes, or `cp` o
 _CALLERS_MISTAKES = (
     frozenset({errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.EINTR, errno.EAGAIN}) | SPENT
 )
+# Access control lists, as extended attributes.
+ACLS = frozenset({"system.posix_acl_access", "system.posix_acl_default"})
 _OVERLAY_MODES = {
     Kind.STATE: _TEXT_MODE,
     Kind.LOG: _TEXT_MODE,
@@ -419,6 +421,33 @@ class DropFolder:
         with self._covered(path), self._reaching(path) as reachable:
             syscalls.set_times(reachable, accessed, modified)
 
+    # --- extended attributes
+
+    def extended_attribute(self, path: str, name: str) -> bytes:
+        """One of the backing directory's. Names of ours have none (ENODATA)."""
+        _check_kept(name)
+        if self._overlay(path) is not None:
+            raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
+        with self._reaching(path) as reachable:
+            return os.getxattr(reachable, name)
+
+    def extended_attributes(self, path: str) -> list[str]:
+        """The names of those that can be read and set here."""
+        if self._overlay(path) is not None:
+            return []
+        with self._reaching(path) as reachable:
+            return [name for name in os.listxattr(reachable) if _is_kept(name)]
+
+    def set_extended_attribute(self, path: str, name: str, value: bytes, flags: int) -> None:
+        _check_kept(name)
+        with self._covered(path), self._reaching(path) as reachable:
+            os.setxattr(reachable, name, value, flags)
+
+    def remove_extended_attribute(self, path: str, name: str) -> None:
+        _check_kept(name)
+        with self._covered(path), self._reaching(path) as reachable:
+            os.removexattr(reachable, name)
+
     # --- our names
 
     def _overlay(self, path: str) -> Overlay | None:
@@ -578,6 +607,16 @@ class DropFolder:
     def _tell(self, path: str) -> None:
         self._overlays.touched(path)
         self._changed(self.folder / path)
+
+
+def _is_kept(name: str) -> bool:
+    """Whether an extended attribute is the user's: some of `security.` and `trusted.` give rights."""
+    return name.startswith("user.") or name in ACLS
+
+
+def _check_kept(name: str) -> None:
+    if not _is_kept(name):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
 
 def _type_of(entry: os.DirEntry[str]) -> int:

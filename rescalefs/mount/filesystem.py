@@ -19,7 +19,7 @@ from rescalefs.mount.attributes import (
     Owner,
     described,
 )
-from rescalefs.mount.dropfolder import BackingFile, DropFolder, Entry
+from rescalefs.mount.dropfolder import ACLS, BackingFile, DropFolder, Entry
 from rescalefs.mount.handles import (
     Handles,
     LiveBytes,
@@ -129,12 +129,15 @@ class FileSystem:
         takes_drops: Callable[[], bool] = lambda: True,
         clock: Clock | None = None,
         openers: Openers | None = None,
+        xattrs: bool = False,
+        checks_acls: bool = False,
     ) -> None:
         """``keep_unconfirmed``: bytes that were not verified may stay in the kernel too (`--verify off`).
 
         ``cached`` tells, at once, how many bytes the cache takes on the disk. While ``takes_drops`` is not
         so, because the drop folder is another account's, everything below submit/ is read-only.
-        ``openers`` is told which program opens a remote file.
+        ``openers`` is told which program opens a remote file. ``xattrs``: extended attributes tell what is
+        known of files and jobs. ``checks_acls``: the kernel asks for access lists, to check permissions.
         """
         self._tree = tree
         self._reading = reading
@@ -145,6 +148,8 @@ class FileSystem:
         self._mappings = Mappings(clock or SystemClock())
         self._live_sizes = Sizes()
         self._openers = openers or Openers()
+        self._xattrs = xattrs
+        self._checks_acls = checks_acls
         self._keep_unconfirmed = keep_unconfirmed
         self._cached = cached
         self._takes_drops = takes_drops
@@ -174,7 +179,7 @@ class FileSystem:
             return self._drops.read_link(below)
         node = self._tree.node(path)
         if not isinstance(node, nodes.LinkNode):
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            raise _os_error(errno.EINVAL)
         return node.target
 
     def access(self, path: str, mode: int) -> None:
@@ -186,7 +191,7 @@ class FileSystem:
         if mode & os.W_OK:
             raise _read_only(path)
         if mode & os.X_OK and not isinstance(node, nodes.Directory):
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+            raise _os_error(errno.EACCES)
 
     def space(self) -> os.statvfs_result:
         """Used is what the cache takes; available, what there is on the disk that takes what is dropped."""
@@ -196,10 +201,43 @@ class FileSystem:
         fields[2] = used + disk.f_bfree  # f_blocks
         return os.statvfs_result(fields)
 
-    def extended_attributes(self, path: str) -> Mapping[str, bytes]:
-        """What is known of a file or a job; nothing below submit/."""
-        if below_drops(path) is not None:
-            return {}
+    # --- extended attributes
+
+    def extended_attribute(self, path: str, name: str) -> bytes:
+        below = below_drops(path)
+        if below is not None:
+            return self._drops.extended_attribute(below, name)
+        if name in ACLS and self._checks_acls:
+            raise _os_error(errno.ENODATA)  # the kernel takes any other error for a refusal
+        value = self._facts(path).get(name)
+        if value is None:
+            raise _os_error(errno.ENODATA)
+        return value
+
+    def extended_attributes(self, path: str) -> list[str]:
+        """Their names."""
+        below = below_drops(path)
+        return list(self._facts(path)) if below is None else self._drops.extended_attributes(below)
+
+    def set_extended_attribute(self, path: str, name: str, value: bytes, flags: int) -> None:
+        below = below_drops(path)
+        if below is None:
+            raise _os_error(errno.EOPNOTSUPP)
+        self._changeable_drops().set_extended_attribute(below, name, value, flags)
+
+    def remove_extended_attribute(self, path: str, name: str) -> None:
+        below = below_drops(path)
+        if below is None:
+            raise _os_error(errno.EOPNOTSUPP)
+        self._changeable_drops().remove_extended_attribute(below, name)
+
+    def _facts(self, path: str) -> Mapping[str, bytes]:
+        """What is known of a file or a job. Without ``xattrs`` there are no attributes at all.
+
+        Of a file system that says so, `ls -l` does not ask for the attributes of each file.
+        """
+        if not self._xattrs:
+            raise _os_error(errno.EOPNOTSUPP)
         known = facts(self._tree.node(path), self._reading.verification)
         return {f"{XATTR_PREFIX}{name}": os.fsencode(value) for name, value in known.items()}
 
@@ -422,12 +460,16 @@ def changeable(path: str) -> str:
 def movable(old: str, new: str) -> str:
     """The same of the source of a rename or link. EXDEV makes `mv` and `ln` copy what comes from the tree."""
     if not below_drops(old) and below_drops(new):
-        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        raise _os_error(errno.EXDEV)
     return writable(old)
 
 
 def _read_only(path: str) -> ReadOnly:
     return ReadOnly(f"{path}: only submit/ takes writes")
+
+
+def _os_error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
 
 
 def _type_of(node: nodes.Node) -> int:

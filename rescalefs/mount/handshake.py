@@ -1,11 +1,14 @@
 """The first message between the kernel and libfuse, in which they agree on what they can do.
 
 libfuse 2.9 (2013) does not know what newer kernels can do. Here its answer to FUSE_INIT goes to the kernel
-with three requests added, each only where the kernel offers it:
+with these requests added, each only where the kernel offers it:
 
 - FUSE_MAX_PAGES (FUSE protocol 7.28, Linux 4.20): the kernel asks for more than 128 KiB at once;
   docs/decisions/0039-larger-requests.md.
 - FUSE_AUTO_INVAL_DATA (7.20, Linux 3.11): the kernel drops the pages of a file whose size or time changed.
+- FUSE_POSIX_ACL (7.26, Linux 4.9), where the kernel checks permissions: it goes by access lists as well then.
+- FUSE_HANDLE_KILLPRIV_V2 (7.33, Linux 5.11), where it does not: it need not ask before each write whether
+  the file gives rights to programs, because the backing disk takes them away.
 - FUSE_DIRECT_IO_ALLOW_MMAP (7.39, Linux 6.6): files that are opened with direct_io can be mapped as shared;
   docs/decisions/0058-mappings.md.
 """
@@ -24,7 +27,9 @@ from rescalefs.mount.libfuse import helped, overheard
 MAX_PAGES = 256  # of 4 KiB: the kernel asks for 1 MiB at once, if whoever reads does; it takes no more
 # <linux/fuse.h>. The flags above bit 31 are in a second word, which FUSE_INIT_EXT announces.
 FUSE_AUTO_INVAL_DATA = 1 << 12
+FUSE_POSIX_ACL = 1 << 20
 FUSE_MAX_PAGES = 1 << 22
+FUSE_HANDLE_KILLPRIV_V2 = 1 << 28
 FUSE_INIT_EXT = 1 << 30
 FUSE_DIRECT_IO_ALLOW_MMAP = 1 << 36
 _WANTED = FUSE_AUTO_INVAL_DATA | FUSE_MAX_PAGES | FUSE_DIRECT_IO_ALLOW_MMAP
@@ -62,7 +67,12 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 
 
-def replace_main(libfuse: Any, connected: Callable[[int], None], refused: Callable[[str], None]) -> None:
+def replace_main(
+    libfuse: Any,
+    connected: Callable[[int], None],
+    refused: Callable[[str], None],
+    checks_acls: Callable[[], bool] = lambda: False,
+) -> None:
     """Have ``libfuse.fuse_main_real`` shake hands as above; it stays as it is where it can't be done.
 
     ``connected`` is called with the descriptor of /dev/fuse, on the thread that serves, before the first
@@ -89,7 +99,9 @@ def replace_main(libfuse: Any, connected: Callable[[int], None], refused: Callab
         channel = libfuse.fuse_session_next_chan(session, None)
         device = libfuse.fuse_chan_fd(channel)
         connected(device)
-        _shake_hands(libfuse, session, device)
+        _shake_hands(
+            libfuse, session, device, _WANTED | (FUSE_POSIX_ACL if checks_acls() else FUSE_HANDLE_KILLPRIV_V2)
+        )
         result = libfuse.fuse_loop_mt(fuse)
         # Not fuse_teardown, which first has SIGPIPE end the process again: a connection that a server had
         # closed, written to at that moment, then ended a daemon with signal 13 in its last milliseconds.
@@ -101,7 +113,7 @@ def replace_main(libfuse: Any, connected: Callable[[int], None], refused: Callab
     libfuse.fuse_main_real = fuse_main_real
 
 
-def _shake_hands(libfuse: Any, session: int, device: int) -> None:
+def _shake_hands(libfuse: Any, session: int, device: int, wanted: int) -> None:
     """Take the kernel's first message, have libfuse answer it, and send the answer completed."""
     try:
         request = os.read(device, _REQUEST_SIZE)
@@ -111,7 +123,7 @@ def _shake_hands(libfuse: Any, session: int, device: int) -> None:
     def send(_: int, parts: Any, count: int) -> int:
         answer = b"".join(ctypes.string_at(*parts[index]) for index in range(count))
         try:
-            os.write(device, completed(request, answer))
+            os.write(device, completed(request, answer, wanted))
         except OSError as error:
             return -(error.errno or 1)
         return 0
@@ -122,12 +134,12 @@ def _shake_hands(libfuse: Any, session: int, device: int) -> None:
     libfuse.fuse_chan_destroy(channel)
 
 
-def completed(request: bytes, answer: bytes) -> bytes:
-    """FUSE_INIT's answer with what we want of what the kernel offers; an error stays what it is.
+def completed(request: bytes, answer: bytes, wanted: int = _WANTED) -> bytes:
+    """FUSE_INIT's answer with what is ``wanted`` and the kernel offers; an error stays what it is.
 
     Both are whole messages, with their headers, as they go over /dev/fuse.
     """
-    wanted = _WANTED & offered(request)
+    wanted &= offered(request)
     if len(answer) <= _HEADER_SIZE or not wanted:
         return answer
     longer = bytearray(answer.ljust(_HEADER_SIZE + _ANSWER_SIZE, b"\0"))

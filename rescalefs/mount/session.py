@@ -52,7 +52,6 @@ class MountSettings:
 
     allow_other: bool = False  # let other users in; the kernel then checks modes and owners for us
     read_only: bool = False
-    xattrs: bool = False
     attr_timeout: float = 1.0  # s: after that `tail -f` sees a live file grow
     entry_timeout: float = (
         1.0  # s: after that a name that went away in the backing directory is gone here, too
@@ -145,7 +144,7 @@ class _Session:
                     self._settings.options(),
                     lambda: self._start(on_start),
                     self._ending,
-                    self._settings.xattrs,
+                    self._settings.allow_other,
                     lambda device: threads.start("fuse-watch", self._watch(device)),
                 )
             except (Refused, RuntimeError) as error:

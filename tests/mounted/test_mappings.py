@@ -87,3 +87,23 @@ def test_a_text_that_changes_while_it_is_mapped_stays_whole(mounted: Path) -> No
             source.write_bytes(new)
     expire(file, len(new))
     assert mapped(file) in {new, None}
+
+
+@pytest.mark.parametrize("same_size", [True, False])
+def test_a_file_below_submit_that_is_changed_in_the_backing_directory_is_seen_where_it_is_open(
+    mounted: Path, same_size: bool
+) -> None:
+    below, file = mounted.parent / "backing" / "case.inp", mounted / "submit" / "case.inp"
+    old = os.urandom(2 * PAGE)
+    new = os.urandom(len(old) if same_size else 5 * PAGE)
+    below.write_bytes(old)
+    with (
+        file.open("rb", buffering=0) as opened,
+        mmap.mmap(opened.fileno(), len(old), prot=mmap.PROT_READ) as seen,
+    ):
+        assert opened.read() == seen[:] == old
+        with below.open("r+b") as changed:  # in place, as `rsync --inplace` over ssh does
+            changed.write(new)
+        while os.pread(opened.fileno(), len(new), 0) != new:  # for a second the kernel believes the old date
+            pass
+        assert seen[:] == new[: len(old)]
