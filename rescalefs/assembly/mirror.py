@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from rescalefs.assembly.client import account_of, client_for
 from rescalefs.assembly.download import UNMETERED, connections_for
 from rescalefs.assembly.memory import keep_few_arenas
@@ -23,6 +21,7 @@ from rescalefs.clock import SystemClock
 from rescalefs.config import Settings
 from rescalefs.databases import disk_words
 from rescalefs.errors import Misconfigured, RescaleFSError, Unauthenticated, UserError
+from rescalefs.exclusion import Taken, exclusive
 from rescalefs.mirror import (
     DropNotes,
     Ledger,
@@ -154,14 +153,15 @@ class Sync:
     def _claim(self, root: Path, own: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         own.mkdir(exist_ok=True, mode=0o700)
-        lock = FileLock(own / "lock", thread_local=False)
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(f"another rescalefs syncs {root}. End it, or choose another folder") from None
+            self._base.undo.enter_context(exclusive(own / "lock"))
+        except Taken as taken:
+            told = "" if taken.note is None else f". If {taken.note} names one that has ended, remove it"
+            raise UserError(
+                f"another rescalefs syncs {root}. End it, or choose another folder{told}"
+            ) from None
         except OSError as error:
             raise UserError(f"{root} cannot be synced: {_lock_words(own / 'lock', error)}") from error
-        self._base.undo.callback(lock.release)
 
     def _check_account(self) -> None:
         """Before the server is asked: a folder that has met no account yet is told by profile and host."""

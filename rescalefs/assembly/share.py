@@ -13,9 +13,9 @@ import os
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock, Timeout
 
 from rescalefs.belonging import Belonging, Key, Verdict
+from rescalefs.exclusion import Taken, exclusive
 from rescalefs.model import User
 from rescalefs.private import make_private
 
@@ -43,8 +43,8 @@ def share_of(cache: Path, key: Key, user: User | None) -> str:
     with contextlib.ExitStack() as held:
         try:
             make_private(cache)
-            held.enter_context(FileLock(cache / _LOCK, timeout=_PATIENCE, mode=0o600))
-        except (OSError, Timeout) as error:
+            held.enter_context(exclusive(cache / _LOCK, _PATIENCE))
+        except (OSError, Taken) as error:
             log.warning("cannot record whose cache %s is: %s", cache, _reason(error))
         shares = _read(cache)
         found = _found(shares, key, user)

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from rescalefs.errors import RescaleFSError, UserError
+from rescalefs.exclusion import has_ended, process_name
+from rescalefs.filesystems import NO_LOCKS
 from rescalefs.reading import BINARY
 
 try:
@@ -33,11 +35,8 @@ else:
 
 _OPEN = os.O_RDWR | BINARY | getattr(os, "O_NOFOLLOW", 0)
 _TAKEN = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
-# Lustre without `-o flock` says ENOSYS, NFS without a lock daemon ENOLCK, some FUSE daemons EOPNOTSUPP.
-_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
 _TRIES = 20  # each one is lost only to a process that removed the name between our opening and our locking
-_PROCESS = uuid.uuid4().hex[:12]  # a process number comes again: after a reboot, and in each container
-_OWNED = re.compile(r"[0-9a-f]+\.(?P<host>[^.]*)\.(?P<pid>\d{1,10})\.(?P<process>[0-9a-f]{12})\.part")
+_OWNED = re.compile(r"[0-9a-f]+\.(?P<process>[^.]*\.\d{1,10}\.[0-9a-f]{12})\.part")
 
 
 class PartTaken(RescaleFSError):
@@ -131,7 +130,7 @@ def _is_locked(descriptor: int, path: Path) -> bool:
     except OSError as error:
         if error.errno in _TAKEN:
             raise PartTaken(path, os.fstat(descriptor).st_mtime_ns) from None
-        if error.errno in _NO_LOCKS:
+        if error.errno in NO_LOCKS:
             raise _NoLocks from None
         raise
     with suppress(FileNotFoundError):
@@ -164,8 +163,7 @@ def this_kernel() -> str:
 
 
 def _claim_without_locks(folder: Path, name: str) -> tuple[int, Path]:
-    host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
-    path = folder / f"{name}.{host}.{os.getpid()}.{_PROCESS}.part"
+    path = folder / f"{name}.{process_name()}.part"
     try:
         descriptor = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
@@ -184,19 +182,7 @@ def _claim_without_locks(folder: Path, name: str) -> tuple[int, Path]:
 def _is_dead(path: Path) -> bool:
     """Whether the process that made a part is known to be gone."""
     found = _OWNED.fullmatch(path.name)
-    if found is None or found["host"] != re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname()):
-        return False
-    if int(found["pid"]) == os.getpid():
-        return found["process"] != _PROCESS
-    if os.name == "nt":  # there, signal 0 would end the process
-        return False
-    try:
-        os.kill(int(found["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    return found is not None and has_ended(found["process"])
 
 
 def spans_of(part: Path) -> Path:

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from rescalefs.databases import errno_for, read_alone, words_for
+from rescalefs.databases import alone, errno_for, read_alone, words_for
 from rescalefs.errors import UserError
 
 _PATIENCE = 30.0  # seconds for another process's lock
@@ -146,8 +146,8 @@ class Ledger:
                 return connection.execute(statement, values).fetchall()
 
     def _open(self) -> sqlite3.Connection:
-        uri = f"{self._file.absolute().as_uri()}?mode={self._mode}" if self._file else ":memory:"
-        self._connection = _connect(uri)
+        uri, first = alone(self._file, self._mode) if self._file else (":memory:", ())
+        self._connection = _connect(uri, first)
         self._mode = "rw"
         return self._connection
 
@@ -157,14 +157,15 @@ class Ledger:
             self._connection = None
 
 
-def _connect(uri: str) -> sqlite3.Connection:
+def _connect(uri: str, first: tuple[str, ...]) -> sqlite3.Connection:
     connection = sqlite3.connect(
         uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_PATIENCE
     )
     try:
         # In a log, and without waiting for the disk at each note: a kill loses nothing, and a power cut
         # only what a checksum tells again.
-        connection.execute("PRAGMA journal_mode = WAL")
+        for statement in first:
+            connection.execute(statement)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_SCHEMA)
     except BaseException:

@@ -1,4 +1,7 @@
-"""Which process serves which mountpoint: one file each, locked for as long as the process lives."""
+"""Which process serves which mountpoint: one file each, locked for as long as the process lives.
+
+Where the file system has no locks, the file counts for as long as the process that it names is there.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from typing import NamedTuple
 import platformdirs
 
 from rescalefs.errors import CannotMount
+from rescalefs.filesystems import NO_LOCKS
 from rescalefs.mount.mountpoint import mount_at
 from rescalefs.private import make_private
 
@@ -61,7 +65,8 @@ def _is_claimed_in(file: Path, mountpoint: Path) -> bool:
         raise CannotMount(f"cannot mount on {mountpoint}: it is already mounted by another process")
     try:
         os.truncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n{mountpoint}".encode("utf-8", "surrogateescape"))
+        us = f"{os.getpid()} {_began(os.getpid())}"
+        os.write(descriptor, f"{us}\n{mountpoint}".encode("utf-8", "surrogateescape"))
     except OSError as error:
         log.warning("cannot write %s: %s", file, error.strerror)
         _withdraw(file)
@@ -108,10 +113,20 @@ def is_stopped(pid: int) -> bool:
 
 def _state(pid: int) -> str:
     """A letter of proc(5); "" where there is no such process."""
+    return _facts(pid)[0]
+
+
+def _began(pid: int) -> str:
+    """When a process began, in clock ticks since the machine's start; "" where there is no such process."""
+    return _facts(pid)[19]
+
+
+def _facts(pid: int) -> list[str]:
+    """What /proc/PID/stat says after the name of the program: see proc(5), from its third field on."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
-        return ""
+        return [""] * 20
 
 
 def _locked(file: Path) -> int | None:
@@ -127,6 +142,11 @@ def _locked(file: Path) -> int | None:
             return None
         except FileNotFoundError:
             pass  # its owner withdrew it between our opening and our locking it
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                return descriptor
+            os.close(descriptor)
+            raise
         os.close(descriptor)
 
 
@@ -138,11 +158,21 @@ def _holder(file: Path) -> Daemon | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        pid, _, mountpoint = os.pread(descriptor, 8192, 0).decode("utf-8", "surrogateescape").partition("\n")
-        return Daemon(int(pid), Path(mountpoint)) if mountpoint else None
+        return _named_in(descriptor)
+    except OSError as error:
+        return _named_in(descriptor, must_run=True) if error.errno in NO_LOCKS else None
     finally:
         os.close(descriptor)
     return None
+
+
+def _named_in(descriptor: int, must_run: bool = False) -> Daemon | None:
+    """The process that a claim names. With ``must_run``, only while it is there: no lock says so."""
+    who, _, mountpoint = os.pread(descriptor, 8192, 0).decode("utf-8", "surrogateescape").partition("\n")
+    pid, _, began = who.partition(" ")
+    if not mountpoint or not pid.isdecimal() or (must_run and _began(int(pid)) != (began or None)):
+        return None
+    return Daemon(int(pid), Path(mountpoint))
 
 
 def _withdraw(file: Path) -> None:

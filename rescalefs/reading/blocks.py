@@ -24,7 +24,9 @@ from typing import Any, TypeVar
 import diskcache
 
 from rescalefs.clock import Clock
+from rescalefs.databases import leave_log
 from rescalefs.descriptors import SPENT, Descriptors, Share
+from rescalefs.filesystems import ability_of, lack_words
 from rescalefs.forks import in_each_child
 from rescalefs.private import make_private
 from rescalefs.reading.positioned import BINARY, read_into, write_fully
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+NO_LOCKS_REMEDY = "Set cache_dir (RESCALEFS_CACHE_DIR) to a folder on another disk"
 _REST = 30.0  # seconds for which a disk that failed is left alone
 _PATIENCE = 1.0  # seconds to wait for other processes that write to the index
 _RECORDS_LIMIT = 256 << 20  # digests of verified files: 256 KiB for each GiB of them
@@ -340,10 +343,15 @@ class BlockStore:
         if _was_forked_open[0]:
             raise OSError(errno.EBUSY, "this process was forked while the index was in use")
         self.close()  # it may be open already
+        ability = ability_of(self._folder)
+        if not ability.locks:
+            raise OSError(errno.ENOLCK, lack_words(self._folder, NO_LOCKS_REMEDY))
+        settings = {"sqlite_journal_mode": "wal" if ability.maps else "delete"}
         _open_stores.add(id(self))
         try:
-            self._blocks = _index(self._folder / "blocks", self._limit, self._descriptors, tag_index=1)
-            self._records = _index(self._folder / "records", _RECORDS_LIMIT, self._descriptors)
+            blocks, records = self._folder / "blocks", self._folder / "records"
+            self._blocks = _index(blocks, self._limit, self._descriptors, tag_index=1, **settings)
+            self._records = _index(records, _RECORDS_LIMIT, self._descriptors, **settings)
         except BaseException:
             self.close()  # both or none
             raise
@@ -421,7 +429,13 @@ class _Index(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
                 self._cull(0.0, sql, cleanup, limit=1)  # the time is for values that expire; ours do not
 
 
-def _index(folder: Path, limit: int, descriptors: Descriptors, tag_index: int = 0) -> Any:
+def _index(folder: Path, limit: int, descriptors: Descriptors, **settings: Any) -> Any:
+    file = folder / diskcache.core.DBNAME
+    if settings["sqlite_journal_mode"] != "wal" and file.exists():
+        # It may have a log, from another file system. diskcache begins with what it has noted of that.
+        leave_log(file, _PATIENCE)
+        with contextlib.closing(sqlite3.connect(file, timeout=_PATIENCE)) as connection, connection:
+            connection.execute("UPDATE Settings SET value = 'delete' WHERE key = 'sqlite_journal_mode'")
     index = _Index(
         str(folder),
         timeout=_PATIENCE,
@@ -429,9 +443,9 @@ def _index(folder: Path, limit: int, descriptors: Descriptors, tag_index: int = 
         size_limit=limit,
         cull_limit=1,
         eviction_policy="least-recently-used",
-        tag_index=tag_index,
         statistics=0,
         disk_min_file_size=0,
+        **{"tag_index": 0, **settings},
     )
     index.disk.descriptors = descriptors
     folder.chmod(0o700)

@@ -15,8 +15,9 @@ from typing import NamedTuple
 from rescalefs.clock import Clock
 from rescalefs.databases import words_for
 from rescalefs.errors import UserError
+from rescalefs.filesystems import lack_words
 from rescalefs.reading.block import Block, copy_unpacked, packed_size
-from rescalefs.reading.blocks import BlockStore, memory_spool
+from rescalefs.reading.blocks import NO_LOCKS_REMEDY, BlockStore, memory_spool
 from rescalefs.reading.positioned import read_at
 from rescalefs.reading.trailer import open_record, search, trailer_size
 
@@ -98,6 +99,9 @@ class CacheUpkeep:
             store.open()
             yield store
         if store.trouble is not None:
+            lack = lack_words(self._folder, NO_LOCKS_REMEDY)
+            if lack:
+                raise UserError(f"the cache in {self._folder} cannot be used: {lack}") from store.trouble
             words = words_for(self._folder / "blocks" / "cache.db", store.trouble)
             raise UserError(
                 f"the cache in {self._folder} cannot be used: {words}. Mend the folder's disk or its "

@@ -17,12 +17,12 @@ from types import TracebackType
 from typing import final
 
 import uvicorn
-from filelock import FileLock, Timeout
 from starlette.types import Scope
 
 from rescalefs import signals
 from rescalefs.background import Background, Ending
 from rescalefs.clock import Clock, SystemClock
+from rescalefs.exclusion import Taken, exclusive
 from rescalefs.simulator.faults import FaultScript, read_script
 from rescalefs.simulator.paging import PageSizes
 from rescalefs.simulator.routes import Gate, application
@@ -234,12 +234,10 @@ def check_throttles(settings: SimulatorSettings) -> None:
 
 
 def _lock(data: Path, held: ExitStack) -> None:
-    lock = FileLock(data / "lock")
     try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
+        held.enter_context(exclusive(data / "lock"))
+    except Taken as error:
         raise CannotServe(f"another simulator uses {data}. End it, or pass another --data folder") from error
-    held.callback(lock.release)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
-from rescalefs.databases import errno_for, words_for
+from rescalefs.databases import alone, errno_for, words_for
 from rescalefs.simulator.records import FileRecord, JobRecord
 
 Record = JobRecord | FileRecord
@@ -42,8 +42,9 @@ class Store:
         self._path = path
         self._lock = threading.Lock()  # guards _connection: SQLite wants one thread at a time on it
         with self._said_plainly():
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._make_tables()
+            uri, first = alone(path)
+            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            self._make_tables(first)
 
     @contextmanager
     def _said_plainly(self) -> Iterator[None]:
@@ -53,9 +54,10 @@ class Store:
             words = words_for(self._path, error)
             raise OSError(errno_for(self._path, error), words, str(self._path)) from error
 
-    def _make_tables(self) -> None:
+    def _make_tables(self, first: tuple[str, ...]) -> None:
         try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            for statement in first:
+                self._connection.execute(statement)
             self._connection.execute("PRAGMA synchronous = NORMAL")
             for table in _KINDS.values():
                 self._connection.execute(_TABLE.format(table))

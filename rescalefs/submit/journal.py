@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,13 +16,19 @@ import sqlalchemy as sql
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from rescalefs.databases import disk_words, read_alone, words_for
+from rescalefs.databases import disk_words, leave_log, read_alone, words_for
 from rescalefs.errors import RescaleFSError, UserError
+from rescalefs.filesystems import Ability, ability_of, lack_words
 from rescalefs.private import make_private
 from rescalefs.submit.machine import AnyEvent, Drop, Event, OutOfPlace, step
 
+log = logging.getLogger(__name__)
+
 _FORMAT = 2  # PRAGMA user_version of the files we write; 2 has more kinds of events, which 1 cannot read
 
+NO_LOCKS_REMEDY = (
+    "Set XDG_STATE_HOME and XDG_DATA_HOME to folders on another disk; with rescalefs sync, choose another DIR"
+)
 _PATIENCE = 8.0  # seconds for another process's lock: shorter than a thread may take to end
 _T = TypeVar("_T")
 _Which: TypeAlias = tuple[int, int]  # device and number of a file
@@ -117,11 +125,12 @@ class Journal:
         self._shows_nothing = False  # the file cannot even be read
         url = sql.URL.create("sqlite", database=str(path))
         self._engine = sql.create_engine(url, connect_args={"timeout": _PATIENCE})
-        sql.event.listen(self._engine, "connect", _make_durable)
+        sql.event.listen(self._engine, "connect", self._make_durable)
         # For a disk that takes nothing, not even the file in which SQLite keeps who reads and writes.
         self._alone = sql.create_engine(
             "sqlite://", creator=lambda: read_alone(path, _PATIENCE), poolclass=NullPool
         )
+        self._ability = Ability()  # of its file system
         self._file: _Which | None = None  # the one that SQLite has open
         self._has_log = False  # beside it SQLite's write-ahead log, where the file system can do that
         try:
@@ -228,8 +237,11 @@ class Journal:
         """
         try:
             make_private(self._path.parent)
+            self._ability = ability_of(self._path.parent)
             if not self._path.exists():
                 self._path.touch(mode=0o600)
+            if self._ability.locks and not self._ability.maps:
+                self._leave_log()
             why_not = self._check()
             self._file = None if why_not else _which(self._path)
         except (OSError, JournalFailed) as error:
@@ -239,6 +251,13 @@ class Journal:
             return
         self._has_log = self._log_path.exists()
         self._why_not, self._shows_nothing = why_not, False
+
+    def _leave_log(self) -> None:
+        """A journal from another file system has a log, which cannot be read here."""
+        try:
+            leave_log(self._path, _PATIENCE)
+        except sqlite3.DatabaseError as error:
+            log.debug("%s may have a log that cannot be used here: %s", self._path, error)
 
     def _check(self) -> str:
         """Refuse a damaged file, and one of another version; make the tables of a new one.
@@ -290,12 +309,15 @@ class Journal:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sql.Connection]:
+        if not self._ability.locks:
+            lack = lack_words(self._path.parent, NO_LOCKS_REMEDY)
+            raise JournalFailed(f"cannot write {self._path}: {lack}")
         try:
             with self._engine.begin() as connection:
                 yield connection
         except DatabaseError as error:
             self._engine.dispose()  # a connection that was opened on a full disk stays unable to write
-            raise JournalFailed(f"cannot write {self._path}: {words_for(self._path, error.orig)}") from error
+            raise JournalFailed(f"cannot write {self._path}: {self._words(error)}") from error
         except UnicodeError as error:  # sqlite3 fails to say what SQLite says, which quotes the damage
             raise self._damaged(str(error)) from error
 
@@ -324,18 +346,36 @@ class Journal:
         """What goes wrong is damage, unless it may pass (a lock, a disk that is full or cannot be read)."""
         try:
             try:
-                with self._engine.connect() as connection:
+                # Without locks, SQLite would wait for one; and no other process writes there, either.
+                with (self._engine if self._ability.locks else self._alone).connect() as connection:
                     return ask(connection)
             except OperationalError:  # at any moment: a disk may be full from one statement to the next
                 self._engine.dispose()  # the other way needs a lock that our own connections have
                 with self._alone.connect() as connection:
                     return ask(connection)
         except OperationalError as error:
-            raise JournalFailed(f"cannot read {self._path}: {words_for(self._path, error.orig)}") from error
+            raise JournalFailed(f"cannot read {self._path}: {self._words(error)}") from error
         except DatabaseError as error:
             raise self._damaged(str(error.orig)) from error
         except UnicodeError as error:  # as above
             raise self._damaged(str(error)) from error
+
+    def _words(self, error: DatabaseError) -> str:
+        return words_for(self._path, error.orig, NO_LOCKS_REMEDY)
+
+    def _make_durable(self, connection: sqlite3.Connection, _record: Any) -> None:
+        """Have SQLite sync each commit to the disk before it returns.
+
+        WAL costs one sync a commit and lets others read meanwhile. Where the file system cannot do it, SQLite
+        stays with its rollback journal, for which EXTRA also syncs the folder: with FULL a commit could be
+        lost.
+        """
+        try:
+            connection.execute(f"PRAGMA journal_mode = {'WAL' if self._ability.maps else 'DELETE'}")
+            connection.execute("PRAGMA synchronous = EXTRA")
+        except BaseException:
+            connection.close()  # SQLAlchemy has not taken it over yet, so nothing else would close it
+            raise
 
     def _entry(self, row: sql.Row[Any]) -> Entry:
         try:
@@ -377,19 +417,3 @@ def _which(path: Path) -> _Which | None:
     except OSError as error:
         raise JournalFailed(f"cannot look at {path}: {error.strerror}") from error
     return facts.st_dev, facts.st_ino
-
-
-def _make_durable(connection: Any, _record: Any) -> None:
-    """Have SQLite sync each commit to the disk before it returns.
-
-    WAL costs one sync a commit and lets others read meanwhile. Where the file system cannot do it, SQLite
-    stays with its rollback journal, for which EXTRA also syncs the folder: with FULL a commit could be lost.
-    """
-    try:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = EXTRA")
-        cursor.close()
-    except BaseException:
-        connection.close()  # SQLAlchemy has not taken it over yet, so nothing else would close it
-        raise

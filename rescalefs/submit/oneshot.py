@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.containment import contained
 from rescalefs.errors import UserError
+from rescalefs.filesystems import NO_LOCKS
 from rescalefs.private import make_private
 from rescalefs.submit import machine, spec
 from rescalefs.submit.examining import Shelf, examine
@@ -46,8 +46,6 @@ from rescalefs.submit.worker import Worker
 log = logging.getLogger(__name__)
 
 Watch = Callable[[DropReport], None]
-
-_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})  # what a file system without them says
 
 
 def plan(
@@ -142,7 +140,7 @@ def _the_only_one(folder: Path, settings: SubmitSettings, journal: Journal, cloc
     except Timeout:
         raise UserError(f"{folder} is being submitted by another `rescalefs submit`") from None
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise
         raise UserError(
             f"{folder} is not submitted: {path} cannot be locked ({error.strerror}), so that another process "

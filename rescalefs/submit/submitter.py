@@ -15,12 +15,13 @@ from rescalefs.belonging import OtherAccount
 from rescalefs.clock import Clock
 from rescalefs.containment import log_once, shortened
 from rescalefs.errors import RescaleFSError
+from rescalefs.filesystems import lack_words
 from rescalefs.model import Job, User
 from rescalefs.private import make_private
 from rescalefs.submit.control import Control
 from rescalefs.submit.farewell import Farewell
 from rescalefs.submit.folder import folders
-from rescalefs.submit.journal import Journal, JournalFailed, Overtaken
+from rescalefs.submit.journal import NO_LOCKS_REMEDY, Journal, JournalFailed, Overtaken
 from rescalefs.submit.ledger import Ledger
 from rescalefs.submit.machine import Drop, OutOfPlace
 from rescalefs.submit.owner import Tenure
@@ -96,6 +97,8 @@ class Submitter:
         if user is not None:
             with contextlib.suppress(OtherAccount, JournalFailed):  # a thread of ours tries it again
                 self._warden.judge(user)
+        places = (settings.journal.parent, settings.folder.parent)
+        self._lack = next(filter(None, (lack_words(each, NO_LOCKS_REMEDY) for each in places)), "")
         self._actor = self._objection() or "nobody yet"  # replaced whole, by the surveying thread
         self._bell = self._ledger.bell()
         self._hints = Hints(self._bell.set)
@@ -228,6 +231,8 @@ class Submitter:
 
     def _objection(self) -> str:
         """Why the drop folder is not this key's to look after; nothing where it is, or most likely is."""
+        if self._lack:  # another process could not be kept from submitting the same folder
+            return f"nobody: {self._lack}"
         refusal = self._warden.refusal
         if refusal:
             return f"nobody: {refusal}. {self._settings.remedy or REMEDY}"

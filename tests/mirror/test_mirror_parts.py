@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rescalefs import exclusion
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
 from rescalefs.errors import UserError
@@ -163,14 +164,14 @@ def test_without_locks_each_process_has_a_part_of_its_own(
             Part(tmp_path, KEY, resumable=True)
         part.write(b"0123456789", 0)
         part.note(0, 10)
-        living = part.path.with_name(part.path.name.replace(claims._PROCESS, "0" * 12))
+        living = part.path.with_name(part.path.name.replace(exclusion._PROCESS, "0" * 12))
         living = living.with_name(living.name.replace(f".{os.getpid()}.", ".1."))  # process 1 lives
         living.write_bytes(b"another's")
         sweep(tmp_path, NEVER)
         assert part.path.exists()
     assert living.read_bytes() == b"another's"
     # After this process, another one of the same number: only one can have it at a time.
-    monkeypatch.setattr(claims, "_PROCESS", "f" * 12)
+    monkeypatch.setattr(exclusion, "_PROCESS", "f" * 12)
     with Part(tmp_path, KEY, resumable=True) as again:
         assert again.there(100) == [(0, 10)]
         assert b"".join(again.chunks(0, 10)) == b"0123456789"
