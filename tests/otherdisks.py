@@ -269,10 +269,8 @@ def mounted(folder: Path, locks: int = 0, **quirks: Any) -> Iterator[Disk]:
         yield disk
     finally:
         subprocess.run(["umount", "-l", disk.path] if os.geteuid() == 0 else ["fusermount", "-uz", disk.path])
-        try:
-            process.wait(PATIENCE)
-        finally:
-            process.kill()
+        process.kill()  # a mount namespace that was made meanwhile would keep it alive
+        process.wait(PATIENCE)
 
 
 def _await_mount(path: Path, process: subprocess.Popen[bytes]) -> None:
