@@ -1,0 +1,239 @@
+"""Pure: a job's command -> the files of the folder that it names, and how sure that is.
+
+Sure is what a command runs (`./run.sh`), the script given to an interpreter (`python solve.py`), what it
+reads (`< in.txt`, `cat mesh.msh`, `-i case.dat`, `input=wing.inp`), and the first word after a program that
+looks like a file (`solver wing.cfg`). What an earlier part of the command may bring or make is not sure. What
+a command writes (`> out.log`, `-o result.csv`, `tee x`) is no input.
+"""
+
+from __future__ import annotations
+
+import enum
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rescalefs.submit.programs import INPUT_OPTIONS, OUTPUT_OPTIONS, Kind, is_result, kind_of, unwrapped
+from rescalefs.submit.shellwords import Simple, pipelines
+
+
+class Use(enum.Enum):
+    """What the command does with a file."""
+
+    RUN = "runs"  # by itself: it has to be executable
+    SHELL = "has a shell run"
+    READ = "reads"
+    PERHAPS = "may read"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A file that a command names."""
+
+    path: str  # below the folder
+    use: Use
+    is_sure: bool  # that it has to be there before the command starts
+
+
+_UNPLAIN = re.compile(r"[$`*?\[\]{}~\\@:\x00-\x1f]")  # what a shell replaces, and what no plain path holds
+_FILE = re.compile(r"(?!-)(?:[^/]*/)*[^/]+\.[A-Za-z][\w+-]{0,9}")  # with an extension
+_NUMBER = re.compile(r"[-+\d.]+[eEdDfFlL][-+]?\d*")  # 1.e5
+_KEY = re.compile(r"-{0,2}([A-Za-z][\w-]*)=(.+)", re.DOTALL)
+_CODE_OPTIONS = frozenset({"-c", "-e", "-m", "-E", "--eval", "-eval"})  # the code follows, or a module's name
+
+
+def named(command: str, made: Iterable[str] = (), is_first: bool = True) -> tuple[Named, ...]:
+    """The files that ``command`` names, each once, with the surest use of it.
+
+    ``made`` are files that something else makes before it starts. Of an analysis that is not the first one,
+    the analyses before may have made what it reads.
+    """
+    reading = _Reading(set(made), is_first)
+    steps = pipelines(command)
+    for number, step in enumerate(steps):
+        after = [simple for each in steps[number + 1 :] for simple in each]
+        reading.step(step, {word for simple in after for word in (*simple.words, *simple.reads)})
+    found: dict[str, Named] = {}
+    for each in reading.found:
+        known = found.get(each.path)
+        if known is None or (each.is_sure and not known.is_sure):
+            found[each.path] = each
+    return tuple(found.values())
+
+
+def sure(found: Iterable[Named]) -> Iterator[Named]:
+    """Those that have to be there before the command starts."""
+    return (each for each in found if each.is_sure)
+
+
+def may_execute(command: str) -> bool:
+    """Whether the command itself sets permissions."""
+    return any(simple.words[:1] == ["chmod"] for step in pipelines(command) for simple in step)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One program with the words after it."""
+
+    program: str
+    words: list[str]
+    code: bool  # whether a script that it names has to be there
+    data: bool  # whether a file that it reads has to be there
+    later: set[str]  # all words of the command after it
+
+
+@dataclass
+class _Reading:
+    """What is known while a command is read from its first word to its last."""
+
+    made: set[str]
+    is_untouched: bool  # no program has run that may have made data
+    is_unbrought: bool = True  # none has run that may have brought scripts
+    where: str | None = ""  # the folder in which it runs, below the drop's; None: not known
+    found: list[Named] = field(default_factory=list)
+
+    def step(self, pipeline: Sequence[Simple], later: set[str]) -> None:
+        """Programs that run at the same time."""
+        makes = brings = False
+        for simple in pipeline:
+            sure = not simple.is_conditional
+            for path in simple.reads:
+                self._note(path, Use.READ, sure and self.is_untouched)
+            program, *rest = unwrapped(simple.words) or [""]
+            call = _Call(program, rest, sure and self.is_unbrought, sure and self.is_untouched, later)
+            kind = self._program(call)
+            makes |= kind in {Kind.OWN, Kind.INTERPRETER, Kind.SHELL, Kind.JAVA, Kind.OTHER}
+            brings |= kind in {Kind.BRINGER, Kind.UNPACKER}
+            self._make(simple.writes)
+        self.is_untouched = self.is_untouched and not (makes or brings)
+        self.is_unbrought = self.is_unbrought and not brings
+
+    def _program(self, call: _Call) -> Kind:
+        """Note what one program names; return how it has to be taken in what follows."""
+        kind = kind_of(call.program)
+        if kind is Kind.OWN:
+            self._note(call.program, Use.RUN, call.code)
+            self._arguments(call.words, call)
+        elif kind in {Kind.INTERPRETER, Kind.SHELL, Kind.JAVA}:
+            place = _SCRIPTS[kind](call.words)
+            if place < len(call.words):
+                self._note(call.words[place], Use.SHELL if kind is Kind.SHELL else Use.READ, call.code)
+            self._arguments(call.words[place + 1 :], call)
+        elif kind is Kind.OTHER:
+            self._arguments(call.words, call)
+        else:
+            return self._tool(kind, call)
+        return kind
+
+    def _tool(self, kind: Kind, call: _Call) -> Kind:
+        """The tools of a shell, of which it is known what they do with their words."""
+        words = call.words
+        if kind is Kind.FOLDER:
+            is_plain = call.program == "cd" and words and call.code
+            self.where = self._path(words[0]) if is_plain else None
+        elif kind is Kind.SOURCE:
+            if words and ("/" in words[0] or _is_file(words[0])):
+                self._note(words[0], Use.SHELL, call.code)
+        elif kind is Kind.TAR:
+            if not _unpacks(words):
+                return Kind.MAKER
+            self._read(words[1:], call)
+            return Kind.UNPACKER
+        elif kind in {Kind.READER, Kind.UNPACKER}:
+            self._read(words, call)
+        elif kind is Kind.MAKER:
+            self._make(words)
+        elif kind is Kind.COPIER:
+            return self._copy([each for each in words if not each.startswith("-")], call)
+        return kind
+
+    def _copy(self, words: list[str], call: _Call) -> Kind:
+        *sources, target = words or [""]
+        self._read(sources, call)
+        self._make([target, *(f"{target}/{posixpath.basename(each)}" for each in sources)])
+        return Kind.BRINGER if any(self._path(each) is None for each in sources) else Kind.MAKER
+
+    def _read(self, words: Iterable[str], call: _Call) -> None:
+        for each in words:
+            if _is_file(each):
+                self._note(each, Use.READ, call.data)
+
+    def _make(self, words: Iterable[str]) -> None:
+        self.made.update(path for path in map(self._path, words) if path)
+
+    def _arguments(self, words: Sequence[str], call: _Call) -> None:
+        """What a program is given that may do anything with it."""
+        option, is_first = "", True
+        for word in words:
+            key = _KEY.fullmatch(word)
+            if key:
+                self._valued(key[1], key[2], call)
+            elif word.startswith("-") and not word[1:].isdigit():
+                option = word.lstrip("-")
+                continue
+            elif option:
+                self._valued(option, word, call)
+            elif _is_file(word):
+                is_input = is_first and not is_result(word) and word not in call.later
+                self._note(word, Use.READ if is_input else Use.PERHAPS, call.data and is_input)
+                is_first = False
+            option = ""
+
+    def _valued(self, key: str, value: str, call: _Call) -> None:
+        if key.lower() in OUTPUT_OPTIONS:
+            self._make([value])
+        elif _is_file(value):
+            is_input = key.lower() in INPUT_OPTIONS
+            self._note(value, Use.READ if is_input else Use.PERHAPS, call.data and is_input)
+
+    def _note(self, word: str, use: Use, is_sure: bool) -> None:
+        path = self._path(word)
+        if path and path not in self.made:
+            self.found.append(Named(path, use, is_sure))
+
+    def _path(self, word: str) -> str | None:
+        """Where it lies below the drop, empty for the drop; None where it does not, or that is not known."""
+        if self.where is None or not word or _UNPLAIN.search(word) or posixpath.isabs(word):
+            return None
+        path = posixpath.normpath(posixpath.join(self.where, word))
+        return None if path == ".." or path.startswith("../") else "" if path == "." else path
+
+
+def _script(words: Sequence[str]) -> int:
+    """The place of an interpreter's script; beyond the end where it is told in another way what to run."""
+    for place, word in enumerate(words):
+        if word in _CODE_OPTIONS:
+            break
+        if not word.startswith("-") and _is_file(word):
+            return place
+    return len(words)
+
+
+def _shell_script(words: Sequence[str]) -> int:
+    is_value = False  # of `-o pipefail`
+    for place, word in enumerate(words):
+        if not word.startswith(("-", "+")):
+            if not is_value:
+                return place
+            is_value = False
+        elif "c" in word and not word.startswith("--"):
+            break
+        else:
+            is_value = word.endswith("o")
+    return len(words)
+
+
+def _jar(words: Sequence[str]) -> int:
+    return list(words).index("-jar") + 1 if "-jar" in words else len(words)
+
+
+_SCRIPTS = {Kind.INTERPRETER: _script, Kind.SHELL: _shell_script, Kind.JAVA: _jar}
+
+
+def _unpacks(words: Sequence[str]) -> bool:
+    return bool(words) and ("--extract" in words or "x" in words[0].lstrip("-") or "t" in words[0])
+
+
+def _is_file(word: str) -> bool:
+    return bool(_FILE.fullmatch(word)) and not _NUMBER.fullmatch(word)
