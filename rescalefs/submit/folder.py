@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
+from rescalefs.submit.asking import Asked
 from rescalefs.submit.jobfile import NotJson, parse
-from rescalefs.submit.listing import JOB_FILE, OUR_NAMES, Entry, Kind, Listing, is_ignored
+from rescalefs.submit.listing import JOB_FILE, Entry, Kind, Listing
 from rescalefs.submit.parcels import why_unfit
+from rescalefs.submit.remains import is_a_systems
+from rescalefs.submit.sieve import Sieve
 
 _LARGEST_JOB_FILE = 16 << 20  # bytes
 _MOST_LINKS = 40  # that follow each other, as Linux has it (path_resolution(7))
@@ -59,9 +62,9 @@ def folders(parent: Path) -> dict[str, tuple[Path, int]]:
 
 
 def _may_be_a_drop(name: str) -> bool:
-    """Whether it is neither hidden, nor temporary, nor a name that is not UTF-8 and no text can tell of."""
+    """Whether it is neither hidden, nor a system's own, nor a name that no text can tell of (not UTF-8)."""
     is_text = not any("\ud800" <= each <= "\udfff" for each in name)
-    return is_text and not name.startswith(".") and not is_ignored(name)
+    return is_text and not name.startswith(".") and not is_a_systems(name)
 
 
 def job_file_mark(folder: Path) -> str:
@@ -73,11 +76,21 @@ def job_file_mark(folder: Path) -> str:
 def look(folder: Path, most_entries: int) -> Listing:
     """List ``folder``. What vanishes meanwhile is left out: whoever looks, looks again."""
     entries: list[Entry] = []
-    for entry in _walk(folder, folder.resolve()):
-        entries.append(entry)
-        if len(entries) > most_entries:
+    sieve = Sieve(lambda: _asked(folder))
+    for entry in _walk(folder, folder.resolve(), sieve):
+        if entry is not None:
+            entries.append(entry)
+        if len(entries) + len(sieve.left_out) > most_entries:
             raise FolderTooLarge(most_entries, tuple(entries))
-    return Listing(tuple(entries), job_entry(folder))
+    return Listing(tuple(entries), job_entry(folder), tuple(sieve.left_out))
+
+
+def _asked(folder: Path) -> Asked:
+    """What job.json names; nothing while it cannot be read, as it is rejected or waited for then."""
+    try:
+        return Asked(parse(job_file_bytes(folder)))
+    except (NotJson, OSError):
+        return Asked({})
 
 
 def job_entry(folder: Path) -> Entry | None:
@@ -141,16 +154,19 @@ def open_listed(folder: Path, entry: Entry) -> FileIO | None:
     return None
 
 
-def _walk(top: Path, real_top: Path) -> Iterator[Entry]:
-    """Everything below ``top``. Not by recursion: folders may be nested deeper than Python calls may."""
+def _walk(top: Path, real_top: Path, sieve: Sieve) -> Iterator[Entry | None]:
+    """Everything below ``top``, with None for what is left out.
+
+    Not by recursion: folders may be nested deeper than Python calls may.
+    """
     folders = [""]
     while folders:
         below = folders.pop()
         try:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(top / below) as found:
-                for entry in _entries(found, below, real_top):
+                for entry in _entries(found, below, real_top, sieve):
                     yield entry
-                    if entry.kind is Kind.FOLDER and entry.readable:
+                    if entry is not None and entry.kind is Kind.FOLDER and entry.readable:
                         folders.append(entry.path)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
@@ -158,12 +174,18 @@ def _walk(top: Path, real_top: Path) -> Iterator[Entry]:
             yield Entry(below, Kind.TOO_DEEP)
 
 
-def _entries(found: Iterable[os.DirEntry[str]], below: str, real_top: Path) -> Iterator[Entry]:
+def _entries(
+    found: Iterable[os.DirEntry[str]], below: str, real_top: Path, sieve: Sieve
+) -> Iterator[Entry | None]:
     for each in found:
-        if is_ignored(each.name) or (not below and each.name in {*OUR_NAMES, JOB_FILE}):
+        path = f"{below}/{each.name}" if below else each.name
+        if path == JOB_FILE:
             continue
-        with contextlib.suppress(FileNotFoundError):
-            yield _entry(each, f"{below}/{each.name}" if below else each.name, real_top)
+        if not sieve.passes(each, path):
+            yield None
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                yield _entry(each, path, real_top)
 
 
 def _entry(each: os.DirEntry[str], path: str, real_top: Path) -> Entry:

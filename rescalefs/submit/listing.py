@@ -10,36 +10,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rescalefs.submit.remains import Remains
+
 JOB_FILE = "job.json"
 
 OUR_NAMES = frozenset({"status", "status.log", "job"})
 """What rescalefs shows in a drop beside what is really there; never inputs, even where real."""
-
-_TEMPORARY = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"\.DS_Store",
-        r"\._.*",  # AppleDouble files, which Finder leaves on foreign disks
-        r"Thumbs\.db",
-        r"desktop\.ini",
-        r"~\$.*",  # Office, while a document is open
-        r"\.#.*",  # Emacs, while a file is edited
-        r"\..*\.sw[a-p]",  # Vim, the same
-        r".*\.part",
-        r".*\.crdownload",
-        r"\.goutputstream-.*",  # GLib (Nautilus, gedit), until the copy is complete
-        r"\.Trash-.*",
-        r"\.~lock.*",  # LibreOffice
-        r"\..+\.[A-Za-z0-9]{6}",  # rsync's `.name.XXXXXX`, until the copy is complete
-        r"\.fuse_hidden[0-9a-f]+",  # libfuse: deleted while open
-        r"\.nfs[0-9a-f]{8,}",  # NFS: deleted while open
-    )
-)
-
-
-def is_ignored(name: str) -> bool:
-    """Whether a file of this name comes and goes while people and programs work, and is never an input."""
-    return any(pattern.fullmatch(name) for pattern in _TEMPORARY)
 
 
 class Kind(enum.Enum):
@@ -79,34 +55,52 @@ class Entry:
         return self.path.rpartition("/")[2]
 
 
-def _path(entry: Entry) -> str:
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file or folder of a drop that is not sent, because it is no input by its name."""
+
+    path: str
+    remains: Remains
+
+
+def _path(entry: Entry | LeftOut) -> str:
     return entry.path
 
 
 @dataclass(frozen=True)
 class Listing:
-    """All entries of a drop but those that are ignored, job.json and our own names; sorted by path."""
+    """All entries of a drop but job.json and what is left out; sorted by path."""
 
     entries: tuple[Entry, ...] = ()
     job_file: Entry | None = None
+    left_out: tuple[LeftOut, ...] = ()  # a folder stands for all in it
     by_path: Mapping[str, Entry] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.entries, key=_path))
         object.__setattr__(self, "entries", ordered)
         object.__setattr__(self, "by_path", {entry.path: entry for entry in ordered})
+        object.__setattr__(self, "left_out", tuple(sorted(self.left_out, key=_path)))
 
     @property
     def fingerprint(self) -> str:
         """Equal for two looks between which nothing was changed, added, renamed or removed.
 
-        The change time of the inode is left out: a mere `chmod` is not a new content to check.
+        The change time of the inode is left out: a mere `chmod` is not a new content to check. Of the files
+        that a transfer writes only the names count, because only their going matters.
         """
         digest = hashlib.sha256()
         for entry in (*self.entries, *((self.job_file,) if self.job_file else ())):
             facts = (entry.path, entry.kind.name, entry.size, entry.modified_ns, entry.inode, entry.readable)
             digest.update(repr(facts).encode("utf-8", "surrogateescape"))
+        for path in self.transfers:
+            digest.update(repr((path, "transfer")).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
+
+    @property
+    def transfers(self) -> tuple[str, ...]:
+        """Files that a transfer is writing, or left when it broke off."""
+        return tuple(each.path for each in self.left_out if each.remains.is_transfer)
 
     def below(self, folder: str) -> tuple[Entry, ...]:
         """Everything in ``folder``, at any depth."""
@@ -122,6 +116,11 @@ class Listing:
             for each in self.entries
             if each.kind is not Kind.FOLDER and _fits(steps, each.path.split("/"))
         )
+
+
+def fits(pattern: str, path: str) -> bool:
+    """Whether a pattern of the shell names this path, as in `Listing.matching`."""
+    return _fits(_steps(pattern), path.split("/"))
 
 
 def _steps(pattern: str) -> list[re.Pattern[str] | None]:

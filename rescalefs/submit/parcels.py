@@ -17,7 +17,7 @@ from typing import Any
 
 from rescalefs.model import FileType
 from rescalefs.submit import packing
-from rescalefs.submit.listing import JOB_FILE, OUR_NAMES, Entry, Kind, Listing, is_ignored, is_pattern
+from rescalefs.submit.listing import JOB_FILE, OUR_NAMES, Entry, Kind, Listing, is_pattern
 from rescalefs.submit.problems import Problem, has_control_characters, listed, without_these
 
 _EXAMPLE = '"mesh.msh"'
@@ -226,12 +226,6 @@ class Packer:
         elif clean == JOB_FILE:
             self.problems.append(
                 Problem(place, "the job file itself, which is not sent; remove this entry", path, _EXAMPLE)
-            )
-        elif any(is_ignored(part) for part in clean.split("/")):
-            self.problems.append(
-                Problem(
-                    place, "a name of unfinished files, which are not sent; rename the file", path, _EXAMPLE
-                )
             )
         elif has_control_characters(clean) or any(len(part.encode()) > _LONGEST for part in clean.split("/")):
             self.problems.append(Problem(place, "no file can have this name and be sent", path, _EXAMPLE))

@@ -10,28 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rescalefs.submit.folder import FolderTooLarge, folders, identity, job_file_mark, look
-from rescalefs.submit.listing import Entry, Kind, Listing, is_ignored
-
-TEMPORARY = [
-    ".DS_Store", "._mesh.msh", "Thumbs.db", "~$report.docx", ".#solve.py", ".solve.py.swp", "mesh.msh.part",
-    "mesh.msh.crdownload", ".goutputstream-ABC123", ".Trash-1000", ".~lock.table.ods#", ".mesh.msh.x1Y2z3",
-    ".fuse_hidden0000000a00000001", ".nfs000000000001",
-]  # fmt: skip
-ORDINARY = ["mesh.msh", ".env", "part", "a.part.gz", "status.txt", ".config", "-n", "data.123456"]
+from rescalefs.submit.listing import Entry, Kind, Listing
 
 
-def test_temporary_names_are_ignored_and_ordinary_ones_are_not() -> None:
-    assert [name for name in TEMPORARY if not is_ignored(name)] == []
-    assert [name for name in ORDINARY if is_ignored(name)] == []
-
-
-def test_a_look_leaves_out_our_names_temporary_files_and_the_job_file(tmp_path: Path) -> None:
-    for name in [*TEMPORARY, "status", "status.log", "job", "job.json", "mesh.msh"]:
+def test_a_look_leaves_out_our_names_and_the_job_file(tmp_path: Path) -> None:
+    for name in ["status", "status.log", "job", "job.json", "mesh.msh"]:
         (tmp_path / name).write_text(name)
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "status").write_text("a file of the user's own")
     seen = look(tmp_path, 1000)
     assert [each.path for each in seen.entries] == ["mesh.msh", "sub", "sub/status"]
+    assert [each.path for each in seen.left_out] == ["job", "status", "status.log"]
     assert seen.job_file is not None
     assert seen.job_file.size == len("job.json")
 
@@ -121,7 +110,7 @@ def test_a_new_folder_with_a_reused_inode_number_is_told_apart_by_its_birth(tmp_
 
 
 def test_only_plain_visible_folders_can_be_drops(tmp_path: Path) -> None:
-    for name in ("wing", ".hidden", "copying.part", "fl\udce4che"):  # the last one is Latin-1 on disk
+    for name in ("wing", ".hidden", "fl\udce4che"):  # the last one is Latin-1 on disk
         (tmp_path / name).mkdir()
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "wing")

@@ -44,7 +44,6 @@ ONLY_THE_FOLDER_KNOWS = (  # what lies in it
 TOO_MUCH_FOR_A_PATTERN = (
     ('is "sub/../../x"', "whether a path leads out in its middle takes counting"),
     ("no file can have this name", "a schema counts characters and not bytes, and paths and not names"),
-    ("a name of unfinished files", "the list of such names is ours, and grows"),
 )
 
 

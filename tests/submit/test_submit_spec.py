@@ -111,7 +111,6 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (job(a__inputFiles=["sub/../../x"]), 'is "sub/../../x": leaves the folder'),
     (job(a__inputFiles=["status"]), 'is "status": a name that rescalefs shows here itself'),
     (job(a__inputFiles=["job.json"]), "the job file itself, which is not sent"),
-    (job(a__inputFiles=["mesh.msh.part"]), "a name of unfinished files"),
     (job(a__inputFiles=["a\0b"]), 'is "a\\u0000b": no file can have this name and be sent'),
     (job(a__inputFiles=["x" * 256]), "no file can have this name and be sent"),
     (job(a__inputFiles=[3]), "inputFiles[0] is 3: must be a path in this folder, or an object with an id"),
@@ -309,6 +308,14 @@ def test_names_that_are_the_same_on_the_cluster_are_warned_of() -> None:
         "the same name on the cluster, where one may overwrite the other: 'x/a.dat', 'y/a.dat'",
     )
     assert not accepted(job(a__inputFiles=["x/a.dat", "y/a.dat"]), listing).warnings
+
+
+def test_names_that_differ_in_case_only_are_warned_of() -> None:
+    listing = Listing((file("Mesh.msh"), file("mesh.msh"), Entry("s", Kind.FOLDER), file("s/A"), file("s/a")))
+    assert accepted(job(), listing).warnings == (
+        "names that differ in upper and lower case only: Mesh.msh, mesh.msh",
+        "names that differ in upper and lower case only: s/A, s/a",
+    )
 
 
 def test_a_name_that_sending_would_change_is_fine_in_an_archive() -> None:
