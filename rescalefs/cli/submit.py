@@ -102,12 +102,14 @@ def _print_plan(plan: JobSpec | Rejection | Awaited, as_json: bool) -> None:
     if isinstance(plan, JobSpec):
         click.echo(json.dumps(_planned(plan), indent=2, ensure_ascii=False))
         return
-    missing = plan.names if isinstance(plan, Awaited) else ()
+    missing, reasons = (plan.names, plan.reasons) if isinstance(plan, Awaited) else ((), ())
     problems = () if isinstance(plan, Awaited) else tuple(map(str, plan.problems))
     if as_json:
-        click.echo(json.dumps({"problems": problems, "missing": missing}, indent=2, ensure_ascii=False))
-    if missing:
-        raise NotSubmitted(f"job.json names files that are not there: {', '.join(missing)}")
+        found = {"problems": problems, "missing": missing, "waiting": reasons}
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    if isinstance(plan, Awaited):
+        named = [f"job.json names files that are not there: {', '.join(missing)}"] if missing else []
+        raise NotSubmitted(printable("; ".join([*named, *(f"it would wait {each}" for each in reasons)])))
     raise _rejected(problems)
 
 
@@ -118,6 +120,7 @@ def _planned(plan: JobSpec) -> dict[str, Any]:
         "hold": plan.hold,
         "estimate": plan.estimate,
         "warnings": plan.warnings,
+        "left_out": [{"path": each.path, "why": each.why} for each in plan.left_behind],
     }
 
 

@@ -55,6 +55,8 @@ _ELSEWHERE = {  # what `rescalefs submit` saw to has no status.log and no link t
 def _awaited(drop: DropReport) -> str:
     if drop.is_doubtful:
         return f"say whether it is new (touch {JOB_FILE}) or not (see its status.log)"
+    if drop.awaits and not drop.missing:
+        return f"add what is missing, or see to the rest: it waits {drop.awaits[0]}"
     if drop.missing:
         return f"add {listed(drop.missing)}, or take it off inputFiles in {JOB_FILE}"
     if drop.has_job_file is False:

@@ -33,7 +33,7 @@ _ELSEWHERE = {  # keys of the API's form, whose place is not at the top
 
 def cautions(document: Mapping[str, Any], parcels: Sequence[Parcel]) -> tuple[str, ...]:
     """One line for each."""
-    return (*_misspelt(document), *_empty(parcels), *_alike(parcels), *_many(parcels))
+    return (*_misspelt(document), *_empty(parcels), *_alike(parcels), *_twins(parcels), *_many(parcels))
 
 
 def _misspelt(document: Mapping[str, Any]) -> list[str]:
@@ -79,5 +79,20 @@ def _alike(parcels: Sequence[Parcel]) -> list[str]:
             found.setdefault(unicodedata.normalize("NFC", path), {})[whole] = None
     alike = [listed(map(ascii, paths)) for paths in found.values() if len(paths) > 1]
     lines = [f"the same name on the cluster, where one may overwrite the other: {each}" for each in alike]
+    return _cut(lines, "names that are the same on the cluster")
+
+
+def _twins(parcels: Sequence[Parcel]) -> list[str]:
+    """Files that are one where upper and lower case are alike: under Windows, and on a macOS disk."""
+    found: dict[str, dict[str, None]] = {}
+    for parcel in parcels:
+        for path in [each.path for each in parcel.members] if parcel.is_archive else [parcel.name]:
+            plain = unicodedata.normalize("NFC", path)
+            found.setdefault(plain.casefold(), {})[plain] = None
+    alike = [printable(listed(paths)) for paths in found.values() if len(paths) > 1]
+    return _cut([f"names that differ in upper and lower case only: {each}" for each in alike], "such names")
+
+
+def _cut(lines: list[str], what: str) -> list[str]:
     rest = len(lines) - _MOST
-    return [*lines[:_MOST], *([f"{rest} more names that are the same on the cluster"] if rest > 0 else [])]
+    return [*lines[:_MOST], *([f"{rest} more {what}"] if rest > 0 else [])]

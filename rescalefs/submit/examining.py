@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rescalefs.submit.jobfile import NotJson, parse
 from rescalefs.submit.listing import Listing
 from rescalefs.submit.parcels import Borrowed
 from rescalefs.submit.problems import Problem
+from rescalefs.submit.scripts import line_ends
 from rescalefs.submit.service import JobService
 from rescalefs.submit.settings import SubmitSettings
 
@@ -79,4 +81,6 @@ def examine(
     wrong = tuple(problem for each in outcome.borrowed if (problem := shelf.objection(each)) is not None)
     if isinstance(outcome, spec.Rejection):
         return spec.Rejection((*outcome.problems, *wrong))
-    return spec.Rejection(wrong) if wrong else outcome
+    if wrong:
+        return spec.Rejection(wrong)
+    return replace(outcome, warnings=(*outcome.warnings, *line_ends(folder, outcome.scripts)))

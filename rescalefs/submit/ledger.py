@@ -270,6 +270,7 @@ def _report(page: _Page) -> DropReport:
         changed=page.changed,
         found=page.found,
         missing=drop.missing,
+        awaits=drop.awaits,
         hold=drop.hold,
         is_doubtful=drop.doubt != "",
     )

@@ -22,7 +22,7 @@ class State(str, enum.Enum):
     """Where a drop is. The values are what the documentation calls them."""
 
     UNSEEN = "unseen"  # before its first event
-    WAITING = "waiting"  # for job.json, for an input it names, or for the copying to end
+    WAITING = "waiting"  # for job.json, for an input, or for the copying to end
     CHECKING = "checking"  # job.json against the folder and the server's catalogue
     REJECTED = "rejected"  # something is wrong that a person has to mend in the folder
     UPLOADING = "uploading"  # the inputs
@@ -66,6 +66,7 @@ class Drop:
     doubt: str = ""  # the drop that this folder may be; as long as that is not known, it is not looked into
     doubt_about: str = ""  # the same in words
     missing: tuple[str, ...] = ()  # named in job.json, and not in the folder
+    awaits: tuple[str, ...] = ()  # why else the folder counts as still being filled
     problems: tuple[str, ...] = ()  # why it is rejected
     checked: bool = False  # that is what our own check found
     name: str = ""  # of the job
@@ -162,6 +163,7 @@ class Settled(Event, frozen=True, tag=True):
             fingerprint=self.fingerprint,
             job_file=self.job_file,
             missing=(),
+            awaits=(),
             problems=(),
             hold=False,
             asked=0,
@@ -179,12 +181,13 @@ class Changed(Event, frozen=True, tag=True):
 
 
 class Missing(Event, frozen=True, tag=True):
-    """Files that job.json names are not there yet."""
+    """Files that job.json names are not there yet, or the folder looks as if it were still being filled."""
 
     names: tuple[str, ...]
+    reasons: tuple[str, ...] = ()  # `for …`
 
     def told(self, drop: Drop) -> Drop:
-        return replace(drop, missing=self.names)
+        return replace(drop, missing=self.names, awaits=self.reasons)
 
 
 class Refused(Event, frozen=True, tag=True):
@@ -208,6 +211,7 @@ class Accepted(Event, frozen=True, tag=True):
     estimate: str = ""
     hourly: str = ""  # what an hour costs, a decimal number; empty where that is unknown
     currency: str = ""
+    left_out: tuple[str, ...] = ()  # lines about what lies in the folder and is not sent
 
     def told(self, drop: Drop) -> Drop:
         return replace(

@@ -30,6 +30,7 @@ class DropReport:
     changed: datetime  # when it last got on
     found: datetime
     missing: tuple[str, ...] = ()  # named in job.json, and awaited
+    awaits: tuple[str, ...] = ()  # why else the folder counts as still being filled
     hold: bool = False
     is_doubtful: bool = False  # a person has to say whether it is a new drop
     has_job_file: bool | None = None  # None: nobody looked
@@ -66,8 +67,8 @@ def status_line(drop: Drop, progress: Progress | None = None, note: str = "") ->
 def _where(drop: Drop, progress: Progress | None) -> str:
     if drop.state is State.WAITING and drop.doubt:
         return f"waiting for a word of yours: is it new, or is it {drop.doubt_about}? See status.log"
-    if drop.state is State.WAITING and drop.missing:
-        return f"waiting for {listed(drop.missing)}, named in job.json"
+    if drop.state is State.WAITING and (drop.missing or drop.awaits):
+        return _awaited(drop)
     if drop.state is State.REJECTED:
         return f"rejected: {drop.problems[0]}{_more(len(drop.problems))}"
     if drop.state is State.UPLOADING and progress is not None:
@@ -82,6 +83,13 @@ def _where(drop: Drop, progress: Progress | None) -> str:
     if drop.state is State.SAVED and not drop.hold:
         return f"job {drop.job_id} is saved"  # for a moment, before it is submitted
     return _WORDS[drop.state].format(job=drop.job_id)
+
+
+def _awaited(drop: Drop) -> str:
+    """The first thing that it waits for; `status.log` has all."""
+    named = [f"for {listed(drop.missing)}, named in job.json"] if drop.missing else []
+    first, *others = (*named, *drop.awaits)
+    return f"waiting {first}" + (f" ({len(others)} more, see status.log)" if others else "")
 
 
 _ENDED_BY_STATUS = frozenset({State.COMPLETED, State.FAILED, State.STOPPED})
@@ -157,14 +165,15 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
         case machine.Changed():
             return [f"{event.what}: looking at it again"]
         case machine.Missing():
-            return [f"waiting for {listed(event.names)}, named in job.json"]
+            named = [f"waiting for {listed(event.names)}, named in job.json"] if event.names else []
+            return [*named, *(f"waiting {each}" for each in event.reasons)]
         case machine.Refused():
             advice = "mend this in the folder; it then starts again by itself"
             return [f"rejected: {each}" for each in event.problems] + [advice]
         case machine.Accepted():
             facts = f"nothing wrong: {_count(event.files, 'file')} to send, {bytes_text(event.size)}"
             costs = [event.estimate] if event.estimate else []
-            return [facts, *costs, *(f"warning: {each}" for each in event.warnings)]
+            return [facts, *event.left_out, *costs, *(f"warning: {each}" for each in event.warnings)]
         case machine.Uploaded():
             known = f"; {event.reused} of them were there already" if event.reused else ""
             return [f"the server has {_count(before.files, 'file')}, {bytes_text(before.size)}{known}"]

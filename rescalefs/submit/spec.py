@@ -12,13 +12,13 @@ from rescalefs.submit import cost
 from rescalefs.submit.catalogue import Catalogue
 from rescalefs.submit.cautions import cautions
 from rescalefs.submit.checker import Checker
+from rescalefs.submit.leftovers import LeftBehind, left_behind
 from rescalefs.submit.limits import Limits
-from rescalefs.submit.listing import Listing
+from rescalefs.submit.listing import Entry, Listing
 from rescalefs.submit.parcels import Borrowed, Packer, Parcel, Slot
-from rescalefs.submit.problems import (
-    Problem,
-)
+from rescalefs.submit.problems import Problem
 from rescalefs.submit.shortform import expanded, is_short
+from rescalefs.submit.wanting import wants
 
 TOKEN = "RESCALEFS_DROP"  # noqa: S105  # a name, by which a job can be told to be the drop's
 """The variable in the environment of a job's first analysis that says which drop it was made for."""
@@ -41,6 +41,8 @@ class JobSpec:
     estimate: str = ""  # what it costs, as far as that is known
     hourly: str = ""  # what an hour costs, a decimal number; empty where that is unknown
     currency: str = ""
+    left_behind: tuple[LeftBehind, ...] = ()  # what lies in the folder and is not sent
+    scripts: tuple[Entry, ...] = ()  # of the folder, which the command runs
 
     @property
     def size(self) -> int:
@@ -71,9 +73,10 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Awaited:
-    """Nothing is wrong, and these files have not come yet."""
+    """Nothing is wrong, and something has not come yet."""
 
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()  # files that job.json names
+    reasons: tuple[str, ...] = ()  # why else the folder counts as still being filled; `for …`
 
 
 def read(
@@ -86,6 +89,7 @@ def read(
     checker.keys(document)
     ceiling = checker.ceiling(document, limits)
     job = {key: value for key, value in job.items() if key not in _OURS}
+    takes_all = _take_all(job)
     checker.job(job, folder)
     checker.amounts(limits)
     if ceiling is not None:
@@ -95,8 +99,10 @@ def read(
     borrowed = tuple(replace(each, field=checker.called(each.field)) for each in checker.packer.borrowed)
     if checker.problems:
         return Rejection(_first(checker.problems), borrowed)
-    if checker.packer.missing:
-        return Awaited(tuple(dict.fromkeys(checker.packer.missing)))
+    wanted = wants(job, takes_all, listing, checker.packer.parcels, borrowed)
+    reasons = wanted.awaited()
+    if checker.packer.missing or reasons:
+        return Awaited(tuple(dict.fromkeys(checker.packer.missing)), reasons)
     hourly, currency = cost.rate(checker.bills)
     return JobSpec(
         name=job["name"],
@@ -105,11 +111,21 @@ def read(
         slots=tuple(checker.packer.slots),
         borrowed=borrowed,
         hold=hold,
-        warnings=cautions(document, checker.packer.parcels),
+        warnings=(*cautions(document, checker.packer.parcels), *wanted.cautions()),
         estimate=cost.estimate(checker.bills),
         hourly=hourly,
         currency=currency,
+        left_behind=left_behind(listing, checker.packer.parcels),
+        scripts=wanted.scripts(),
     )
+
+
+def _take_all(job: Mapping[str, Any]) -> list[bool]:
+    """Which analyses do not say which files they are sent."""
+    analyses = job.get("jobanalyses")
+    if not isinstance(analyses, list):
+        return []
+    return [isinstance(each, dict) and each.get("inputFiles") is None for each in analyses]
 
 
 def _first(problems: Sequence[Problem]) -> tuple[Problem, ...]:

@@ -268,7 +268,9 @@ class Survey:
         if listing.job_file is None:
             self._ledger.say(drop.id, "for job.json")
         elif listing.fingerprint == drop.fingerprint:
-            self._ledger.say(drop.id, "")  # looked at already: what it names is missing
+            # Looked at already, and it waits for a file. When that comes, the time until then is no copy's.
+            del self._arrivals[drop.id]
+            self._ledger.say(drop.id, "")
         elif arrival.is_settled(now, self._pace) and self._is_written_to(drop, listing, path):
             self._arrivals[drop.id] = arrival.seen(listing.fingerprint, mark, True, now, self._pace)
             self._due[drop.id] = now + self._pace.least

@@ -30,6 +30,7 @@ from rescalefs.submit.finder import Finder
 from rescalefs.submit.folder import FolderTooLarge, look
 from rescalefs.submit.journal import Overtaken
 from rescalefs.submit.ledger import Ledger
+from rescalefs.submit.leftovers import left_out_lines
 from rescalefs.submit.listing import JOB_FILE
 from rescalefs.submit.machine import Drop, Event, OutOfPlace, State
 from rescalefs.submit.pace import doubt_time, outlook, refusal_time
@@ -195,6 +196,7 @@ class Worker:
             estimate=outcome.estimate,
             hourly=outcome.hourly,
             currency=outcome.currency,
+            left_out=left_out_lines(outcome.left_behind),
         )
 
     def _examined(self, drop: Drop) -> spec.JobSpec | Event:
@@ -218,7 +220,7 @@ class Worker:
         if isinstance(outcome, spec.Rejection):
             return machine.Refused(tuple(map(str, outcome.problems)), checked=True)
         if isinstance(outcome, spec.Awaited):
-            return machine.Missing(outcome.names)
+            return machine.Missing(outcome.names, outcome.reasons)
         with self._lock:
             self._specs[drop.id] = (drop.fingerprint, outcome)
         return outcome

@@ -265,7 +265,35 @@ def test_a_named_file_that_is_not_there_is_told_and_not_waited_for(tmp_path: Pat
     assert done.err.splitlines()[-1].endswith("waiting for late.msh, named in job.json")
     planned = submit(folder, "--dry-run", "--json")
     assert planned.code == 1
-    assert planned.json == {"problems": [], "missing": ["late.msh"]}
+    assert planned.json == {"problems": [], "missing": ["late.msh"], "waiting": []}
+
+
+def test_a_folder_that_looks_unfinished_is_refused_with_what_to_do(
+    tmp_path: Path, submit: Submit, client: RescaleClient
+) -> None:
+    folder = folder_with(tmp_path / "unfinished", SHORT, **{"other.txt": "1"})
+    said = "for mesh.msh, which the command names and the folder lacks. If that is meant, write"
+    for flags in ([], ["--dry-run"]):
+        done = submit(folder, *flags)
+        assert done.code == 1
+        assert f'{said} "inputFiles": ["."] into job.json' in done.err
+    assert submit(folder, "--dry-run", "--json").json["waiting"][0].startswith(said)
+    (folder / "job.json").write_text(json.dumps({**SHORT, "inputFiles": ["."]}))
+    planned = submit(folder, "--dry-run").json
+    assert planned["warnings"] == ["the command names mesh.msh, which is not sent"]
+    (folder / "job.json").write_text(json.dumps(SHORT))
+    (folder / "mesh.msh").write_text("1 2 3")
+    assert submit(folder, "--hold").code == 0
+    assert jobs_called(client, "unfinished") == 1
+
+
+def test_a_dry_run_lists_what_is_left_out_and_why(wing: Path, submit: Submit) -> None:
+    (wing / ".DS_Store").write_text("")
+    (wing / "mesh.msh:Zone.Identifier").write_text("")
+    assert submit(wing, "--dry-run").json["left_out"] == [
+        {"path": ".DS_Store", "why": "macOS keeps it in folders"},
+        {"path": "mesh.msh:Zone.Identifier", "why": "Windows keeps it in folders"},
+    ]
 
 
 def test_a_folder_without_job_json_and_a_bad_one_are_told_apart(tmp_path: Path, submit: Submit) -> None:

@@ -80,7 +80,7 @@ GOOD: dict[str, Any] = {
     "jobanalyses": [
         {
             "analysis": {"code": "miniconda", "version": "4.8.4"},
-            "command": "python solve.py",
+            "command": "python -m solve",
             "hardware": {"coreType": "granite", "coresPerSlot": 2, "slots": 1, "walltime": 1},
         }
     ],

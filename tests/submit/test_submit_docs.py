@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from rescalefs.submit import spec
+from rescalefs.submit.folder import look
 from rescalefs.submit.jobfile import parse
 from rescalefs.submit.limits import Limits
-from rescalefs.submit.listing import Entry, Kind, Listing, is_ignored
+from rescalefs.submit.listing import Entry, Kind, Listing
 from rescalefs.submit.machine import State
 from tests.submit.rig import CATALOGUE
 
@@ -39,10 +40,50 @@ def test_every_state_has_its_row() -> None:
     assert told == {state.value for state in State} - {State.UNSEEN.value}
 
 
-def test_every_ignored_name_in_the_guide_is_ignored() -> None:
-    line = re.search(r"Files that programs make.*?(?=\n\n|\n- )", PAGE, flags=re.DOTALL)
-    assert line is not None
-    names = re.findall(r"`([^`]+)`", line[0])
+def _names(section: str) -> list[str]:
+    return re.findall(r"`([^` ]+)`", section)
+
+
+def test_every_name_in_the_guide_that_is_left_out_is_left_out(tmp_path: Path) -> None:
+    rows = re.findall(r"^\| (?!whose|---)[^|]*\| (.*?) \|$", _section("What is left out"), flags=re.MULTILINE)
+    names = [
+        name.rstrip("/")
+        for row in rows
+        for name in _names(row.split("but not")[0])
+        if name not in {"x", "Icon"}
+    ]
+    assert len(names) > 30
+    (tmp_path / "x").touch()
+    for name in names:
+        if name in _FOLDERS:
+            (tmp_path / name).mkdir()
+        else:
+            (tmp_path / name).touch()
+    left = {each.path for each in look(tmp_path, 1000).left_out}
+    assert left == set(names)
+
+
+def test_every_transfer_in_the_guide_is_waited_for(tmp_path: Path) -> None:
+    told = _section("What is waited for").split("Such files are")[1].split("where the six")[0]
+    names = [name for name in _names(told) if not name.endswith("/")]
     assert len(names) > 10
     for name in names:
-        assert is_ignored(name.replace("*", "x").replace("XXXXXX", "a1B2c3")), name
+        (tmp_path / name).touch()
+    assert set(look(tmp_path, 1000).transfers) == set(names)
+
+
+def test_inputs_that_only_look_like_leftovers_in_the_guide_are_sent(tmp_path: Path) -> None:
+    line = re.search(r"A name that only looks like.*?an input: (.*?)\. To send", PAGE, flags=re.DOTALL)
+    assert line is not None
+    for name in _names(line[1]):
+        (tmp_path / name).touch()
+    assert look(tmp_path, 1000).left_out == ()
+
+
+def _section(title: str) -> str:
+    return PAGE.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+_FOLDERS = {
+    "$RECYCLE.BIN", "@eaDir", "#recycle", "@Recycle", ".@__thumb", "__pycache__", ".ipynb_checkpoints",
+}  # fmt: skip

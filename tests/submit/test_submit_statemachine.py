@@ -253,6 +253,8 @@ class DropFolder(RuleBasedStateMachine):
             job["hold"] = True
         if kind == "names what is missing":
             job["jobanalyses"] = [{**GOOD["jobanalyses"][0], "inputFiles": ["missing.dat"]}]
+        if kind == "whole":  # what lies there is all, and be it nothing
+            job["jobanalyses"] = [{**GOOD["jobanalyses"][0], "inputFiles": ["."]}]
         return json.dumps(job).encode()
 
     def put(self, folder: Folder, name: str, data: bytes) -> None:
@@ -409,8 +411,12 @@ class DropFolder(RuleBasedStateMachine):
         for folder in self.present():
             drop = self.rig.ledger.at(folder.path.name)
             assert drop is not None
-            if drop.state in {State.WAITING, State.REJECTED} or drop.hold:
-                self.put(folder, "job.json", self.job("good"))
+            if (
+                drop.state in {State.WAITING, State.REJECTED}
+                or drop.hold
+                or not folder.files.keys() - {"job.json"}
+            ):
+                self.put(folder, "job.json", self.job("whole"))
         for _ in range(60):
             if not self.unfinished():
                 break
