@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,49 @@ def test_a_signal_that_not_its_main_thread_gets_ends_it(
         assert sent == 0
         assert running.process.wait(PATIENCE) in _ENDS[signal.SIGTERM], running.said()
         assert running.left_behind() == []
+
+
+INTERRUPTED_AT = """
+import os, signal, sys
+
+class Interrupter:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, {handler})
+sys.meta_path.insert(0, Interrupter())
+sys.argv = ["rescalefs", "whoami"]
+from rescalefs.__main__ import run
+run()
+"""
+
+
+@pytest.mark.parametrize("module", ["rescalefs.cli.main", "click", "rescalefs.signals"])
+def test_ctrl_c_while_python_imports_ends_the_command_without_a_traceback(module: str) -> None:
+    program = INTERRUPTED_AT.format(module=module, handler="signal.default_int_handler")
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_a_sigint_that_the_parent_ignores_stays_ignored(tmp_path: Path) -> None:
+    program = INTERRUPTED_AT.format(module="click", handler="signal.SIG_IGN")
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    environment.pop("RESCALE_API_KEY", None)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 1
+    assert "rescalefs: " in done.stderr  # the command ran, and found no key
+
+
+def test_the_installed_command_has_its_first_line_where_ctrl_c_is_quiet() -> None:
+    (command,) = entry_points(group="console_scripts", name="rescalefs")
+    assert command.value == "rescalefs.__main__:run"
