@@ -51,7 +51,7 @@ def info(cache: CacheUpkeep, as_json: bool) -> None:
     """Show where the cache is and how full.
 
     Sizes are bytes. `files` have some block in the cache; of `verified` ones, the SHA-512 agreed, and every
-    block that is fetched again is held against that.
+    block that is fetched again is held against that: their digests are the `records`.
     """
     print_record(cache.info()._asdict(), as_json)
 
@@ -74,8 +74,8 @@ def clear(cache: CacheUpkeep, as_json: bool) -> None:
 def verify(cache: CacheUpkeep, as_json: bool) -> int:
     """Hold every byte in the cache against its digest, and remove what is damaged.
 
-    The exit code is 1 if anything was. Reading does the same with all that it gives out; this finds out how
-    the disk is doing.
+    It looks at all `blocks` and `records` that `rescalefs cache info` counts. The exit code is 1 if anything
+    was damaged. Reading does the same with all that it gives out; this finds out how the disk is doing.
     """
     verdict = cache.verify()
     print_record(verdict._asdict(), as_json)

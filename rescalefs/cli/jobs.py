@@ -12,7 +12,7 @@ import click
 from rescalefs.cli.connection import Connection, with_client, with_connection
 from rescalefs.cli.drops import job_meant
 from rescalefs.cli.listing import Row, json_option, print_rows, printable
-from rescalefs.errors import NotFound, UserError
+from rescalefs.errors import InvalidRequest, NotFound, UserError
 from rescalefs.model import Job, is_terminal
 
 if TYPE_CHECKING:
@@ -103,9 +103,23 @@ def _delete(client: RescaleClient, job: str, with_inputs: bool, yes: bool) -> in
     what = "its outputs and its input files" if with_inputs else "its outputs"
     if not (yes or click.confirm(f"Delete job {job}, {name!r} ({status}), with {what}, for ever?", err=True)):
         return _left_alone(job)
-    client.delete_job(job, with_inputs)
+    try:
+        client.delete_job(job, with_inputs)
+    except InvalidRequest as error:
+        raise UserError(f"job {job} is not deleted: {_why_it_stays(job, status, error)}") from error
     click.echo(f"job {job} is deleted")
     return 0
+
+
+def _why_it_stays(job: str, status: str, error: InvalidRequest) -> str:
+    """Why the server refuses to delete a job, and what to do: it does while the job, or its cluster, runs."""
+    if status == _SAVED:
+        return str(error)
+    if is_terminal(status):
+        said = "; ".join(line.rstrip(".") for line in error.problems) or str(error)
+        cluster = f"its cluster may still be there ({said}). Try again in some minutes"
+        return f"it has ended, as {status}, but {cluster}"
+    return f"it still runs ({status}). Stop it first, `rescalefs stop {job}`, and delete it once it has ended"
 
 
 def _left_alone(job: str) -> int:

@@ -33,13 +33,15 @@ class CacheInfo(NamedTuple):
     blocks: int
     files: int  # of which some block is kept
     verified: int  # files whose SHA-512 agreed: their blocks are known by digest, kept or not
+    records: int  # of these digests, one for each verified file and size of blocks
 
 
 class CacheVerdict(NamedTuple):
     """What came of looking at every byte."""
 
-    checked: int  # blocks and records
-    bad: int  # of them, removed
+    blocks: int  # that were looked at: all that `CacheInfo` counts
+    records: int  # the same
+    bad: int  # of both, removed
     strays: int  # files that a process that was killed left behind, removed
 
 
@@ -54,13 +56,15 @@ class CacheUpkeep:
     def info(self) -> CacheInfo:
         """How much is kept."""
         if not self._folder.is_dir():  # nothing was ever kept; asking is no reason to make it
-            return CacheInfo(str(self._folder), 0, self._limit, 0, 0, 0)
+            return CacheInfo(str(self._folder), 0, self._limit, 0, 0, 0, 0)
         with self._store() as store:
             keys = store.stored()
             versions = {key.rsplit("/", 2)[0] for key in keys}
-            verified = {key.rpartition("/")[0] for key in store.recorded()}
-            usage = store.usage
-        return CacheInfo(str(self._folder), usage.used, self._limit, len(keys), len(versions), len(verified))
+            records = store.recorded()
+            verified = {key.rpartition("/")[0] for key in records}
+            used = store.usage.used
+        counts = (len(keys), len(versions), len(verified), len(records))
+        return CacheInfo(str(self._folder), used, self._limit, *counts)
 
     def clear(self) -> CacheInfo:
         """Forget every block and every record; tell what there was."""
@@ -74,23 +78,23 @@ class CacheUpkeep:
     def verify(self) -> CacheVerdict:
         """Hold every stored byte against its digest, and remove what is not what it was."""
         if not self._folder.is_dir():
-            return CacheVerdict(0, 0, 0)
-        checked = bad = 0
+            return CacheVerdict(0, 0, 0, 0)
+        blocks = records = bad = 0
         with self._store() as store:
             for key in store.stored():
                 good = _is_good(store, key)
-                checked += good is not None
+                blocks += good is not None
                 if good is False:
                     bad += 1
                     store.drop(key)
             for key in store.recorded():
                 record = store.record(key)
-                checked += 1
+                records += 1
                 if record is None or open_record(key, record) is None:
                     bad += 1
                     store.drop_record(key)
             strays = store.sweep(_STRAY_AFTER)
-        return CacheVerdict(checked, bad, strays)
+        return CacheVerdict(blocks, records, bad, strays)
 
     @contextmanager
     def _store(self) -> Iterator[BlockStore]:

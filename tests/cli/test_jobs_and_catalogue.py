@@ -20,7 +20,7 @@ from rescalefs.cli.catalogue import cheapest_prices
 from rescalefs.cli.connection import Connection
 from rescalefs.cli.drops import age_text
 from rescalefs.cli.main import main
-from rescalefs.errors import NotFound
+from rescalefs.errors import InvalidRequest, NotFound
 from rescalefs.model import (
     Analysis,
     AnalysisVersion,
@@ -55,6 +55,7 @@ class FakeAccount:
         self.told: list[tuple[Any, ...]] = []
         self.closed = False
         self.longest_page = 1000
+        self.refused: set[str] = set()  # jobs that are not deleted
 
     def jobs(self, state: str | None = None) -> tuple[Job, ...]:
         self.told.append(("jobs", state))
@@ -86,6 +87,9 @@ class FakeAccount:
         self.told.append(("stop_job", job_id))
 
     def delete_job(self, job_id: str, with_inputs: bool = False) -> None:
+        if job_id in self.refused:
+            said = "A job that is running cannot be deleted. Stop it first."
+            raise InvalidRequest(f"DELETE jobs/{job_id}/: 400, {said}", (said,))
         self.told.append(("delete_job", job_id, with_inputs))
 
     def core_types(self) -> tuple[CoreType, ...]:
@@ -264,6 +268,31 @@ def test_delete_says_what_goes_for_ever(sh: Shell, answer: Callable[[str], None]
 def test_yes_does_not_ask_and_keeps_the_inputs(sh: Shell) -> None:
     assert sh("delete", "bbb", "-y") == "job bbb is deleted\n"
     assert (sh.errors, sh.account.told) == ("", [("delete_job", "bbb", False)])
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (
+            "ccc",
+            "it still runs (Executing). Stop it first, `rescalefs stop ccc`, and delete it once it has ended",
+        ),
+        (
+            "bbb",
+            (
+                "it has ended, as Completed, but its cluster may still be there "
+                "(A job that is running cannot be deleted. Stop it first). Try again in some minutes"
+            ),
+        ),
+        ("aaa", "DELETE jobs/aaa/: 400, A job that is running cannot be deleted. Stop it first."),
+    ],
+)
+def test_a_job_that_the_server_does_not_delete_is_reported_with_what_to_do(
+    sh: Shell, job: str, words: str
+) -> None:
+    sh.account.refused = {"aaa", "bbb", "ccc"}
+    assert sh("delete", job, "-y") == ""
+    assert (sh.code, sh.errors) == (1, f"rescalefs: job {job} is not deleted: {words}\n")
 
 
 def test_a_job_that_is_not_there_is_exit_code_1(sh: Shell) -> None:

@@ -27,13 +27,13 @@ def test_info_verify_and_clear_beside_a_mount(account: MountedAccount) -> None:
     assert file.read_bytes() == NOISE
     account.wait_for(lambda: cache("info")["verified"] == 1)
     assert cache("info")["used"] > len(NOISE)
-    assert cache("verify") == {"checked": 3, "bad": 0, "strays": 0}
+    assert cache("verify") == {"blocks": 2, "records": 1, "bad": 0, "strays": 0}
 
     damaged = max((account.work / "cache").rglob("*.val"), key=lambda path: path.stat().st_size)
     with damaged.open("r+b") as block:
         block.seek(1_000_000)
         block.write(bytes([NOISE[1_000_000] ^ 1]))
-    assert cache("verify", code=1) == {"checked": 3, "bad": 1, "strays": 0}
+    assert cache("verify", code=1) == {"blocks": 2, "records": 1, "bad": 1, "strays": 0}
     assert cache("verify")["bad"] == 0
 
     with file.open("rb") as opened:
