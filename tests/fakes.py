@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from rescalefs.clock import Wake
+from rescalefs.clock import SystemClock, Wake
 from rescalefs.model import RemoteFile
 
 
@@ -42,6 +42,23 @@ class FakeClock:
         """Move the hands."""
         with self._lock:
             self._elapsed += max(0.0, seconds)
+
+
+class HastyClock(SystemClock):
+    """The machine's time, many times as fast: for threads that really wait for one another."""
+
+    def __init__(self, times: float) -> None:
+        self._times = times
+        self._began = super().now()
+
+    def now(self) -> datetime:
+        return self._began + (super().now() - self._began) * self._times
+
+    def monotonic(self) -> float:
+        return super().monotonic() * self._times
+
+    def wait(self, wake: Wake, seconds: float) -> bool:
+        return super().wait(wake, seconds / self._times)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from rescalefs.submit.farewell import Farewell
 from rescalefs.submit.folder import Identity, identity
 from rescalefs.submit.journal import JournalFailed, Overtaken
 from rescalefs.submit.machine import State
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, HastyClock
 from tests.submit.rig import GOOD, FakeRescale, Rig, drop_files, make_settings
 
 ODD = [ValueError("cannot convert float NaN"), RecursionError("too deep"), KeyError("cores"), MemoryError()]
@@ -171,7 +171,8 @@ def test_an_announcement_that_raises_keeps_no_other_end_from_being_told(
 
 
 def test_the_threads_live_on_whatever_the_server_answers(tmp_path: Path) -> None:
-    rescale = FakeRescale(SystemClock())
+    clock = HastyClock(20)  # each error of a drop costs it 2 s and more until the next attempt
+    rescale = FakeRescale(clock)
     odd = iter(ODD)
 
     def point(name: str) -> None:
@@ -181,10 +182,10 @@ def test_the_threads_live_on_whatever_the_server_answers(tmp_path: Path) -> None
                 raise error
 
     rescale.point = point
-    settings = make_settings(tmp_path, settle_time=0.05, rescan=5.0, poll_least=0.02, poll_most=0.05)
+    settings = make_settings(tmp_path, settle_time=1.0, rescan=5.0, poll_least=0.4, poll_most=1.0)
     drop_files(settings.folder / "wing")
     background = Background()
-    submitter = Submitter(rescale, settings, SystemClock(), background)
+    submitter = Submitter(rescale, settings, clock, background)
     submitter.start()
     try:
         wait_until(lambda: bool(rescale.on_server) and submitter.status("wing") == b"Pending\n")
