@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,7 @@ def test_readahead_takes_no_more_than_half_of_the_blocks_however_many_read(tmp_p
 def without_descriptors(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """From now on, so many attempts to open something for a block fail."""
     left = [0]
+    counting = threading.Lock()  # guards left, which a test sets while threads count it down
     spools: dict[str, Callable[..., int]] = {
         "_nameless": blocks._nameless,
         "memory_spool": blocks.memory_spool,
@@ -167,8 +169,9 @@ def without_descriptors(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None
 
     def refusing(name: str) -> Callable[..., int]:
         def spool(*arguments: Any) -> int:
-            if left[0] > 0:
-                left[0] -= 1
+            with counting:
+                refused, left[0] = left[0] > 0, max(0, left[0] - 1)
+            if refused:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             return spools[name](*arguments)
 
@@ -178,7 +181,8 @@ def without_descriptors(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None
         monkeypatch.setattr(blocks, name, refusing(name))
 
     def refuse(times: int) -> None:
-        left[0] = times
+        with counting:
+            left[0] = times
 
     return refuse
 
@@ -205,6 +209,8 @@ def test_a_read_for_which_there_is_none_for_long_says_so(
         with pytest.raises(NoDescriptors, match="ulimit"):
             read(file, 0, LEAF)
         without_descriptors(0)
+        # A fetch that was refused one just before may report that only now, to the next one who waits for it.
+        settled(lambda: not engine._board._extents)
         assert read_all(file) == TEXT
         assert engine._store.keeps  # the disk is not to blame
 
