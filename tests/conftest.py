@@ -69,8 +69,8 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Half again the processors for ``-n auto``: the tests wait at times, for a mount or a process.
+    """Twice the processors for ``-n auto``: half of their time tests wait, for a mount, a process or a disk.
 
-    Each worker compiles all tests anew, which takes some 8 seconds of a processor.
+    Each worker collects all tests, which takes 3 seconds of a processor, and 7 in a fresh clone.
     """
-    return max(1, (os.cpu_count() or 1) * 3 // 2)
+    return 2 * (os.cpu_count() or 1)
