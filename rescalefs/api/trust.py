@@ -87,8 +87,19 @@ def _version(path: Path) -> object:
     return look.st_ino, look.st_mtime_ns, look.st_size
 
 
-def _of_variable(variable: str, path: Path) -> Trust:
+def _new_context() -> ssl.SSLContext:
+    """Checks certificates as curl and browsers do.
+
+    Since Python 3.13 the default is stricter (RFC 5280), and refuses the authorities of many companies, which
+    lack a key usage or a key identifier.
+    """
     context = create_urllib3_context()
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
+def _of_variable(variable: str, path: Path) -> Trust:
+    context = _new_context()
     try:
         if path.is_dir():
             context.load_verify_locations(capath=str(path))
@@ -110,7 +121,7 @@ def _of_variable(variable: str, path: Path) -> Trust:
 
 def _of_system() -> Trust:
     """Those of the system, and certifi's: a system may have none, and an old one lacks new authorities."""
-    context = create_urllib3_context()
+    context = _new_context()
     context.load_default_certs()
     for file in () if context.cert_store_stats()["x509"] else _SYSTEM_FILES:
         try:

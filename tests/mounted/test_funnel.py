@@ -20,6 +20,7 @@ pytestmark = pytest.mark.fuse
 def mounted(tmp_path: Path, mount: MountNow) -> Mounted:
     (tmp_path / "backing").mkdir()
     (tmp_path / "views").mkdir()
+    (tmp_path / "views" / "live").touch()
     command = ["-m", "tests.mounted.drop_daemon", str(tmp_path / "mnt"), str(tmp_path / "backing")]
     return mount(command, tmp_path / "mnt")
 
