@@ -80,11 +80,14 @@ MUTANTS = (
         "rescalefs.mount.adapter",
         (
             (
-                "        return self.operations.filesystem.read_into(info.contents.fh, view, offset)\n",
+                (
+                    "        return self.operations.filesystem.read_into("
+                    "opened.fh, view, offset, not opened.lock_owner)\n"
+                ),
                 (
                     "        read = self.operations.filesystem.read_into\n"
                     "        try:\n"
-                    "            return read(info.contents.fh, view, offset)\n"
+                    "            return read(opened.fh, view, offset, not opened.lock_owner)\n"
                     "        except Exception:\n"
                     "            return 0\n"
                 ),
