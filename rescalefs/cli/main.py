@@ -107,11 +107,23 @@ def _stand_in_for_closed_streams() -> None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
+def _insist_on_utf8() -> None:
+    """Start this process anew in Python's UTF-8 mode, where the locale has another encoding.
+
+    Names are bytes for the kernel, and the server's are UTF-8. A locale that lacks one of their letters
+    (ISO-8859-1, or C with PYTHONUTF8=0) would fail at that name.
+    """
+    if not sys.flags.utf8_mode and sys.getfilesystemencoding() != "utf-8" and sys.executable:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
+
+
 def main(arguments: Sequence[str] | None = None, context: object = None) -> int:
     """Run one command; return its exit code. ``context`` is what commands find as ``click.Context.obj``.
 
     Where SIGTERM or SIGHUP came, and the command did not see to it, the process ends by that signal.
     """
+    if arguments is None:
+        _insist_on_utf8()
     if os.getpid() == 1:
         firstprocess.stand_aside()
     _stand_in_for_closed_streams()

@@ -232,7 +232,7 @@ class Shelf:
         if found in (Standing.MISSING, Standing.OLD):
             self._target(path)
             make_folder(self.parts)
-            fresh = self.parts / f"{hashlib.sha1(path.encode(), usedforsecurity=False).hexdigest()}.link"
+            fresh = self.parts / f"{hashlib.sha1(os.fsencode(path), usedforsecurity=False).hexdigest()}.link"
             with suppress(FileNotFoundError):
                 fresh.unlink()
             fresh.symlink_to(target, target_is_directory=True)

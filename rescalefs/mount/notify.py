@@ -37,7 +37,7 @@ class Notifier:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             sender.settimeout(_PATIENCE)  # a listener whose queue is full must not keep a mount from going on
             try:
-                sender.sendto(state.encode(), address)
+                sender.sendto(state.encode("utf-8", "surrogateescape"), address)
             except (FileNotFoundError, ConnectionRefusedError):
                 # Who started us in the background listened only until we were ready.
                 log.debug("nobody listens for %s any more", state.splitlines()[0])

@@ -143,7 +143,7 @@ class Diary:
         for weighty in (False, True):
             rest = self._without_some(rest, weighty)
         text = f"…\t{self._left_out} lines are left out here"
-        mark = _Line(text, len(text.encode()) + 1, True)
+        mark = _Line(text, len(text.encode("utf-8", "surrogateescape")) + 1, True)
         self._lines[self._mark :] = [mark, *rest]
         self._size += mark.size
 

@@ -211,13 +211,13 @@ class Ledger:
             if page is None:
                 return None
             drop, progress, note = page.drop, page.progress, page.note
-        return f"{status_line(drop, progress() if progress else None, note)}\n".encode()
+        return f"{status_line(drop, progress() if progress else None, note)}\n".encode("utf-8", "surrogateescape")
 
     def log(self, folder: str) -> bytes | None:
         """The content of its `status.log`."""
         with self._lock:
             page = self._page(folder)
-            return None if page is None else page.diary.text().encode()
+            return None if page is None else page.diary.text().encode("utf-8", "surrogateescape")
 
     def job_id(self, folder: str) -> str | None:
         """The job it became."""

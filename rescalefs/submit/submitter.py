@@ -122,7 +122,7 @@ class Submitter:
         refusal = self._warden.refusal
         if text is None or not refusal or not self._ledger.is_open(drop):
             return text
-        return text.rstrip(b"\n") + f" ({printable(refusal)})\n".encode()
+        return text.rstrip(b"\n") + f" ({printable(refusal)})\n".encode("utf-8", "surrogateescape")
 
     def log(self, drop: str) -> bytes | None:
         """The content of a drop's `status.log`."""

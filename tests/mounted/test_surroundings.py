@@ -157,3 +157,10 @@ def test_links_that_lead_in_a_circle_are_refused(account: MountedAccount) -> Non
     done = account.run("mount", str(account.work / "a"), check=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_whose_name_is_not_utf8_is_shown_as_it_is(account: MountedAccount) -> None:
+    folder = os.fsdecode(bytes(account.work) + b"/state \xff")
+    account.run("umount", str(account.root))
+    account.run("mount", str(account.root), XDG_STATE_HOME=folder)
+    assert os.fsencode(folder) in (account.root / ".rescalefs" / "status").read_bytes()
