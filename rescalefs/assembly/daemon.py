@@ -246,7 +246,9 @@ class Daemon:
             if self._settings.read_only
             else self._submitter.actor,
         }
-        return "".join(f"{name}: {value}\n" for name, value in lines.items()).encode("utf-8", "surrogateescape")
+        return "".join(f"{name}: {value}\n" for name, value in lines.items()).encode(
+            "utf-8", "surrogateescape"
+        )
 
     def _reached(self) -> str:
         error = self._tree.last_error

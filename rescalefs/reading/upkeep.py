@@ -6,14 +6,15 @@ any more is fetched again.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from rescalefs.clock import Clock
-from rescalefs.databases import words_for
+from rescalefs.databases import hindrance, words_for
 from rescalefs.errors import UserError
 from rescalefs.filesystems import lack_words
 from rescalefs.reading.block import Block, copy_unpacked, packed_size
@@ -67,13 +68,24 @@ class CacheUpkeep:
         return CacheInfo(str(self._folder), used, self._limit, *counts)
 
     def clear(self) -> CacheInfo:
-        """Forget every block and every record; tell what there was."""
+        """Forget every block and every record; tell what there was.
+
+        On a full disk the index takes no change, so the files go first: they are what a person wants gone.
+        """
+        freed = self._made_room()
+        if freed is not None:
+            with suppress(UserError):  # what the index names and is not there is absent
+                self._empty()
+            return freed
         before = self.info()
         if self._folder.is_dir():
-            with self._store() as store:
-                store.clear()
-                store.sweep(_STRAY_AFTER)
+            self._empty()
         return before
+
+    def _empty(self) -> None:
+        with self._store() as store:
+            store.clear()
+            store.sweep(_STRAY_AFTER)
 
     def verify(self) -> CacheVerdict:
         """Hold every stored byte against its digest, and remove what is not what it was."""
@@ -95,6 +107,20 @@ class CacheUpkeep:
                     store.drop_record(key)
             strays = store.sweep(_STRAY_AFTER)
         return CacheVerdict(blocks, records, bad, strays)
+
+    def _made_room(self) -> CacheInfo | None:
+        """Remove the files of blocks, and tell what there was; None where the disk is not full."""
+        blocks = self._folder / "blocks"
+        found = hindrance(blocks / "cache.db") if blocks.is_dir() else None
+        if found is None or found.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return None
+        used = count = 0
+        for file in blocks.glob("??/??/*.val"):
+            with suppress(FileNotFoundError):
+                size = file.stat().st_size
+                file.unlink()
+                used, count = used + size, count + 1
+        return CacheInfo(str(self._folder), used, self._limit, count, 0, 0)
 
     @contextmanager
     def _store(self) -> Iterator[BlockStore]:

@@ -211,7 +211,9 @@ class Ledger:
             if page is None:
                 return None
             drop, progress, note = page.drop, page.progress, page.note
-        return f"{status_line(drop, progress() if progress else None, note)}\n".encode("utf-8", "surrogateescape")
+        return f"{status_line(drop, progress() if progress else None, note)}\n".encode(
+            "utf-8", "surrogateescape"
+        )
 
     def log(self, folder: str) -> bytes | None:
         """The content of its `status.log`."""

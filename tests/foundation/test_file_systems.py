@@ -252,6 +252,24 @@ def test_without_locks_there_is_no_cache_and_one_line_says_which_setting_to_chan
     assert "remove the folder" not in str(told.value)
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_cache_is_cleared_on_a_disk_that_takes_nothing_more(
+    mapless: Disk, tmp_path: Path, number: int
+) -> None:
+    folder = mapless.path / tmp_path.name
+    with closing(BlockStore(folder, 1 << 20, SystemClock())) as store:
+        store.open()
+        assert put(store, "a", b"content")
+    mapless.become(direct=True, refuse={"write": number, "create": number})
+    try:
+        cleared = CacheUpkeep(folder, 1 << 20, SystemClock()).clear()
+    finally:
+        mapless.become(direct=True)
+    assert (cleared.blocks, cleared.used) == (1, len(b"content"))
+    assert CacheUpkeep(folder, 1 << 20, SystemClock()).info().used < 100_000
+    assert not list(folder.glob("blocks/*/*/*.val"))
+
+
 # --- which process serves a mountpoint
 
 SERVE = """
