@@ -120,7 +120,7 @@ class CacheUpkeep:
                 size = file.stat().st_size
                 file.unlink()
                 used, count = used + size, count + 1
-        return CacheInfo(str(self._folder), used, self._limit, count, 0, 0)
+        return CacheInfo(str(self._folder), used, self._limit, count, 0, 0, 0)
 
     @contextmanager
     def _store(self) -> Iterator[BlockStore]:
