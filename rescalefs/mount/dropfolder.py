@@ -36,8 +36,8 @@ _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_OURS = os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_DIRECT
 
 # What libfuse calls a file that is removed while it is open (fuse.c, hidden_name).
-_HIDDEN = re.compile(r"\.fuse_hidden[0-9a-f]{16}")
-_PASSING = 2.0  # seconds; libfuse needs microseconds from our closing a file to its knowing that
+_HIDDEN = re.compile(r"\.fuse_hidden[0-9a-f]{8}([0-9a-f]{8})")
+_STEP = 64  # by how much libfuse's count of such names may differ from ours: several threads make them
 
 _TEXT_MODE = stat.S_IFREG | FILE_MODE | stat.S_IWUSR  # taking writes, or `cp` over an old `status` would fail
 # What a program asked for that no disk can do, or what this process has no descriptor for. All other errors
@@ -117,8 +117,13 @@ class BackingFile:
         files: OpenFiles,
         closed: Callable[[str], None] | None,
         descriptors: Descriptors,
+        unpin: Callable[[str], None],
     ) -> None:
-        """``closed`` is called with the name it had last, after it was open for writing; None: read-only."""
+        """``closed`` is called with the name it had last, after it was open for writing; None: read-only.
+
+        ``unpin`` is called with libfuse's name of a removed file when its last descriptor is closed.
+        """
+        self._unpin = unpin
         self._descriptor = descriptor
         self._descriptors = descriptors
         self._files = files
@@ -161,6 +166,9 @@ class BackingFile:
     def close(self) -> None:
         """The program that wrote has had its close(2) answered, so an error here can only be recorded."""
         path = self._files.closed(self._descriptor, self._has_written)
+        hidden = self._files.closed_nameless(self._descriptor)
+        if hidden is not None:
+            self._unpin(hidden)
         try:
             os.close(self._descriptor)
         except OSError as error:
@@ -236,13 +244,12 @@ class DropFolder:
         self._mappings = Mappings(clock)
         self._overlays = Overlays(views, files.is_busy_below, clock, quiet)
         self._views = views
-        self._clock = clock
         self._owner = Owner.of_this_process()
         self._umask = _umask()
         self._root = os.open(folder, _WALK)
-        self._lock = threading.Lock()  # guards _hidden and _passing
+        self._lock = threading.Lock()  # guards _hidden and _count
         self._hidden: dict[str, int | Attributes] = {}  # libfuse's name -> a pin of the nameless file
-        self._passing: dict[str, float] = {}  # libfuse's name for a file just closed -> since when
+        self._count = 0  # of the newest of libfuse's names
 
     def close(self) -> None:
         """Give the descriptors back; nothing works afterwards."""
@@ -299,7 +306,8 @@ class DropFolder:
         if isinstance(hidden, int):  # by /proc/<pid>/fd, the one way to it
             pin, wanted = f"/proc/self/fd/{hidden}", flags & ~_NOT_OURS & ~os.O_NOFOLLOW | os.O_CLOEXEC
             reopened = self._descriptors.retried(lambda: os.open(pin, wanted))
-            return BackingFile(reopened, self._files, None, self._descriptors)
+            self._files.opened_nameless(reopened, path)
+            return BackingFile(reopened, self._files, None, self._descriptors, self._unpin)
         if overlay is not None and (not writing or overlay.kind is Kind.CONTROL):
             return self._open_overlay(path, overlay)
         with self._place(path) as place:
@@ -376,10 +384,7 @@ class DropFolder:
             try:
                 os.rmdir(place.name, dir_fd=place.folder)
             except OSError as error:
-                removed = error.errno == errno.ENOTEMPTY and (
-                    self._remove_passing(path) or self._remove_covered(path)
-                )
-                if not removed:
+                if error.errno != errno.ENOTEMPTY or not self._remove_covered(path):
                     raise
                 os.rmdir(place.name, dir_fd=place.folder)
         self._unpin_below(path)
@@ -389,17 +394,19 @@ class DropFolder:
 
     def rename(self, old: str, new: str) -> None:
         overlay = self._overlay(old)
-        is_hiding = self._is_hiding(old, new)
-        if is_hiding and (overlay is not None or self._files.is_open(old)):
-            self._hide(old, new, overlay)
-            return
+        if self._is_hiding(old, new):
+            is_counted = self._is_counted(new)
+            if overlay is not None or self._files.is_open(old):
+                self._hide(old, new, overlay)
+                return
+            if is_counted and self._files.was_just_closed(old):
+                self.unlink(old)
+                return
         if overlay is not None:
             # Not a file that could be moved. `mv` then copies what is shown and removes it here, which works.
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
         with self._place(old) as source, self._place(new) as target:
             os.rename(source.name, target.name, src_dir_fd=source.folder, dst_dir_fd=target.folder)
-        if is_hiding:
-            self._note_passing(new)
         self._files.renamed(old, new)
         self._rename_hidden(old, new)
         if "/" not in old:
@@ -520,7 +527,7 @@ class DropFolder:
         """Whether this is libfuse removing an open file, which it does by another name beside the old one."""
         folder, _, name = old.rpartition("/")
         new_folder, _, new_name = new.rpartition("/")
-        return folder == new_folder and bool(_HIDDEN.fullmatch(new_name)) and not _HIDDEN.fullmatch(name)
+        return folder == new_folder and bool(_HIDDEN.fullmatch(new_name)) and ".fuse_hidden" not in name
 
     def _hide(self, old: str, new: str, overlay: Overlay | None) -> None:
         """Remove ``old`` for real, and keep what fstat(2) on the open file has to be told under ``new``.
@@ -535,36 +542,38 @@ class DropFolder:
             with self._place(old) as place:
                 kept = place.open(_PIN)
                 place.unlink()
-            self._files.removed(old)
-            self._tell(old)
         with self._lock:
             self._hidden[new] = kept
+        if overlay is None:
+            if not self._files.removed(old, new):  # it was closed meanwhile, which libfuse may not have seen
+                self._unpin(new)
+            self._tell(old)
 
-    def _note_passing(self, path: str) -> None:
-        """libfuse takes a file for open that we have closed already: it removes this name in a moment."""
-        now = self._clock.monotonic()
-        with self._lock:
-            self._passing = {each: at for each, at in self._passing.items() if now - at < _PASSING}
-            self._passing[path] = now
+    def _is_counted(self, new: str) -> bool:
+        """Whether the number in the name is one that libfuse may give now.
 
-    def _remove_passing(self, path: str) -> bool:
-        """Remove files that libfuse is about to remove, if a folder holds no other; tell whether that was so.
-
-        It can't before `rmdir` has returned, for which it locks the folder's path.
+        For libfuse a file is open until our `close` has returned, and only then it looks whether the file has
+        such a name and is to be removed. One that gets the name after that look would stay for ever, so we
+        remove it. A program's own rename to such a name (a backup that is put back) is told by its number.
         """
-        now = self._clock.monotonic()
+        found = _HIDDEN.fullmatch(new.rpartition("/")[2])
+        number = int(found[1], 16) if found else 0
         with self._lock:
-            passing = {
-                each.rpartition("/")[2]
-                for each, at in self._passing.items()
-                if each.rpartition("/")[0] == path and now - at < _PASSING
-            }
-        return bool(passing) and self._remove_only(path, passing)
+            fits = abs(number - self._count) <= _STEP
+            self._count = max(self._count, number) if fits else self._count
+        return fits
 
     def _rename_hidden(self, old: str, new: str) -> None:
         with self._lock:
             for path in [path for path in self._hidden if is_within(path, old)]:
                 self._hidden[new + path[len(old) :]] = self._hidden.pop(path)
+
+    def _unpin(self, hidden: str) -> None:
+        """Nothing asks for this file any more. libfuse may have missed that it has to remove it."""
+        with self._lock:
+            pin = self._hidden.pop(hidden, None)
+        if pin is not None:
+            _unpin(pin)
 
     def _unpin_below(self, path: str) -> None:
         """libfuse can't reach the files any more that were removed in a folder that is gone, too."""
@@ -587,7 +596,8 @@ class DropFolder:
 
     def _opened(self, descriptor: int, path: str, writing: bool, emptied: bool = False) -> BackingFile:
         self._files.opened(descriptor, path, writing, emptied)
-        return BackingFile(descriptor, self._files, self._tell if writing else None, self._descriptors)
+        closed = self._tell if writing else None
+        return BackingFile(descriptor, self._files, closed, self._descriptors, self._unpin)
 
     def _give(self, place: Place, caller: Owner | None, mode: int) -> None:
         """Make what was just created the caller's, with exactly the mode the kernel asked for."""

@@ -25,6 +25,9 @@ class _Failure(NamedTuple):
     size: int
 
 
+_REMEMBERED = 4096  # files that were closed last
+
+
 class OpenFiles:
     """Knows each open file by the name it has now. Thread-safe.
 
@@ -35,10 +38,12 @@ class OpenFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lock = threading.Lock()  # guards _open and _failures
+        self._lock = threading.Lock()  # guards all below
         self._open: dict[int, _Open] = {}  # by descriptor
         self._failures: dict[str, _Failure] = {}  # by path
         self._numbers = itertools.count()
+        self._nameless: dict[int, str] = {}  # by descriptor: what libfuse calls a removed file that is open
+        self._closed: dict[str, None] = {}  # names of files that were closed, the last one at the end
 
     def why_unfinished(self, path: Path) -> str:
         """What ``path`` (in the backing directory), or anything below it, waits for; empty for nothing."""
@@ -62,6 +67,11 @@ class OpenFiles:
         """Whether the file itself is open, for whatever purpose."""
         with self._lock:
             return any(each.path == path for each in self._open.values())
+
+    def was_just_closed(self, path: str) -> bool:
+        """Whether it is one of the files that were closed last."""
+        with self._lock:
+            return path in self._closed
 
     def opened(self, descriptor: int, path: str, writing: bool, emptied: bool = False) -> None:
         """``emptied``: it is new, or was truncated, so what was wrong with it before is over."""
@@ -90,6 +100,10 @@ class OpenFiles:
             each = self._open.pop(descriptor, None)
             if each is None:
                 return None
+            self._closed.pop(each.path, None)
+            self._closed[each.path] = None
+            if len(self._closed) > _REMEMBERED:
+                del self._closed[next(iter(self._closed))]
             failure = self._failures.get(each.path)
             if failure is not None and has_written and not each.has_failed and each.since > failure.at:
                 del self._failures[each.path]
@@ -102,15 +116,38 @@ class OpenFiles:
             for descriptor, each in self._open.items():
                 if is_within(each.path, old):
                     self._open[descriptor] = each._replace(path=new + each.path[len(old) :])
+            for descriptor, hidden in self._nameless.items():
+                if is_within(hidden, old):
+                    self._nameless[descriptor] = new + hidden[len(old) :]
+            for path in [path for path in self._closed if is_within(path, old)]:
+                del self._closed[path]
+                self._closed[new + path[len(old) :]] = None
             for path in [path for path in self._failures if is_within(path, old)]:
                 self._failures[new + path[len(old) :]] = self._failures.pop(path)
 
-    def removed(self, path: str) -> None:
-        """The file has no name any more, so it is no part of a drop, however long it stays open."""
+    def removed(self, path: str, hidden: str) -> bool:
+        """The file has no name any more, so it is no part of a drop; return whether it is still open.
+
+        ``hidden`` is what libfuse calls it.
+        """
         with self._lock:
             self._forget_failures(path)
-            for descriptor in [number for number, each in self._open.items() if each.path == path]:
+            still_open = [number for number, each in self._open.items() if each.path == path]
+            for descriptor in still_open:
                 del self._open[descriptor]
+                self._nameless[descriptor] = hidden
+        return bool(still_open)
+
+    def opened_nameless(self, descriptor: int, hidden: str) -> None:
+        """A file without a name was opened once more."""
+        with self._lock:
+            self._nameless[descriptor] = hidden
+
+    def closed_nameless(self, descriptor: int) -> str | None:
+        """What libfuse calls the file without a name whose last descriptor is closed; None for any other."""
+        with self._lock:
+            hidden = self._nameless.pop(descriptor, None)
+            return None if hidden in self._nameless.values() else hidden
 
     def _forget_failures(self, path: str) -> None:
         for each in [each for each in self._failures if is_within(each, path)]:

@@ -109,6 +109,6 @@ def test_a_rename_takes_the_open_files_along() -> None:
 def test_a_file_without_a_name_keeps_no_drop_busy() -> None:
     files = OpenFiles(FOLDER)
     files.opened(5, "wing/a", writing=True)
-    files.removed("wing/a")
+    files.removed("wing/a", "wing/.fuse_hidden0000000a00000001")
     assert not files.why_unfinished(FOLDER / "wing")
     assert files.closed(5) is None
