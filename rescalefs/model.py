@@ -86,6 +86,25 @@ class JobStatus:
     reason: str | None = None
 
 
+class Result(str, enum.Enum):
+    """What came of a job that has ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    UNKNOWN = "unknown"  # the service does not say, and there is no exit code
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended, as `outcome.judged` finds it. It never changes once the log was looked at."""
+
+    result: Result
+    words: str  # one line that begins with the service's own last status
+    exit_codes: tuple[int, ...] | None = None  # of its analyses, as far as the end of its log shows them
+    log_seen: bool = False  # whether the end of process_output.log was looked at, or there is none
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job as lists show it."""
@@ -99,6 +118,7 @@ class Job:
     project_id: str | None = None
     analyses: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()  # empty where the server does not tell
+    outcome: Outcome | None = None  # how it ended, where that was looked at: no list tells it
 
     @property
     def is_finished(self) -> bool:

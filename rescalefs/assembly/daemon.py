@@ -97,6 +97,7 @@ class Daemon:
             unfinished=open_files.why_unfinished,
             heard=self._tree.heard,
             made=self._tree.made,
+            concluded=self._tree.concluded,
             user=None if settings.read_only else user,
         )
         self._drops = DropFolder(

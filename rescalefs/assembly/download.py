@@ -15,7 +15,7 @@ from rescalefs.background import Background
 from rescalefs.clock import SystemClock
 from rescalefs.config import Settings, resolve_account
 from rescalefs.errors import NotFound, Unreachable
-from rescalefs.model import RemoteFile
+from rescalefs.model import RemoteFile, is_terminal
 
 if TYPE_CHECKING:  # what takes its time to import is imported while connections open and the server thinks
     from rescalefs.mirror import Choice, Report, Sink, Stream, Transfers
@@ -26,6 +26,8 @@ MOST_CONNECTIONS = 32  # what `auto` means here: nobody waits for one file, so m
 UNMETERED = frozenset({"file-access"})
 _BEFOREHAND = 8  # connections, besides that of the list, that are opened at once: enough to fill most lines
 _LOOK = 1.0  # seconds between two looks whether the list can still come
+_LISTED_LATE = 60.0  # seconds after an end in which outputs may not be listed: a script of Rescale's waits 45
+_LATE_LOOK = 2.0  # seconds between two questions for them
 _WEEK = 7 * 86_400.0  # seconds for which a part stays after its last writer
 _OPENING = 2.0  # seconds; who isn't reached by then is asked as usual, and with patience
 
@@ -88,6 +90,24 @@ class Download:
                 raise Unreachable("the list of files did not come: told to end")
         return self._listed.result(0)
 
+    def _outputs(self, stop: threading.Event) -> tuple[RemoteFile, ...]:
+        """The outputs; where a job that has just ended lists none, ask again: they may be listed late."""
+        began = self._clock.monotonic()
+        files = self._client.output_files(self._job_id)
+        while not files and self._clock.monotonic() - began < _LISTED_LATE and self._ended_just_now():
+            if self._clock.wait(stop, _LATE_LOOK):
+                break
+            files = self._client.output_files(self._job_id)
+        return files
+
+    def _ended_just_now(self) -> bool:
+        """Whether the job ran, and ended less than a minute ago. Every job that ran has its console log."""
+        statuses = self._client.statuses(self._job_id)
+        if not statuses or not is_terminal(statuses[-1].status):
+            return False
+        age = (self._clock.now() - statuses[-1].date).total_seconds()
+        return age < _LISTED_LATE and any(each.status.lower() == "executing" for each in statuses)
+
     def to_folder(self, choices: Sequence[Choice], folder: Path, report: Report) -> None:
         """Download into a folder; what fails is in the report."""
         from rescalefs.mirror import Ledger, Shelf, Transfers, fetch_all, parts_of
@@ -145,8 +165,8 @@ class Download:
         finally:
             self._undo.close()
 
-    def _list(self, _: threading.Event) -> None:
+    def _list(self, stop: threading.Event) -> None:
         try:
-            self._listed.set_result(self._client.output_files(self._job_id))
+            self._listed.set_result(self._outputs(stop))
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is raised to who chooses
             self._listed.set_exception(error)

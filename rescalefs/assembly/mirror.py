@@ -317,6 +317,7 @@ class Sync:
             base.background,
             heard=self._job_moved,
             made=self._job_made,
+            concluded=self._tree.concluded,
         )
         try:
             submitter.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # `rescalefs --help` must not import an HTTP client
     from rescalefs.api import RescaleClient
     from rescalefs.assembly.dropat import DropFound
     from rescalefs.assembly.drops import KnownDrops
+    from rescalefs.model import Outcome
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -38,6 +39,12 @@ def _drop_at(path: Path, profile: str | None) -> DropFound:
     return drop_at(path, profile)
 
 
+def _known_outcomes(profile: str | None) -> Mapping[str, Outcome]:
+    from rescalefs.assembly.outcomes import known_outcomes
+
+    return known_outcomes(profile)
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """Opens clients and tells of drops; what `main` is given as its context stands in for it."""
@@ -45,6 +52,7 @@ class Connection:
     open_client: Callable[[str | None], RescaleClient] = _open_client
     known_drops: Callable[[str | None], KnownDrops] = _known_drops
     drop_at: Callable[[Path, str | None], DropFound] = _drop_at
+    known_outcomes: Callable[[str | None], Mapping[str, Outcome]] = _known_outcomes
 
 
 def profile_option(command: _Command) -> _Command:

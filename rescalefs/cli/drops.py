@@ -12,6 +12,7 @@ import click
 
 from rescalefs.belonging import OtherAccount
 from rescalefs.cli.connection import Connection, profile_option
+from rescalefs.cli.endings import outcome_keys
 from rescalefs.cli.listing import Row, json_option, print_rows
 from rescalefs.clock import SystemClock
 from rescalefs.errors import ApiError, NotFound, UserError
@@ -71,6 +72,7 @@ def _row(report: DropReport, folder: Path, now: datetime) -> Row:
         "state": report.state.value,
         "age": age_text(now - report.found),
         "job": report.job_id,
+        **outcome_keys(report.outcome),
         "status": report.status,
         "to_do": what_to_do(report),
         "found": report.found,

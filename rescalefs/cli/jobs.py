@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from rescalefs.cli.connection import Connection, with_client, with_connection
+from rescalefs.cli.deleting import cluster_history, delete_once_down
 from rescalefs.cli.drops import job_meant
+from rescalefs.cli.endings import outcome_keys, outcome_of
 from rescalefs.cli.listing import Row, json_option, print_rows, printable
-from rescalefs.errors import InvalidRequest, NotFound, UserError
-from rescalefs.model import Job, is_terminal
+from rescalefs.clock import SystemClock
+from rescalefs.errors import NotFound, UserError
+from rescalefs.model import Job, Outcome, is_terminal
 
 if TYPE_CHECKING:
     from rescalefs.api import RescaleClient
@@ -23,21 +26,28 @@ _yes_option = click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 
 
 @click.command()
-@with_client
+@with_connection
 @click.option(
     "--state", metavar="STATE", help="Only jobs in this state, as the server calls it: completed, …"
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N.")
 @json_option
-def jobs(client: RescaleClient, state: str | None, limit: int | None, as_json: bool) -> None:
+def jobs(
+    connection: Connection, profile: str | None, state: str | None, limit: int | None, as_json: bool
+) -> None:
     """List jobs, newest first.
 
-    In a pipe, a line has: id, status, time of creation, name.
+    In a pipe, a line has: id, status, time of creation, name, outcome. The service calls a job Completed that
+    failed, too. The outcome (succeeded, failed, stopped) is told where it is known without a request: of
+    drops, and of jobs that a mount or a sync looked at. `rescalefs statuses JOB` finds it out for any job.
     """
-    found = client.newest_jobs(limit) if limit is not None and state is None else ()
-    if not found or len(found) != limit:  # fewer than asked for: there are no more, or the page was cut short
-        found = client.jobs(state)[:limit]
-    print_rows(map(_job_row, found), as_json, ("id", "status", "inserted", "name"))
+    with closing(connection.open_client(profile)) as client:
+        found = client.newest_jobs(limit) if limit is not None and state is None else ()
+        if not found or len(found) != limit:  # fewer than asked for: no more, or the page was cut short
+            found = client.jobs(state)[:limit]
+    known = connection.known_outcomes(profile) if any(job.is_finished for job in found) else {}
+    rows = (_job_row(job, known.get(job.id)) for job in found)
+    print_rows(rows, as_json, ("id", "status", "inserted", "name", "outcome"))
 
 
 @click.command()
@@ -48,12 +58,21 @@ def jobs(client: RescaleClient, state: str | None, limit: int | None, as_json: b
 def statuses(client: RescaleClient, job: str, cluster: bool, as_json: bool) -> None:
     """Show the history of a job, oldest first.
 
-    JOB is its id. In a pipe, a line has: time, status, reason.
+    JOB is its id. In a pipe, a line has: time, status, reason. How a job ended that is over is said on
+    standard error, and in the last entry of --json: the last status alone does not tell.
     """
     with _known(job):
-        history = client.cluster_statuses(job) if cluster else client.statuses(job)
-    rows = ({"date": each.date, "status": each.status, "reason": each.reason} for each in history)
+        history = cluster_history(client, job) if cluster else client.statuses(job)
+        outcome = None if cluster else outcome_of(client, job, history)
+    last = len(history) - 1
+    rows = [
+        {"date": each.date, "status": each.status, "reason": each.reason}
+        | ({} if cluster else dict(outcome_keys(outcome if number == last else None)))
+        for number, each in enumerate(history)
+    ]
     print_rows(rows, as_json, ("date", "status", "reason"))
+    if outcome is not None and not as_json:
+        click.echo(f"rescalefs: job {job}: {printable(outcome.words)}", err=True)
 
 
 @click.command()
@@ -92,7 +111,8 @@ def delete(connection: Connection, profile: str | None, job: str, with_inputs: b
     """Delete a job and its outputs.
 
     JOB_OR_DROP is its id, or the name or path of the drop it came from. Nothing brings them back. The drop's
-    folder stays as it is.
+    folder stays as it is. The service deletes no job whose cluster runs: where a job has just ended, the
+    command waits for that, up to 15 minutes.
     """
     with job_meant(connection, job, profile) as (client, job_id):
         return _delete(client, job_id, with_inputs, yes)
@@ -103,23 +123,9 @@ def _delete(client: RescaleClient, job: str, with_inputs: bool, yes: bool) -> in
     what = "its outputs and its input files" if with_inputs else "its outputs"
     if not (yes or click.confirm(f"Delete job {job}, {name!r} ({status}), with {what}, for ever?", err=True)):
         return _left_alone(job)
-    try:
-        client.delete_job(job, with_inputs)
-    except InvalidRequest as error:
-        raise UserError(f"job {job} is not deleted: {_why_it_stays(job, status, error)}") from error
+    delete_once_down(client, job, with_inputs, SystemClock())
     click.echo(f"job {job} is deleted")
     return 0
-
-
-def _why_it_stays(job: str, status: str, error: InvalidRequest) -> str:
-    """Why the server refuses to delete a job, and what to do: it does while the job, or its cluster, runs."""
-    if status == _SAVED:
-        return str(error)
-    if is_terminal(status):
-        said = "; ".join(line.rstrip(".") for line in error.problems) or str(error)
-        cluster = f"its cluster may still be there ({said}). Try again in some minutes"
-        return f"it has ended, as {status}, but {cluster}"
-    return f"it still runs ({status}). Stop it first, `rescalefs stop {job}`, and delete it once it has ended"
 
 
 def _left_alone(job: str) -> int:
@@ -145,7 +151,7 @@ def _name_and_status(client: RescaleClient, job: str) -> tuple[str, str]:
     return name, history[-1].status if history else _SAVED
 
 
-def _job_row(job: Job) -> Row:
+def _job_row(job: Job, outcome: Outcome | None) -> Row:
     return {
         "id": job.id,
         "name": job.name,
@@ -155,4 +161,5 @@ def _job_row(job: Job) -> Row:
         "owner": job.owner,
         "analyses": job.analyses,
         "project": job.project_id,
+        **outcome_keys(outcome),
     }

@@ -61,6 +61,33 @@ def _limits(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     help="Let clusters outlive their jobs.",
 )
 @click.option(
+    "--outputs-delay",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="List outputs so long after a job's end only.",
+)
+@click.option(
+    "--refuse-resubmit",
+    is_flag=True,
+    default=None,
+    help="Answer 400 where a job that was submitted is submitted or changed.",
+)
+@click.option(
+    "--hide-prices",
+    type=click.Choice(["refused", "empty"]),
+    help="Hide prices, as an administrator can: by 403, or an empty list.",
+)
+@click.option("--require-project", is_flag=True, default=None, help="Refuse jobs without a project.")
+@click.option(
+    "--max-job-hours",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="HOURS",
+    help="Refuse a longer walltime.",
+)
+@click.option(
+    "--unavailable", multiple=True, metavar="CORETYPE", help="Never run jobs on this core type; repeatable."
+)
+@click.option(
     "--jobs-at-once", type=click.IntRange(min=1), metavar="N", help="Run so many; others queue.  [default: 2]"
 )
 @click.option(

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from rescalefs import signals
 from rescalefs.cli.connection import profile_option
+from rescalefs.cli.endings import outcome_keys
 from rescalefs.cli.listing import printable
 from rescalefs.errors import UserError
 
@@ -32,12 +33,12 @@ class _Folder(click.Path):
 
 
 class NotSubmitted(UserError):
-    """The folder did not become a job, or its job did not complete."""
+    """The folder did not become a job, or its job did not succeed."""
 
 
 @click.command()
 @click.argument("folder", type=_Folder(exists=True, file_okay=False, path_type=Path))
-@click.option("--wait", is_flag=True, help="Return when the job has ended; fail unless it completed.")
+@click.option("--wait", is_flag=True, help="Return when the job has ended; fail unless it succeeded.")
 @click.option("--hold", is_flag=True, help="Make the job, but don't start it.")
 @click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
 @click.option("--name", metavar="NAME", help="The job's name; job.json's by default.")
@@ -82,7 +83,7 @@ def _judge(report: DropReport, wait: bool) -> None:
     if report.job_id is None:
         raise NotSubmitted(f"{report.folder} was not submitted: {report.status}")
     if wait and report.state is not State.COMPLETED:
-        raise NotSubmitted(f"job {report.job_id} did not complete: {report.status}")
+        raise NotSubmitted(f"job {report.job_id} did not succeed: {report.status}")
 
 
 def _document(report: DropReport) -> dict[str, Any]:
@@ -92,6 +93,7 @@ def _document(report: DropReport) -> dict[str, Any]:
         "status": report.status,
         "job": report.job_id,
         "job_status": report.job_status,
+        **outcome_keys(report.outcome),
         "problems": list(report.problems),
     }
 

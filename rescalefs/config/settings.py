@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 _PREFIX = "RESCALEFS_"
 # What jobs find in their environment, and what the command `on_finished` does.
 _JOBS = frozenset({"RESCALEFS_DROP", "RESCALEFS_SIMULATOR"})
-_HOOKS = frozenset({"RESCALEFS_JOB", "RESCALEFS_FOLDER", "RESCALEFS_NAME", "RESCALEFS_STATUS"})
+_HOOKS = frozenset(  # what a command of on_finished gets; a `rescalefs` that it starts finds them, too
+    f"RESCALEFS_{name}" for name in ("JOB", "FOLDER", "NAME", "STATUS", "OUTCOME", "ENDING", "EXIT_CODE")
+)
 _OTHERS = _JOBS | _HOOKS
 
 

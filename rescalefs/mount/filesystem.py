@@ -360,7 +360,7 @@ class FileSystem:
         if isinstance(node, nodes.Directory):
             return described(_FOLDER, node.inode, self._owner, 0, node.modified_ns, node.links)
         if isinstance(node, nodes.TextNode):
-            return self._text(node, self._mappings.told(path, node.snapshot()))
+            return self._text(node, self._mappings.told(path, node.seen()))
         if isinstance(node, nodes.LinkNode):
             size = len(os.fsencode(node.target))
             return described(_LINK, node.inode, self._owner, size, node.modified_ns)

@@ -13,15 +13,20 @@ from rescalefs.simulator.catalogue import (
     price_documents,
 )
 from rescalefs.simulator.definition import check_project
+from rescalefs.simulator.settings import SimulatorSettings
 from rescalefs.simulator.world import NoSuchRecord, World
 
 
 class AccountRoutes:
     """Who one is, and the catalogue."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, settings: SimulatorSettings) -> None:
         self._world = world
+        self._settings = settings
         self._core_types = core_type_documents()
+        if settings.hide_prices is not None:
+            for each in self._core_types:
+                del each["price"], each["lowPriorityPrice"]
         self._analyses = analysis_documents()
         self._prices = price_documents()
 
@@ -33,7 +38,7 @@ class AccountRoutes:
             "users/me/projects/": {"GET": lambda call: call.page(PROJECTS, dict)},
             "coretypes/": {"GET": self.core_types},
             "analyses/": {"GET": lambda call: call.page(self._analyses, dict)},
-            "billing/computeprices/": {"GET": lambda _: answer(self._prices)},
+            "billing/computeprices/": {"GET": self.prices},
             "tasks/{token}/": {"GET": self.task},
             "organizations/{company}/jobs/{job_id}/project-assignment/": {"POST": self.assign_project},
         }
@@ -45,7 +50,14 @@ class AccountRoutes:
 
     def user(self, _: Call) -> Response:
         """Whose key it is."""
-        return answer(documents.user(self._world.owner, self._world.workspace_id))
+        hours = self._settings.max_job_hours
+        return answer(documents.user(self._world.owner, self._world.workspace_id, hours))
+
+    def prices(self, _: Call) -> Response:
+        """A bare list; an administrator can hide prices from members."""
+        if self._settings.hide_prices == "refused":
+            raise Refused(403, "You do not have permission to perform this action.")
+        return answer([] if self._settings.hide_prices else self._prices)
 
     def core_types(self, call: Call) -> Response:
         """`?isActive=true` leaves out what can't be bought any more."""

@@ -29,6 +29,18 @@ class CoreKind:
         """What people call it."""
         return self.code.replace("-", " ").title()
 
+    def offers(self, cores: int) -> bool:
+        """Whether a job may ask for so many cores: a count of one node, or several of the largest nodes."""
+        return cores in self.cores or cores % max(self.cores) == 0
+
+    def nodes(self, cores: int) -> int:
+        """How many nodes so many cores are."""
+        return -(-cores // max(self.cores))
+
+    def gpus(self, cores: int) -> int:
+        """How many GPUs come with so many cores of one node."""
+        return self.cores.index(cores) + 1 if self.category == "gpu" and cores in self.cores else 0
+
 
 def _kind(code: str, cores: tuple[int, ...], category: str, price: str, **more: Any) -> CoreKind:
     facts = {"processor": "Intel Xeon, 3.0 GHz", "memory": 4000, "storage": 30, **more}
@@ -106,9 +118,14 @@ ANALYSES: tuple[Software, ...] = (
 )
 ANALYSES_BY_CODE = {software.code: software for software in ANALYSES}
 
-PROJECTS: tuple[dict[str, str], ...] = (
-    {"id": "wGtPc", "name": "Wing study"},
-    {"id": "hXqBd", "name": "Heat exchangers"},
+PROJECTS: tuple[dict[str, Any], ...] = (
+    {
+        "id": "wGtPc",
+        "name": "Wing study",
+        "isDefault": True,
+        "remainingAmounts": ["All: My budget ($100.00 available)"],
+    },
+    {"id": "hXqBd", "name": "Heat exchangers", "isDefault": False, "remainingAmounts": []},
 )
 
 CURRENCY = "USD"
@@ -122,6 +139,7 @@ def core_type_documents() -> list[dict[str, Any]]:
             "name": kind.name,
             "description": f"{kind.name}: {kind.processor}",
             "cores": list(kind.cores),
+            "gpuCounts": [kind.gpus(cores) for cores in kind.cores],  # parallel to `cores`
             "categoryCodes": [kind.category],
             "processorInfo": kind.processor,
             "baseClockSpeed": kind.processor.rsplit(", ", 1)[-1],

@@ -73,7 +73,12 @@ class ControlRoutes:
         name, status = str(fields.get("name", "seeded")), str(fields.get("status", "Completed"))
         jobs = [
             self._world.add_finished_job(
-                name if count == 1 else f"{name}-{number}", seeds, job_id=fields.get("id"), status=status
+                name if count == 1 else f"{name}-{number}",
+                seeds,
+                job_id=fields.get("id"),
+                status=status,
+                reason=fields.get("reason"),
+                stopping=fields.get("stopping"),
             )
             for number in range(1, count + 1)
         ]

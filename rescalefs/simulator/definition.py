@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from rescalefs.simulator.catalogue import ANALYSES_BY_CODE, CORE_TYPES_BY_CODE, PROJECTS
+from rescalefs.simulator.settings import SimulatorSettings
 
 Problems: TypeAlias = dict[str, Any]
 REQUIRED = "This field is required."
@@ -27,7 +28,6 @@ _PASSED_ON: dict[str, Any] = {  # fields that the service keeps as they come, an
     "resourceFilters": [],
     "archiveFilters": [],
     "remoteVizConfig": None,
-    "tags": [],
 }
 _ANALYSIS_PASSED_ON: dict[str, Any] = {
     "useMpi": False,
@@ -69,13 +69,32 @@ def check_project(project_id: Any) -> str | None:
         return None
     for project in PROJECTS:
         if project["id"] == project_id:
-            return project["id"]
+            return str(project["id"])
     raise Invalid({"projectId": [f'Invalid pk "{project_id}" - object does not exist.']})
+
+
+def check_policies(
+    definition: Mapping[str, Any], project_id: str | None, settings: SimulatorSettings
+) -> None:
+    """Return if the job is one that the workspace allows, else raise `Invalid`."""
+    problems: Problems = {}
+    if settings.require_project and project_id is None:
+        problems["projectId"] = ["A project is required by your organization."]
+    most = settings.max_job_hours
+    hours = [each["hardware"]["walltime"] for each in definition["jobanalyses"]]
+    if most is not None and any(each is not None and each > most for each in hours):
+        wrong = {"hardware": {"walltime": [f"Ensure this value is less than or equal to {most:g}."]}}
+        problems["jobanalyses"] = [wrong if each is not None and each > most else {} for each in hours]
+    if problems:
+        raise Invalid(problems)
 
 
 def with_defaults(definition: Mapping[str, Any]) -> dict[str, Any]:
     """A definition that was checked, with every field the service shows; what it ignores is gone."""
     kept = {field: _kept(definition, field, default) for field, default in _PASSED_ON.items()}
+    kept[
+        "tags"
+    ] = []  # sent tags are ignored: `jobs/{id}/tags/` takes them (Rescale's client Interlink, 2026)
     kept["jobanalyses"] = [_analysis_with_defaults(each) for each in definition["jobanalyses"]]
     return kept
 
@@ -218,8 +237,8 @@ def _hardware_problems(sent: Any) -> Any:
     cores = sent.get("coresPerSlot")
     if not _is_count(cores):
         problems["coresPerSlot"] = [REQUIRED if cores is None else NOT_A_COUNT]
-    elif kind is not None and cores not in kind.cores:
-        offered = ", ".join(map(str, kind.cores))
+    elif kind is not None and not kind.offers(int(cores or 0)):
+        offered = f"{', '.join(map(str, kind.cores))}, or a multiple of {max(kind.cores)}"
         problems["coresPerSlot"] = [f"{cores} cores are not offered on {code}; choose one of {offered}."]
     if sent.get("slots") is not None and not _is_count(sent["slots"]):
         problems["slots"] = [NOT_A_COUNT]

@@ -20,9 +20,11 @@ _LABELS = {life.COMPLETED: "label-success", life.FAILED: "label-danger", life.SA
 Find = Callable[[str], FileRecord | None]
 
 
-def user(email: str, workspace_id: str) -> dict[str, Any]:
+def user(email: str, workspace_id: str, max_job_hours: float | None = None) -> dict[str, Any]:
     """`users/me/`."""
+    policy = {} if max_job_hours is None else {"maxJobHours": max_job_hours}
     return {
+        **policy,
         "email": email,
         "firstName": "Sim",
         "lastName": "Ulator",
@@ -40,8 +42,32 @@ def time(moment: datetime | None) -> str | None:
 
 
 def status(record: StatusRecord) -> dict[str, Any]:
-    """One entry of `statuses/` or `cluster_statuses/`."""
+    """One entry of `statuses/`, whose dates have an offset, unlike others (a notebook of Rescale's, 2023)."""
+    date = record.date.astimezone(timezone.utc).isoformat(timespec="microseconds")
+    return {"status": record.status, "statusDate": date, "statusReason": record.reason}
+
+
+def cluster_status(record: StatusRecord) -> dict[str, Any]:
+    """One entry of `cluster_statuses/`."""
     return {"status": record.status, "statusDate": time(record.date), "statusReason": record.reason}
+
+
+def instances(job: JobRecord) -> list[dict[str, Any]]:
+    """`jobs/{id}/instances/`: the machines of a cluster that runs; the first one is the head."""
+    if job.cluster_status != life.CLUSTER_STARTED:
+        return []
+    hardware = job.definition["jobanalyses"][0]["hardware"]
+    nodes = CORE_TYPES_BY_CODE[hardware["coreType"]].nodes(hardware["coresPerSlot"])
+    return [
+        {
+            "id": f"{job.id}-{number}",
+            "publicIp": "127.0.0.1",
+            "sshPort": 22,
+            "username": f"uprod_{job.id}",
+            "role": "WORKER" if number else "MASTER",
+        }
+        for number in range(nodes)
+    ]
 
 
 def file(record: FileRecord, owner: str, api: str) -> dict[str, Any]:
@@ -77,9 +103,10 @@ def file(record: FileRecord, owner: str, api: str) -> dict[str, Any]:
     return document
 
 
-def job_summary(job: JobRecord, storage: int) -> dict[str, Any]:
-    """One entry of `jobs/`; ``storage`` is what its outputs take."""
+def job_summary(job: JobRecord, storage: int, *, with_reason: bool = False) -> dict[str, Any]:
+    """One entry of `jobs/`; ``storage`` is what its outputs take. Version 3 alone tells the reason."""
     newest = job.statuses[-1] if job.statuses else None
+    reason = {"statusReason": newest.reason if newest else None} if with_reason else {}
     return {
         "id": job.id,
         "name": job.name,
@@ -89,7 +116,7 @@ def job_summary(job: JobRecord, storage: int) -> dict[str, Any]:
             "content": job.status,
             "labelClass": _LABELS.get(job.status, "label-info"),
             "useLabel": bool(job.status),
-            "statusReason": newest.reason if newest else None,
+            **reason,
         },
         "clusterStatusDisplay": {
             "content": job.cluster_status,
@@ -157,7 +184,7 @@ def _analysis(analysis: dict[str, Any], find: Find, owner: str, api: str) -> dic
     ]
     cores = hardware["coresPerSlot"]
     summary = {
-        "numberOfNodes": -(-cores // max(kind.cores)),
+        "numberOfNodes": kind.nodes(cores),
         "memoryPerNode": kind.memory * cores,
         "storagePerNode": kind.storage * cores,
     }

@@ -77,6 +77,8 @@ class FileRoutes:
 
     async def upload(self, request: Request, status: int) -> Response:
         """Streams a multipart upload into the store."""
+        if "content-length" not in request.headers:  # so with `Transfer-Encoding: chunked`
+            return failure(Refused(411, "A Content-Length is required."))
         file_id = self._world.new_file_id()
         content_type = request.headers.get("content-type", "")
         try:

@@ -12,24 +12,27 @@ from starlette.responses import Response
 from rescalefs.simulator import documents, life
 from rescalefs.simulator.call import Call, Endpoint, Refused, answer, empty
 from rescalefs.simulator.cases import plan_runs
-from rescalefs.simulator.definition import Invalid, check_project, checked
+from rescalefs.simulator.definition import Invalid, check_policies, check_project, checked
 from rescalefs.simulator.delivery import deliver
 from rescalefs.simulator.records import FileRecord, JobRecord, RunRecord
 from rescalefs.simulator.scheduler import Scheduler
+from rescalefs.simulator.settings import SimulatorSettings
 from rescalefs.simulator.tags import tag_names, tags_changed
 from rescalefs.simulator.workdir import find_live, live_files
 from rescalefs.simulator.world import NoSuchRecord, World
 
 SUPPORT_DESK = "support@simulator.example"
 NOT_RUNNING = "The run is not running."
+SUBMITTED_BEFORE = "This job has been submitted and can no longer be changed or submitted."
 
 
 class JobRoutes:
     """Jobs, their histories, runs, outputs and live files."""
 
-    def __init__(self, world: World, scheduler: Scheduler) -> None:
+    def __init__(self, world: World, scheduler: Scheduler, settings: SimulatorSettings) -> None:
         self._world = world
         self._scheduler = scheduler
+        self._settings = settings
 
     def table(self) -> dict[str, dict[str, Endpoint]]:
         """Path pattern -> method -> endpoint."""
@@ -44,7 +47,8 @@ class JobRoutes:
             },
             "jobs/{job_id}/submit/": {"POST": self.submit},
             "jobs/{job_id}/stop/": {"POST": self.stop},
-            "jobs/{job_id}/force_stop/": {"POST": self.stop},  # so asked for by public clients
+            "jobs/{job_id}/force_stop/": {"POST": self.force_stop},  # so asked for by public clients
+            "jobs/{job_id}/instances/": {"GET": self.instances},
             "jobs/{job_id}/statuses/": {"GET": self.statuses},
             "jobs/{job_id}/cluster_statuses/": {"GET": self.cluster_statuses},
             "jobs/{job_id}/files/": {"GET": self.files},
@@ -62,21 +66,25 @@ class JobRoutes:
     # --- the job itself
 
     def list_all(self, call: Call) -> Response:
-        """Newest first; `?state=completed` keeps the jobs of that status."""
+        """Newest first; `?state=completed` or `not_completed`, and `?job_status=EXECUTING`, keep some."""
         jobs = self._world.jobs(call.lag)
-        state = call.query.get("state")
+        state, status = call.query.get("state"), call.query.get("job_status")
         if state is not None:
-            jobs = [job for job in jobs if job.status.lower() == state.replace("_", " ").lower()]
-        return call.page(jobs, self.summary)
+            jobs = [job for job in jobs if _is_of_state(job, state)]
+        if status is not None:
+            jobs = [job for job in jobs if _spelt_alike(job.status, status)]
+        return call.page(jobs, lambda job: self.summary(job, call))
 
-    def summary(self, job: JobRecord) -> dict[str, Any]:
+    def summary(self, job: JobRecord, call: Call) -> dict[str, Any]:
         """The job as lists show it."""
-        return documents.job_summary(job, sum(file.size for file in self._world.outputs(job.id)))
+        storage = sum(file.size for file in self._world.outputs(job.id))
+        return documents.job_summary(job, storage, with_reason="/api/v3/" in call.url)
 
     def create(self, call: Call) -> Response:
         """A saved job; submitting is another request."""
         definition = checked(call.fields, self._has_file)
         project_id = check_project(call.fields.get("projectId"))
+        check_policies(definition, project_id, self._settings)
         job = self._world.create_job(call.fields["name"], definition, project_id)
         return answer(self._detail(job, call), 201)
 
@@ -87,26 +95,33 @@ class JobRoutes:
     def change(self, call: Call) -> Response:
         """A saved job can be changed; on any other only the project can, and the rest is accepted in vain."""
         job = self._job(call)
+        if self._settings.refuse_resubmit and job.status != life.SAVED:
+            raise Refused(400, SUBMITTED_BEFORE)
         changes: dict[str, Any] = {}
         if "projectId" in call.fields:
             changes["project_id"] = check_project(call.fields["projectId"])
         if job.status == life.SAVED:
             kept = {} if call.method == "PUT" else {"name": job.name, **job.definition}
             wanted = {**kept, **call.fields}
-            changes["definition"] = checked(wanted, self._has_file)
+            changes["definition"] = checked(wanted, self._has_file) | {"tags": job.definition["tags"]}
             changes["name"] = wanted["name"]
         return answer(self._detail(self._world.change_job(job.id, **changes) if changes else job, call))
 
     def delete(self, call: Call) -> Response:
-        """Drops the job and its outputs; `?deleteInputFiles=true` its input files as well."""
+        """Drops the job and its outputs; `?deleteInputFiles=true` its input files as well.
+
+        400 while the job or its cluster runs (a notebook of Rescale's, 2023).
+        """
         with_inputs = call.query.get("deleteInputFiles", "").lower() in ("true", "1")
         if not self._world.remove_job(call.parts["job_id"], with_inputs):
-            raise Refused(400, "A job that is running cannot be deleted. Stop it first.")
+            raise Refused(400, "A job whose cluster is running cannot be deleted. Stop it first.")
         return empty(204)
 
     def submit(self, call: Call) -> Response:
-        """Starts a saved job. On any other: 200, and nothing happens."""
+        """Starts a saved job. On any other: 200, and nothing happens; or 400, as was announced."""
         job = self._job(call)
+        if self._settings.refuse_resubmit and job.status != life.SAVED:
+            raise Refused(400, SUBMITTED_BEFORE)
         if job.status == life.SAVED:
             self._scheduler.submit(job.id, plan_runs(job.definition, self._text))
         return empty(200)
@@ -116,17 +131,30 @@ class JobRoutes:
         self._scheduler.stop(self._job(call).id)
         return empty(202)
 
+    def force_stop(self, call: Call) -> Response:
+        """The job is killed: in the web interface, a second button that appears once it was stopped."""
+        self._scheduler.force_stop(self._job(call).id)
+        return empty(202)
+
+    def instances(self, call: Call) -> Response:
+        """The machines of its cluster."""
+        return call.page(documents.instances(self._job(call)), dict)
+
     def statuses(self, call: Call) -> Response:
         """The job's history, newest first."""
         return call.page(self._job(call).statuses[::-1], documents.status)
 
     def cluster_statuses(self, call: Call) -> Response:
-        """The cluster's history, newest first."""
-        return call.page(self._job(call).cluster_statuses[::-1], documents.status)
+        """The cluster's history, newest first; 404 until there is a cluster."""
+        job = self._job(call)
+        if not job.cluster_statuses:
+            raise NoSuchRecord(job.id)
+        return call.page(job.cluster_statuses[::-1], documents.cluster_status)
 
     def files(self, call: Call) -> Response:
         """Output files of all runs; `?search=part` of the name."""
-        return self._files_page(self._world.outputs(self._job(call).id), call)
+        job = self._job(call)
+        return self._files_page(self._listed(job, self._world.outputs(job.id)), call)
 
     def share(self, call: Call) -> Response:
         """Lets somebody else see the job."""
@@ -161,7 +189,7 @@ class JobRoutes:
     def run_files(self, call: Call) -> Response:
         """Output files of one run, once it has completed."""
         job, run = self._run(call)
-        return self._files_page(self._world.outputs(job.id, run.id), call)
+        return self._files_page(self._listed(job, self._world.outputs(job.id, run.id)), call)
 
     def directory_contents(self, call: Call) -> Response:
         """A bare list of what is in the working directory, while it runs."""
@@ -225,6 +253,12 @@ class JobRoutes:
         found = [file for file in files if part in file.name.lower()]
         return call.page(found, lambda file: self._shown(file, call))
 
+    def _listed(self, job: JobRecord, files: list[FileRecord]) -> list[FileRecord]:
+        """Outputs may be listed some seconds after a job's end alone."""
+        delay = self._settings.outputs_delay
+        over = self._world.ended_for(job) if delay else None
+        return files if over is None or over >= delay else []
+
     def _shown(self, file: FileRecord, call: Call) -> dict[str, Any]:
         return documents.file(file, self._world.owner, call.api)
 
@@ -237,6 +271,18 @@ class JobRoutes:
 
     def _text(self, file_id: str) -> str:
         return self._world.contents.path(self._world.file(file_id).id).read_text(errors="replace")
+
+
+def _is_of_state(job: JobRecord, state: str) -> bool:
+    if _spelt_alike(state, "not completed"):
+        return not life.is_finished(job.status)
+    if _spelt_alike(state, "completed"):
+        return life.is_finished(job.status)
+    return _spelt_alike(job.status, state)
+
+
+def _spelt_alike(one: str, other: str) -> bool:
+    return one.replace("_", " ").lower() == other.replace("_", " ").lower()
 
 
 def _last_lines(path: Path, count: int) -> list[str]:

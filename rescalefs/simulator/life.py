@@ -1,11 +1,15 @@
 """The life of a job and of its cluster: the words, and which may follow which. Pure.
 
     saved ─ Pending ─ Queued ─ Started ─ Validated ─ Executing ─ Completed
-                 └────────┴───────┴──────────┴───────────┴── Stopping ─ Force Stop ─ Completed
+                 └────────┴───────┴──────────┴───────────┴── Stopping ─ Completed
+                                                                  └── Force Stop ─ Completed
                           └───────┴──────────┴───────────┴── Failed
 
-A command that fails still leads to Completed, with a reason; Failed means that the cluster failed the
-job: its inputs could not be laid out, or the simulator was killed under it.
+The last status does not tell how a job ended; its reasons do (Rescale's Nextflow plugin, 2025). A command
+that fails leads through Stopping (`A run failed`), a user's stop through Stopping (`User Terminated`). A
+force stop is a second thing, for a job that is Stopping. One that never ran is Completed with the reason.
+Failed means that the cluster failed the job: its inputs could not be laid out, or the simulator was killed
+under it.
 """
 
 from __future__ import annotations
@@ -24,15 +28,20 @@ FAILED = "Failed"
 TRANSITIONS: dict[str, frozenset[str]] = {
     SAVED: frozenset({PENDING}),
     PENDING: frozenset({QUEUED, STOPPING}),
-    QUEUED: frozenset({STARTED, STOPPING, FAILED}),
+    QUEUED: frozenset({STARTED, STOPPING, FAILED, COMPLETED}),  # the last: it never ran
     STARTED: frozenset({VALIDATED, STOPPING, FAILED}),
     VALIDATED: frozenset({EXECUTING, STOPPING, FAILED}),
     EXECUTING: frozenset({COMPLETED, STOPPING, FAILED}),
-    STOPPING: frozenset({FORCE_STOP}),
+    STOPPING: frozenset({FORCE_STOP, COMPLETED}),
     FORCE_STOP: frozenset({COMPLETED}),
     COMPLETED: frozenset(),
     FAILED: frozenset(),
 }
+
+WELL = "Completed successfully"
+RUN_FAILED = "A run failed"
+USER_TERMINATED = "User Terminated"
+NO_CAPACITY = "Could not allocate compute resources from the compute provider"
 
 CLUSTER_NOT_STARTED = "Not Started"
 CLUSTER_STARTING = "Starting"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,6 +20,7 @@ from rescalefs.simulator.job_routes import JobRoutes
 from rescalefs.simulator.misbehaviour import Misbehaviour, Sever
 from rescalefs.simulator.paging import PageSizes
 from rescalefs.simulator.scheduler import Scheduler
+from rescalefs.simulator.settings import SimulatorSettings
 from rescalefs.simulator.throttle import Throttle, scope_of
 from rescalefs.simulator.traffic import ENTRY, Traffic, TrafficLog
 from rescalefs.simulator.world import World
@@ -35,8 +36,12 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # Starlette adds
 class Gate:
     """Lets in who has the key, as often as the throttle allows."""
 
-    def __init__(self, api_key: str, throttle: Throttle) -> None:
+    def __init__(
+        self, api_key: str, throttle: Throttle, is_job_key: Callable[[str], bool] = lambda _: False
+    ) -> None:
+        """``is_job_key``: whether a key is that of a job that runs."""
         self._api_key = api_key.encode()
+        self._is_job_key = is_job_key
         self._throttle = throttle
 
     def check(self, request: Request, pattern: str, methods: Iterable[str]) -> Response | None:
@@ -44,7 +49,8 @@ class Gate:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() not in ACCEPTED_SCHEMES:
             return _refusal(401, "Authentication credentials were not provided.", CHALLENGE)
-        if not hmac.compare_digest(key.strip().encode(), self._api_key):
+        key = key.strip()
+        if not (hmac.compare_digest(key.encode(), self._api_key) or self._is_job_key(key)):
             return _refusal(401, "Invalid token.", CHALLENGE)
         denied = None if pattern.startswith(CONTROL) else self._take(request.method, pattern)
         if denied is not None:
@@ -71,6 +77,7 @@ class Gate:
 def application(
     world: World,
     scheduler: Scheduler,
+    settings: SimulatorSettings,
     gate: Gate,
     sizes: PageSizes,
     faults: FaultScript,
@@ -78,8 +85,8 @@ def application(
     sever: Sever,
 ) -> ASGIApp:
     """All endpoints, behind the gate, the faults and the log of the traffic."""
-    jobs, files = JobRoutes(world, scheduler), FileRoutes(world)
-    account = AccountRoutes(world)
+    jobs, files = JobRoutes(world, scheduler, settings), FileRoutes(world)
+    account = AccountRoutes(world, settings)
 
     routes = [
         *(_upload_route(root, files, gate) for root in (API, API_V3)),

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rescalefs.clock import never
+
+_PIECE = 1 << 16  # bytes read at once of what a command prints
+_MOST_PIECES = 16  # read after a command's end: a pipe holds one or so
+_LOOK = 0.02  # seconds between two looks whether a command has ended, where the system does not tell
+_LONGEST_LOOK = 60.0  # seconds; a limit of the wait, which the end of the command ends at once
 
 MARK = "RESCALEFS_SIMULATOR"  # in the environment of all we start: whose it is, also after a kill -9
 
@@ -57,32 +63,95 @@ class Leash:
                     os.killpg(self._group, number)
 
 
-def run_command(command: str, folder: Path, env: Mapping[str, str], log: Path, leash: Leash) -> int | None:
-    """Run ``command`` in ``folder``, its output appended to ``log``; return its exit status.
+def run_command(
+    command: str, folder: Path, env: Mapping[str, str], printed: Callable[[bytes], None], leash: Leash
+) -> int | None:
+    """Run ``command`` in ``folder``, hand on what it prints as that comes; return its exit status.
 
     None: the leash was pulled before it started. When this returns, no process of its group is left.
     """
     if leash.reason is not None:
         return None
-    with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - running what the job says is the point
-            [_shell(), "-c", command],
-            cwd=folder,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    leash.hold(process.pid)
-    # The status is left unread: until it is, the kernel gives the group's number to nobody else.
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    leash.let_go()
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)  # what the command left in the background
-    status = process.wait()
+    with subprocess.Popen(  # noqa: S603 - running what the job says is the point
+        [_shell(), "-c", command],
+        cwd=folder,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        leash.hold(process.pid)
+        try:
+            _listen(process, printed)
+        finally:
+            leash.let_go()
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)  # what the command left in the background
+        _drain(process, printed)
+        status = process.wait()
     _wait_until_gone(process.pid)
     return status
+
+
+def _listen(process: subprocess.Popen[bytes], printed: Callable[[bytes], None]) -> None:
+    """Hand on what is printed until the command has ended, whoever still holds the other end of the pipe.
+
+    The status is left unread: until it is, the kernel gives the group's number to nobody else.
+    """
+    assert process.stdout is not None
+    pipe = process.stdout.fileno()
+    with _ending_of(process.pid) as ending:
+        watched = {pipe, *ending}
+        while True:
+            ready = _ready(watched, _LONGEST_LOOK if ending else _LOOK)
+            if pipe in ready:
+                found = os.read(pipe, _PIECE)
+                printed(found)
+                if not found:  # closed by all who could write: only the end is awaited
+                    watched.remove(pipe)
+            if ready.issuperset(ending) and _has_ended(process.pid):
+                return
+
+
+def _drain(process: subprocess.Popen[bytes], printed: Callable[[bytes], None]) -> None:
+    """Hand on what is in the pipe still; a process that left the group may write to it for ever."""
+    assert process.stdout is not None
+    pipe = process.stdout.fileno()
+    for _ in range(_MOST_PIECES):
+        found = os.read(pipe, _PIECE) if _ready({pipe}, 0) else b""
+        if not found:
+            return
+        printed(found)
+
+
+def _ready(descriptors: Iterable[int], seconds: float) -> set[int]:
+    """Those that can be read, or have come to their end, within so many seconds."""
+    poll = select.poll()  # unlike select(2), it takes descriptors of any number
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return {descriptor for descriptor, _ in poll.poll(1000 * seconds)}
+
+
+def _has_ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+
+@contextmanager
+def _ending_of(pid: int) -> Iterator[list[int]]:
+    """A descriptor that can be read once the process has ended; none where the system has no such thing."""
+    if not hasattr(os, "pidfd_open"):
+        yield []
+        return
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        yield []
+        return
+    try:
+        yield [descriptor]
+    finally:
+        os.close(descriptor)
 
 
 def _wait_until_gone(group: int) -> None:
@@ -96,15 +165,6 @@ def _wait_until_gone(group: int) -> None:
         except ProcessLookupError:
             return
         never().wait(0.002)
-
-
-def exit_reason(status: int) -> str | None:
-    """In words, why a command did not end well; None if it did."""
-    if status == 0:
-        return None
-    if status < 0:
-        return f"The command was ended by {signal.Signals(-status).name}; see process_output.log"
-    return f"The command exited with status {status}; see process_output.log"
 
 
 def kill_marked(mark: str) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
 import queue
+import secrets
 import shutil
 import threading
 from collections.abc import Callable
@@ -17,9 +19,11 @@ from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.containment import contained
 from rescalefs.simulator import life
+from rescalefs.simulator.console import Console, exit_code
 from rescalefs.simulator.definition import input_ids
+from rescalefs.simulator.environment import job_environment
 from rescalefs.simulator.records import SNAPSHOT, FileRecord, JobRecord, RunRecord
-from rescalefs.simulator.running import MARK, Leash, exit_reason, kill_marked, provide_python, run_command
+from rescalefs.simulator.running import MARK, Leash, kill_marked, provide_python, run_command
 from rescalefs.simulator.settings import SimulatorSettings
 from rescalefs.simulator.timeline import Timeline
 from rescalefs.simulator.workdir import LOG, LayoutFailed, Stored, commands, lay_out, outputs, pack
@@ -27,8 +31,6 @@ from rescalefs.simulator.world import NoSuchRecord, World
 
 log = logging.getLogger(__name__)
 
-WELL = "Completed successfully"
-STOPPED_BY_USER = "Stopped by the user"
 LOST = "The simulator ended while the job ran"
 SECONDS_PER_HOUR = 3600
 
@@ -38,6 +40,7 @@ class Hold:
     """What an active job can be stopped by."""
 
     leashes: dict[str, Leash]  # by run id
+    api_key: str = field(default_factory=lambda: secrets.token_hex(20))  # for its commands, while it runs
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
@@ -49,8 +52,16 @@ class Scheduler:
     """
 
     def __init__(
-        self, world: World, settings: SimulatorSettings, scratch: Path, mark: str, clock: Clock
+        self,
+        world: World,
+        settings: SimulatorSettings,
+        scratch: Path,
+        mark: str,
+        clock: Clock,
+        url: str = "",
     ) -> None:
+        """``url`` is where commands find the API."""
+        self._url = url
         self._world = world
         self._settings = settings
         self._scratch = scratch
@@ -94,20 +105,36 @@ class Scheduler:
         if self._world.submit(job_id, runs):
             self._expect(self._world.job(job_id))
 
+    def is_key(self, key: str) -> bool:
+        """Whether it is the key of a job that runs: its commands may use the API."""
+        with self._lock:
+            keys = [hold.api_key for hold in self._holds.values()]
+        return any(hmac.compare_digest(key.encode(), each.encode()) for each in keys)
+
     def stop(self, job_id: str) -> None:
         """Let an active job end soon; on any other, do nothing."""
-        if not self._world.stop(job_id, STOPPED_BY_USER):
+        if not self._world.stop(job_id, life.USER_TERMINATED):
             return
         with self._lock:
             hold = self._holds.get(job_id)
             is_unstarted = job_id in self._unstarted
             self._unstarted.discard(job_id)
         if is_unstarted:
-            self._timeline.after(0, lambda: self._finish(job_id, STOPPED_BY_USER))
+            self._timeline.after(0, lambda: self._finish(job_id, life.USER_TERMINATED))
         elif hold is not None:
             for leash in hold.leashes.values():
-                self._pull(leash, STOPPED_BY_USER)
+                self._pull(leash, life.USER_TERMINATED)
             hold.stopping.set()
+
+    def force_stop(self, job_id: str) -> None:
+        """Kill the commands of an active job, which need not have been stopped before."""
+        self.stop(job_id)
+        if not self._world.advance(job_id, life.FORCE_STOP, life.USER_TERMINATED):
+            return
+        with self._lock:
+            hold = self._holds.get(job_id)
+        for leash in hold.leashes.values() if hold is not None else ():
+            leash.kill(life.USER_TERMINATED)
 
     def stop_run(self, job_id: str, run_id: str) -> None:
         """Let one run of an active job end soon, or not begin; its outputs so far are kept."""
@@ -115,7 +142,7 @@ class Scheduler:
             hold = self._holds.get(job_id)
             leash = hold.leashes.get(run_id) if hold is not None else None
         if leash is not None:
-            self._pull(leash, STOPPED_BY_USER)
+            self._pull(leash, life.USER_TERMINATED)
 
     def live_folder(self, job_id: str, run_id: str) -> Path | None:
         """The working directory of a run, while it runs."""
@@ -193,6 +220,11 @@ class Scheduler:
             self._unstarted.discard(job_id)
             hold = self._holds[job_id]
         job = self._world.job(job_id)
+        wanted = {each["hardware"]["coreType"] for each in job.definition["jobanalyses"]}
+        if wanted.intersection(self._settings.unavailable):
+            self._finish(job_id, life.NO_CAPACITY)
+            return
+        self._world.advance_cluster(job_id, life.CLUSTER_NOT_STARTED)
         self._world.advance_cluster(job_id, life.CLUSTER_STARTING)
         self._clock.wait(hold.stopping, self._settings.startup_delay)
         self._world.advance_cluster(job_id, life.CLUSTER_STARTED)
@@ -206,63 +238,62 @@ class Scheduler:
             log.exception("job %s failed on the cluster's own account", job_id)
             reason, is_lost = f"The cluster failed: {error}", True
         if not self._is_halted():
-            self._finish(job_id, self._world.job(job_id).stop_reason or reason or WELL, is_lost=is_lost)
+            self._finish(job_id, self._world.job(job_id).stop_reason or reason or life.WELL, is_lost=is_lost)
 
     def _run_all(self, job: JobRecord, hold: Hold) -> str | None:
         """Run all runs; return why one did not end well."""
         for status in (life.STARTED, life.VALIDATED, life.EXECUTING):
             if self._is_halted() or not self._world.advance(job.id, status):
                 return None  # it was stopped
-        reasons = [self._run_one(job, run, hold.leashes[run.id]) for run in job.runs]
-        found = [reason for reason in reasons if reason is not None]
-        if len(job.runs) > 1 and found:
-            return f"{len(found)} of {len(job.runs)} runs did not end well: {found[0]}"
-        return found[0] if found else None
+        reasons = [self._run_one(job, run, hold) for run in job.runs]
+        return next((reason for reason in reasons if reason is not None), None)
 
-    def _run_one(self, job: JobRecord, run: RunRecord, leash: Leash) -> str | None:
+    def _run_one(self, job: JobRecord, run: RunRecord, hold: Hold) -> str | None:
         if self._is_halted():
             return None
         folder = self._folder(job.id, run.id)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         (folder / LOG).touch()
+        console = Console(folder / LOG, self._clock)
         self._world.begin_run(job.id, run.id)
-        reason: str | None = None
+        leash = hold.leashes[run.id]
+        code = 0
         try:
             for analysis in job.definition["jobanalyses"]:
                 lay_out(folder, analysis, run.variables, self._find)
-                reason = self._run_analysis(job, run, analysis, leash) or reason
+                code = self._run_analysis(job, run, analysis, hold, console) or code
         except (LayoutFailed, OSError) as error:
-            with (
-                suppress(OSError),
-                (folder / LOG).open("a") as output,
-            ):  # if even that fails, statusReason tells
-                output.write(f"{error}\n")
+            with suppress(OSError):  # if even that fails, statusReason tells
+                console.line(str(error))
             self._close_run(job, run, str(error))
             raise
-        reason = leash.reason or reason
-        self._close_run(job, run, reason)
-        return reason
+        self._close_run(job, run, leash.reason or (f"Exited with code {code}" if code else None))
+        return leash.reason or (life.RUN_FAILED if code else None)
 
     def _run_analysis(
-        self, job: JobRecord, run: RunRecord, analysis: dict[str, Any], leash: Leash
-    ) -> str | None:
-        folder = self._folder(job.id, run.id)
+        self, job: JobRecord, run: RunRecord, analysis: dict[str, Any], hold: Hold, console: Console
+    ) -> int:
+        """Run its commands; return the first exit code that is not 0."""
+        folder, leash = self._folder(job.id, run.id), hold.leashes[run.id]
         limit = self._time_limit(analysis)
         alarm = None
         if limit is not None:
             alarm = self._timeline.after(
                 limit, lambda: self._pull(leash, f"The time limit of {limit:g} s was exceeded")
             )
-        env = self._environment(job, run, analysis, folder)
-        reason: str | None = None
+        env = self._environment(job, analysis, folder, hold)
+        env[MARK] = f"{self._mark}/{job.id}/{run.id}/"
+        console.launch(analysis["command"], folder)
+        code = 0
         for command in commands(analysis):
-            status = run_command(command, folder, env, folder / LOG, leash)
-            reason = reason or (exit_reason(status) if status is not None else None)
+            status = run_command(command, folder, env, console.take, leash)
+            code = code or exit_code(status or 0)
+        console.exited(code)
         if alarm is not None:
             alarm.cancel()
         kill_marked(env[MARK])
-        return reason
+        return code
 
     def _close_run(self, job: JobRecord, run: RunRecord, reason: str | None) -> None:
         if self._is_halted():
@@ -276,19 +307,19 @@ class Scheduler:
         return min((limit for limit in limits if limit is not None), default=None)
 
     def _environment(
-        self, job: JobRecord, run: RunRecord, analysis: dict[str, Any], folder: Path
+        self, job: JobRecord, analysis: dict[str, Any], folder: Path, hold: Hold
     ) -> dict[str, str]:
-        hardware = analysis["hardware"]
         return {
             "PATH": f"{self._scratch / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "HOME": str(folder),
             "LANG": "C.UTF-8",
+            "RESCALE_API_BASE_URL": self._url,
+            "RESCALE_API_KEY": hold.api_key,
             "RESCALE_JOB_ID": job.id,
-            "RESCALE_RUN_ID": run.id,
-            "RESCALE_CORES_PER_SLOT": str(hardware["coresPerSlot"]),
-            "RESCALE_CORE_TYPE": hardware["coreType"],
+            "RESCALE_CLUSTER_ID": f"cluster-{job.id}",
+            "RESCALE_WORK_PATH": str(folder),
+            **job_environment(analysis["hardware"]),
             **analysis["envVars"],
-            MARK: f"{self._mark}/{job.id}/{run.id}/",
         }
 
     # --- the end
@@ -308,29 +339,29 @@ class Scheduler:
         self._world.add_files(arrived)
 
     def _finish(self, job_id: str, reason: str, *, is_lost: bool = False) -> None:
-        job = self._world.job(job_id)
-        if job.status == life.STOPPING:
-            self._world.advance(job_id, life.FORCE_STOP, reason)
-        if is_lost and life.may_follow(self._world.job(job_id).status, life.FAILED):
-            self._world.advance(job_id, life.FAILED, reason)
+        """End a job: well, or through Stopping, which holds the reason; the cluster follows."""
+        status = self._world.job(job_id).status
+        why: str | None = reason
+        if is_lost and life.may_follow(status, life.FAILED):
+            last = life.FAILED
         else:
-            self._world.advance(job_id, life.COMPLETED, reason)
+            has_reason = reason in (life.WELL, life.NO_CAPACITY)
+            if not has_reason:
+                self._world.advance(job_id, life.STOPPING, reason)  # nothing happens where it is stopping
+            last, why = life.COMPLETED, reason if has_reason else None
+        shutil.rmtree(self._scratch / "jobs" / job_id, ignore_errors=True)
+        has_cluster = bool(self._world.job(job_id).cluster_statuses)
+        down = (life.CLUSTER_STOP_REQUESTED, life.CLUSTER_STOPPING) if has_cluster else ()
+        if has_cluster and not self._settings.shutdown_delay:
+            down = (*down, life.CLUSTER_STOPPED)  # at once, so that the job can be deleted at once
+        self._world.advance(job_id, last, why, down)
         with self._lock:
             self._holds.pop(job_id, None)
-        shutil.rmtree(self._scratch / "jobs" / job_id, ignore_errors=True)
-        self._shut_cluster_down(job)
-
-    def _shut_cluster_down(self, job: JobRecord) -> None:
-        """The client may delete the job meanwhile, now that it has ended."""
-        if job.cluster_status == life.CLUSTER_NOT_STARTED:
-            self._world.advance_cluster(job.id, life.CLUSTER_STOPPED)
-            return
-        self._world.advance_cluster(job.id, life.CLUSTER_STOP_REQUESTED)
-        self._world.advance_cluster(job.id, life.CLUSTER_STOPPING)
-        self._timeline.after(
-            self._settings.shutdown_delay,
-            lambda: self._world.advance_cluster(job.id, life.CLUSTER_STOPPED),
-        )
+        if has_cluster and self._settings.shutdown_delay:
+            self._timeline.after(
+                self._settings.shutdown_delay,
+                lambda: self._world.advance_cluster(job_id, life.CLUSTER_STOPPED),
+            )
 
     def _is_halted(self) -> bool:
         with self._lock:

@@ -105,11 +105,12 @@ class Simulator:
         self.world = World(self.data, self._clock)
         held.callback(self.world.close)
         scratch = self.data / "scratch"
-        self.scheduler = Scheduler(self.world, settings, scratch, mark, self._clock)
+        self.scheduler = Scheduler(self.world, settings, scratch, mark, self._clock, self.url)
         app = application(
             self.world,
             self.scheduler,
-            Gate(self.api_key, Throttle(settings.throttles, self._clock)),
+            settings,
+            Gate(self.api_key, Throttle(settings.throttles, self._clock), self.scheduler.is_key),
             PageSizes(settings.page_size, settings.max_page_size),
             self.faults,
             self.traffic,

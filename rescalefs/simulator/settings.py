@@ -25,6 +25,12 @@ class SimulatorSettings:
     queue_delay: float = 0.0  # seconds a job stays Pending
     startup_delay: float = 0.0  # seconds its cluster takes from Starting to Started
     shutdown_delay: float = 0.0  # seconds its cluster outlives it
+    outputs_delay: float = 0.0  # seconds after a job's end in which its outputs are not listed yet
+    refuse_resubmit: bool = False  # 400 for a submit or change of a job that was submitted
+    hide_prices: str | None = None  # `refused`: 403, `empty`: an empty list; None: prices are shown
+    require_project: bool = False  # a job without a project is refused
+    max_job_hours: float | None = None  # a longer walltime is refused
+    unavailable: tuple[str, ...] = ()  # core types that cannot be had: jobs on them never run
     page_size: int = 10  # where the request does not say
     max_page_size: int = 1000  # more is cut to this
     jobs_at_once: int = 2  # further jobs stay Queued

@@ -197,12 +197,15 @@ class World:
         return changed or self.job(job_id)
 
     def remove_job(self, job_id: str, with_inputs: bool = False) -> bool:
-        """Drop a job and its outputs, and its input files if told to; False for a job that is active."""
+        """Drop a job and its outputs, and its input files if told to.
+
+        False for a job that is active, or has ended and its cluster is not down yet.
+        """
         with self._lock:
             job = self._jobs.get(job_id)
             if job is None:
                 raise NoSuchRecord(job_id)
-            if life.is_active(job.status):
+            if life.is_active(job.status) or self._has_cluster(job):
                 return False
             del self._jobs[job_id]
             doomed = list(self._outputs.pop(job_id, {}))
@@ -221,18 +224,24 @@ class World:
                 job,
                 runs=planned,
                 statuses=(StatusRecord(life.PENDING, now),),
-                cluster_statuses=(StatusRecord(life.CLUSTER_NOT_STARTED, now),),
             )
 
         return self._evolve(job_id, change) is not None
 
-    def advance(self, job_id: str, status: str, reason: str | None = None) -> bool:
-        """Let a job go to a status; False if that may not follow the one it has now."""
+    def advance(
+        self, job_id: str, status: str, reason: str | None = None, cluster: Iterable[str] = ()
+    ) -> bool:
+        """Let a job go to a status, and its cluster to the ones after it; False if that may not follow."""
 
         def change(job: JobRecord, now: datetime) -> JobRecord | None:
             if not life.may_follow(job.status, status):
                 return None
-            return replace(job, statuses=(*job.statuses, StatusRecord(status, now, reason)))
+            clusters = tuple(StatusRecord(each, self._stamp()) for each in cluster)
+            return replace(
+                job,
+                statuses=(*job.statuses, StatusRecord(status, now, reason)),
+                cluster_statuses=(*job.cluster_statuses, *clusters),
+            )
 
         return self._evolve(job_id, change) is not None
 
@@ -273,13 +282,21 @@ class World:
         *,
         job_id: str | None = None,
         status: str = life.COMPLETED,
+        reason: str | None = None,
+        stopping: str | None = None,
         inserted: datetime | None = None,
         project_id: str | None = None,
         command: str = "true",
     ) -> JobRecord:
-        """A job that seems to have run, and left these outputs. Any ``status`` goes, unknown ones too."""
+        """A job that seems to have run, and left these outputs. Any ``status`` goes, unknown ones too.
+
+        ``reason`` is that of its last status; ``stopping`` that of a `Stopping` before it, if there was one.
+        """
         seeds = seed_files(files)
-        job = self._seeded_job(name, status, job_id, inserted, project_id, command, seeds)
+        if status == life.COMPLETED and reason is None and stopping is None:
+            reason = life.WELL
+        ending = ((life.STOPPING, stopping), (status, reason))[stopping is None :]
+        job = self._seeded_job(name, ending, job_id, inserted, project_id, command, seeds)
         self._add_job(job)
         self._publish([self._seeded_file(job.id, seed) for seed in seeds])
         return job
@@ -287,7 +304,7 @@ class World:
     def _seeded_job(
         self,
         name: str,
-        status: str,
+        ending: Iterable[tuple[str, str | None]],
         job_id: str | None,
         inserted: datetime | None,
         project_id: str | None,
@@ -306,8 +323,7 @@ class World:
         with self._lock:
             begun = self._stamp()
             statuses = [StatusRecord(each, self._stamp()) for each in walk]
-            reason = "Completed successfully" if status == life.COMPLETED else None
-            statuses.append(StatusRecord(status, self._stamp(), reason))
+            statuses += [StatusRecord(status, self._stamp(), reason) for status, reason in ending]
             run_ids = sorted({seed.run_id for seed in seeds} | {"1"}, key=lambda each: (len(each), each))
             return JobRecord(
                 id=job_id or self._new_id(),
@@ -393,6 +409,16 @@ class World:
         self._last_number = max(self._last_number, job.number)
         for status in (*job.statuses, *job.cluster_statuses):
             self._last_stamp = max(self._last_stamp, status.date)
+
+    def ended_for(self, job: JobRecord) -> float | None:
+        """For how many seconds the job has been over; None if it is not."""
+        if not job.statuses or not life.is_finished(job.status):
+            return None
+        return (self._clock.now() - job.statuses[-1].date).total_seconds()
+
+    @staticmethod
+    def _has_cluster(job: JobRecord) -> bool:
+        return job.cluster_status not in ("", life.CLUSTER_STOPPED)
 
     def _is_younger(self, job: JobRecord, lag: float) -> bool:
         return lag > 0 and self._clock.now() - job.inserted < timedelta(seconds=lag)

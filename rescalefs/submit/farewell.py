@@ -17,6 +17,7 @@ from typing import IO
 from rescalefs import surroundings
 from rescalefs.clock import Clock
 from rescalefs.containment import log_once
+from rescalefs.model import Result
 from rescalefs.submit.diary import mishap
 from rescalefs.submit.journal import JournalFailed, Overtaken
 from rescalefs.submit.ledger import Ledger
@@ -92,6 +93,7 @@ class Farewell:
             "RESCALEFS_FOLDER": str(folder),
             "RESCALEFS_NAME": drop.name,
             "RESCALEFS_STATUS": drop.status,
+            **_ending_of(drop),
         }
         limit = self._settings.on_finished_limit
         begun = self._clock.monotonic()
@@ -112,7 +114,7 @@ class Farewell:
         tool = surroundings.program("notify-send")
         if tool is None or not {"DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS"} & os.environ.keys():
             return
-        title = printable(f"{drop.folder}: {drop.status}")
+        title = printable(f"{drop.folder}: {drop.outcome.words if drop.outcome else drop.status}")
         text = printable(f"Job {drop.job_id} has ended")
         with contextlib.suppress(OSError):
             code, output = self._run([tool, "-a", "rescalefs", "--", title, text], {}, _NOTICE_LIMIT, stop)
@@ -147,6 +149,17 @@ class Farewell:
                 raise CutShort
             output.seek(max(0, output.seek(0, os.SEEK_END) - _TAIL))
             return code, output.read().decode("utf-8", "replace").strip()
+
+
+def _ending_of(drop: Drop) -> Mapping[str, str]:
+    """How the job ended, for a command that looks at no more than its environment."""
+    outcome = drop.outcome
+    codes = (outcome.exit_codes or ()) if outcome is not None else ()
+    return {
+        "RESCALEFS_OUTCOME": outcome.result.value if outcome is not None else Result.UNKNOWN.value,
+        "RESCALEFS_ENDING": outcome.words if outcome is not None else drop.status,
+        "RESCALEFS_EXIT_CODE": str(next(filter(None, codes), 0)) if codes else "",
+    }
 
 
 def _environment(facts: Mapping[str, str]) -> dict[str, str]:

@@ -275,4 +275,5 @@ def _report(page: _Page) -> DropReport:
         awaits=drop.awaits,
         hold=drop.hold,
         is_doubtful=drop.doubt != "",
+        outcome=drop.outcome,
     )

@@ -9,6 +9,7 @@ may not simply be done again is creating the job, so that has a state of its own
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from datetime import datetime, timezone
 from typing import Any, TypeAlias
 
 import msgspec
+
+from rescalefs.model import Outcome, Result
 
 
 class State(str, enum.Enum):
@@ -85,6 +88,8 @@ class Drop:
     seen: tuple[tuple[str, datetime], ...] = ()  # all its statuses with their dates
     submitted: datetime | None = None
     announced: bool = False  # its end was
+    analyses: int = 1  # of the job
+    outcome: Outcome | None = None  # how the job ended; None before, and where an older rescalefs saw the end
 
     @property
     def newest(self) -> datetime:
@@ -232,7 +237,7 @@ class Uploaded(Event, frozen=True, tag=True):
     reused: int = 0  # how many of the files were there already
 
     def told(self, drop: Drop) -> Drop:
-        return replace(drop, definition=self.definition)
+        return replace(drop, definition=self.definition, analyses=_analyses(self.definition))
 
 
 class CreateBegun(Event, frozen=True, tag=True):
@@ -326,14 +331,19 @@ class Ended(Event, frozen=True):
     outputs: int | None  # None where the server would not list them
     size: int | None  # bytes of all outputs; None where the server does not tell it of each
     seconds: float | None = None
+    outcome: Outcome | None = None
+    lines: tuple[str, ...] = ()  # the last ones that its command printed, where it did not succeed
+
+    def told(self, drop: Drop) -> Drop:
+        return replace(drop, outcome=self.outcome)
 
 
 class Completed(Ended, frozen=True, tag=True):
-    """It ended by itself. A command that failed ends so, too."""
+    """It did what it was meant to do, as far as the service and its console log tell."""
 
 
 class Failed(Ended, frozen=True, tag=True):
-    """The server says it failed."""
+    """It failed, or nothing says that it did not, whatever the service calls its last status."""
 
 
 class Stopped(Ended, frozen=True, tag=True):
@@ -357,7 +367,7 @@ class Returned(Event, frozen=True, tag=True):
     """The job goes on after all: it was taken for deleted or for ended, and the server shows more of it."""
 
     def told(self, drop: Drop) -> Drop:
-        return replace(drop, announced=False)
+        return replace(drop, announced=False, outcome=None)
 
 
 class SavedAgain(Event, frozen=True, tag=True):
@@ -441,11 +451,21 @@ def step(drop: Drop, event: Event) -> Drop:
     return replace(event.told(drop), state=state, number=drop.number + 1)
 
 
-def ending(status: str) -> Callable[..., Ended]:
-    """Which event a terminal status of a job is."""
-    word = " ".join(status.replace("_", " ").lower().split())
-    kinds: dict[str, Callable[..., Any]] = {"completed": Completed, "failed": Failed}
-    return kinds.get(word, Stopped)
+def ending(result: Result) -> Callable[..., Ended]:
+    """Which event the end of a job is. What is not known to have worked does not look as if it had."""
+    kinds: dict[Result, Callable[..., Any]] = {Result.SUCCEEDED: Completed, Result.STOPPED: Stopped}
+    return kinds.get(result, Failed)
+
+
+def _analyses(definition: str) -> int:
+    """How many analyses a job has, by its definition as JSON."""
+    with contextlib.suppress(msgspec.MsgspecError):
+        return len(msgspec.json.decode(definition, type=_Definition).jobanalyses) or 1
+    return 1
+
+
+class _Definition(msgspec.Struct):
+    jobanalyses: list[msgspec.Raw] = []
 
 
 _UNDRAWN = frozenset({Moved, Vanished, Doubted, Cleared, Edited, Changed, Announced})

@@ -10,7 +10,8 @@ from datetime import datetime
 from rescalefs.clock import Clock
 from rescalefs.containment import log_once
 from rescalefs.errors import Forbidden, InvalidRequest, NotFound, RescaleFSError, Throttled, UnexpectedAnswer
-from rescalefs.model import JobStatus, RemoteFile, is_terminal
+from rescalefs.model import JobStatus, Outcome, RemoteFile, Result, is_terminal
+from rescalefs.outcome import CONSOLE_LOG, ConsoleEnd, console_end, console_log, judged, tail_bytes
 from rescalefs.submit import machine
 from rescalefs.submit.absence import Absence
 from rescalefs.submit.diary import mishap
@@ -53,12 +54,15 @@ class Poller:
         clock: Clock,
         ledger: Ledger,
         heard: Callable[[str, str], None] = lambda _job_id, _status: None,
+        concluded: Callable[[str, Outcome], None] = lambda _job_id, _outcome: None,
     ) -> None:
+        """``heard`` is told each new status of a job, ``concluded`` how one ended, before a drop shows it."""
         self._service = service
         self._settings = settings
         self._clock = clock
         self._ledger = ledger
         self._heard = heard
+        self._concluded = concluded
         self._absence = Absence(service, clock)
         self._due: dict[str, float] = {}
         self._failures = 0  # in a row, of the server's
@@ -214,11 +218,33 @@ class Poller:
             if over_for < _REFUSING:
                 raise
             log.warning("job %s has ended, and its outputs are not known: %s", drop.job_id, error)
-            self._ledger.record(drop, _ending(drop, statuses, None))
-        else:
-            # Every job has its console output, so an empty list has not caught up with the end.
-            if outputs or over_for >= _LISTING:
-                self._ledger.record(drop, _ending(drop, statuses, outputs))
+            self._conclude(drop, _ending(drop, statuses, None, ConsoleEnd()))
+            return
+        # Every job that began has its console log, so a list without one has not caught up with the end.
+        is_whole = any(each.name == CONSOLE_LOG for each in outputs)
+        if is_whole or over_for >= _LISTING or _executing_since(statuses) is None:
+            console = self._console(drop, console_log(outputs), over_for)
+            self._conclude(drop, _ending(drop, statuses, outputs, console))
+
+    def _console(self, drop: Drop, log_file: RemoteFile | None, over_for: float) -> ConsoleEnd:
+        """What the end of the console log shows; nothing where the server will not show it."""
+        if log_file is None:
+            return ConsoleEnd()
+        most = tail_bytes(drop.analyses)
+        try:
+            tail = self._service.end_of(log_file, most)
+        except (NotFound, Forbidden, InvalidRequest, UnexpectedAnswer) as error:
+            if over_for < _REFUSING:
+                raise
+            log.warning("how job %s ended is judged without its log: %s", drop.job_id, error)
+            return ConsoleEnd()
+        return console_end(tail, is_whole=log_file.size is not None and len(tail) >= log_file.size)
+
+    def _conclude(self, drop: Drop, event: machine.Ended) -> None:
+        """Record an end. Others know first, so that what they show agrees with what is read in the drop."""
+        if event.outcome is not None:
+            self._concluded(drop.job_id or "", event.outcome)
+        self._ledger.record(drop, event)
 
     def _is_over(self, drop: Drop) -> bool:
         """Whether nothing follows. A job that was stopped is `Completed` once its outputs are collected."""
@@ -279,15 +305,22 @@ def _is_news(drop: Drop, status: JobStatus) -> bool:
 
 
 def _ending(
-    drop: Drop, statuses: tuple[JobStatus, ...], outputs: tuple[RemoteFile, ...] | None
+    drop: Drop,
+    statuses: tuple[JobStatus, ...],
+    outputs: tuple[RemoteFile, ...] | None,
+    console: ConsoleEnd,
 ) -> machine.Ended:
     sizes = [each.size for each in outputs or () if each.size is not None]
     size = sum(sizes) if outputs is not None and len(sizes) == len(outputs) else None
     began = _executing_since(statuses) or drop.submitted
     seconds = (statuses[-1].date - began).total_seconds() if began else -1.0
-    last = next((each.status for each in statuses if _is_stop(each.status)), drop.status)
     took = seconds if seconds >= 0 else None  # the server's clock and this machine's may differ
-    return machine.ending(last)(None if outputs is None else len(outputs), size, took)
+    last = JobStatus(drop.status, drop.newest)  # a replica that lags may not show the end any more
+    outcome = judged(statuses, console) or judged((last,), console)
+    assert outcome is not None
+    lines = () if outcome.result in (Result.SUCCEEDED, Result.STOPPED) else console.lines
+    found = None if outputs is None else len(outputs)
+    return machine.ending(outcome.result)(found, size, took, outcome, lines)
 
 
 def _is_stop(status: str) -> bool:

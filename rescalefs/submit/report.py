@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from rescalefs.model import Outcome, Result
 from rescalefs.submit import cost, machine
 from rescalefs.submit.diary import log_line, one_line
 from rescalefs.submit.listing import JOB_FILE
@@ -34,6 +35,7 @@ class DropReport:
     hold: bool = False
     is_doubtful: bool = False  # a person has to say whether it is a new drop
     has_job_file: bool | None = None  # None: nobody looked
+    outcome: Outcome | None = None  # how its job ended, once that is known
     log: tuple[str, ...] = ()  # the lines of its `status.log`, where one drop was asked for
 
 
@@ -73,6 +75,10 @@ def _where(drop: Drop, progress: Progress | None) -> str:
         return f"rejected: {drop.problems[0]}{_more(len(drop.problems))}"
     if drop.state is State.UPLOADING and progress is not None:
         return f"uploading {progress}"
+    if drop.state is State.RUNNING and drop.status.lower() == "completed":
+        return f"collecting outputs: job {drop.job_id} is over, and how it ended is not known yet"
+    if drop.state in _ENDED_BY_STATUS and drop.outcome is not None:
+        return drop.outcome.words
     if drop.state is State.RUNNING or drop.state in _ENDED_BY_STATUS:
         return drop.status or "submitted"
     if drop.state is State.SAVED and drop.hold and drop.is_elsewhere:
@@ -223,7 +229,7 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
             where = f"`rescalefs download {before.job_id} --to DIR` fetches them"
             if not before.is_elsewhere:
                 where = "in job/outputs; its console output is process_output.log there"
-            return [f"ended{ran}: {outputs}, {where}"]
+            return [*_complaint(event), f"ended{ran}: {outputs}, {where}"]
         case machine.Lost():
             return [f"job {before.job_id} is not on the server any more: it was deleted there"]
         case machine.Returned() if before.state is State.DELETED:
@@ -233,6 +239,13 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
         case machine.SavedAgain():
             return [f"job {before.job_id} is on the server after all, and was not submitted"]
     raise AssertionError(event)
+
+
+def _complaint(event: machine.Ended) -> list[str]:
+    """What went wrong, with the last lines that the command printed: most often its own complaint."""
+    if event.outcome is None or event.outcome.result is Result.SUCCEEDED:
+        return []
+    return [event.outcome.words, *(f"| {line}" for line in event.lines)]
 
 
 def _count(number: int, noun: str) -> str:

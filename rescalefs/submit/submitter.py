@@ -16,7 +16,7 @@ from rescalefs.clock import Clock
 from rescalefs.containment import log_once, shortened
 from rescalefs.errors import RescaleFSError
 from rescalefs.filesystems import lack_words
-from rescalefs.model import Job, User
+from rescalefs.model import Job, Outcome, User
 from rescalefs.private import make_private
 from rescalefs.submit.control import Control
 from rescalefs.submit.farewell import Farewell
@@ -61,12 +61,14 @@ class Submitter:
         unfinished: Callable[[Path], str] = lambda _: "",
         heard: Callable[[str, str], None] = lambda _job_id, _status: None,
         made: Callable[[Job], None] = lambda _: None,
+        concluded: Callable[[str, Outcome], None] = lambda _job_id, _outcome: None,
         user: User | None = None,
     ) -> None:
         """``unfinished``: what a folder still waits for besides time; empty for nothing.
         ``user``: whose key it is, if that was asked already.
 
-        ``made`` is told each job of a drop, ``heard`` each new status of one, before a drop shows it.
+        ``made`` is told each job of a drop, ``heard`` each new status of one, ``concluded`` how it ended,
+        before a drop shows it.
         """
         self._settings = settings
         self._clock = clock
@@ -89,7 +91,7 @@ class Submitter:
             ring=self._ledger.ring,
         )
         self._worker = Worker(service, settings, clock, self._ledger, self._depot, made=made)
-        self._poller = Poller(service, settings, clock, self._ledger, heard)
+        self._poller = Poller(service, settings, clock, self._ledger, heard, concluded)
         self._control = Control(service, self._ledger)
         self._farewell = Farewell(settings, clock, self._ledger)
         self._survey = Survey(settings, clock, self._ledger, self._journal, unfinished)

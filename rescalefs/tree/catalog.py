@@ -6,18 +6,33 @@ the others. How answers are shared, remembered and survive the server's absence 
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import logging
 import math
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rescalefs.background import Background, Rounds
-from rescalefs.clock import Clock
+from rescalefs.clock import Clock, never
 from rescalefs.containment import contained
-from rescalefs.errors import ApiError, InvalidRequest, NotFound
-from rescalefs.model import Incomplete, Job, JobDetail, JobStatus, LiveFile, RemoteFile, Run, is_terminal
+from rescalefs.errors import ApiError, Forbidden, InvalidRequest, NotFound, UnexpectedAnswer
+from rescalefs.model import (
+    Incomplete,
+    Job,
+    JobDetail,
+    JobStatus,
+    LiveFile,
+    Outcome,
+    RemoteFile,
+    Result,
+    Run,
+    is_terminal,
+)
+from rescalefs.outcome import CONSOLE_LOG, ConsoleEnd, console_end, console_log, judged, tail_bytes
 from rescalefs.tree.allowance import Allowance
 from rescalefs.tree.answers import Answers, Desk, Kind, Said
 from rescalefs.tree.errands import Errands
@@ -38,8 +53,12 @@ History = tuple[JobStatus, ...]
 
 _ALL = "all"  # the key of the one list of jobs
 _NEWEST = 100  # jobs in the request that polls
+_LEARNT_AT_ONCE = 10  # endings, after each look at the list: 100 jobs take ten looks, and then none
 _NOT_AT_ONCE = 10.0  # seconds after a start that found a list on disk, before all pages are asked for
 _LISTED_WITHIN = 60.0  # seconds in which the server lists a job that was made, or it is gone already
+_LISTED_LATE = 60.0  # seconds after an end in which outputs may not be listed: a script of Rescale's waits 45
+_LATE_TRIES = 2  # more, before an empty list of outputs is believed for a moment
+_AGAIN = 2.0  # seconds between two questions for what may be listed late
 _SHORTEST, _LONGEST = 15.0, 86_400.0  # seconds that an answer from after a job's end holds
 _DETAIL_LIVES = 30.0  # seconds; of a job's page little changes but what its owner edits
 _UNLISTED_AT_ONCE = 30  # looks for jobs that are not in the list
@@ -51,6 +70,16 @@ _RUNS = 20_000  # in memory; about 0.5 KiB each
 
 Runs = tuple[Run, ...]
 THE_ONLY_RUN = "1"  # a basic job has the one run "1" (documentation of 2016)
+
+
+def stored_jobs(directory: Path) -> tuple[Job, ...]:
+    """The list of jobs that a catalog left in its directory, of whatever age; none where it left none."""
+    document = _list_drawer(directory).load(_ALL)
+    return () if document is None else (*document.value[0], *document.value[1])
+
+
+def _list_drawer(directory: Path | None) -> Drawer[tuple[tuple[Job, ...], tuple[Job, ...]]]:
+    return Drawer(directory, "jobs", tuple[tuple[Job, ...], tuple[Job, ...]])
 
 
 class Catalog:
@@ -91,6 +120,7 @@ class Catalog:
         )
         self._run_outputs = Answers(self._outputs_kind("run_outputs", self._ask_run_outputs), desk)
         self._live = Answers(self._live_kind(), desk)
+        self._outcomes = Answers(self._outcomes_kind(), desk)
         self._by_run: tuple[Answers[Any], ...] = (self._run_outputs, self._live)
         self.offers = Offers(service, desk, settings.directory)
 
@@ -123,6 +153,15 @@ class Catalog:
 
     def statuses(self, job_id: str, ended: bool) -> History:
         return self._statuses.get(job_id, ended)
+
+    def outcome(self, job: Job) -> Outcome | None:
+        """How a job ended, by its history and the end of its console log; None where it has not.
+
+        What is known with the log is kept with the list of jobs, and never asked for again.
+        """
+        if job.outcome is not None and job.outcome.log_seen:
+            return job.outcome
+        return self._outcomes.get(job.id, ended=True)
 
     def cluster_statuses(self, job_id: str, ended: bool) -> History:
         return self._clusters.get(job_id, ended)
@@ -208,6 +247,10 @@ class Catalog:
             self._ends.setdefault(job_id, self._clock.now())
         self._lists.amend(_ALL, lambda jobs: jobs.with_status(job_id, status))
 
+    def concluded(self, job_id: str, outcome: Outcome) -> None:
+        """Someone found out how a job ended."""
+        self._lists.amend(_ALL, lambda jobs: jobs.with_outcome(job_id, outcome))
+
     def made(self, job: Job) -> None:
         """Someone made this job at the server: it is in the list from now on."""
         self._made[job.id] = (job, self._clock.monotonic())  # first: a list under way may land at any moment
@@ -241,6 +284,7 @@ class Catalog:
                 self._listed.set()
             if is_first:
                 self._tidy()
+            self._learn_endings()
             self._clock.wait(stop, self._settings.poll_every)
 
         Rounds(self._clock, log, "the list of jobs").run(listing, stop)
@@ -249,6 +293,23 @@ class Catalog:
         for answers in (self._lists, *self._by_job, *self._by_run, *self.offers.answers):
             with contained(log, "what is left of stored answers"):
                 answers.tidy()
+
+    def _learn_endings(self) -> None:
+        """Find out how some of the newest jobs ended that were not looked at, one request for each, once.
+
+        The list calls a job `Completed` that failed. Its statuses have the reason; the log is not asked for.
+        """
+        known = self.known_jobs()
+        newest = known.listed[:_NEWEST] if known is not None and not self.health.offline else ()
+        unknown = [job.id for job in newest if job.is_finished and job.outcome is None]
+        for job_id in unknown[:_LEARNT_AT_ONCE]:
+            try:
+                outcome = judged(self.statuses(job_id, ended=True))
+            except ApiError as error:
+                log.debug("how job %s ended is not known: %s", job_id, error)
+                return
+            if outcome is not None:
+                self.concluded(job_id, outcome)
 
     def _renew_list(self) -> None:
         try:
@@ -344,16 +405,73 @@ class Catalog:
 
     def _ask_cluster_statuses(self, job_id: str) -> Said[History]:
         ended = self._has_ended(job_id)
-        history = self._service.cluster_statuses(job_id)
+        try:
+            history = self._service.cluster_statuses(job_id)
+        except NotFound:
+            self._statuses.get(job_id, ended)  # raises as well where the job itself is gone
+            history = ()  # there is no cluster yet, or there never was one
         return Said(tuple(history), self._holds(job_id, of=history) if ended else None)
 
     def _ask_outputs(self, job_id: str) -> Said[Outputs]:
         ended = self._has_ended(job_id)
         files = self._service.output_files(job_id)
+        for _ in range(_LATE_TRIES if ended else 0):
+            if files or not self._may_be_late(job_id):
+                break
+            self._clock.wait(never(), _AGAIN)
+            files = self._service.output_files(job_id)
         holds = self._holds(job_id, of=files) if ended else None
+        if holds is not None and not files and self._may_be_late(job_id):
+            holds = _AGAIN
         if holds is not None and not all(file.is_uploaded for file in files):
             holds = _SHORTEST
         return Said(Outputs(job_id, tuple(files), ended, sorting=self._settings.sorting), holds)
+
+    def _ask_outcome(self, job_id: str) -> Said[Outcome | None]:
+        statuses = self._statuses.get(job_id, ended=True)
+        outcome = judged(statuses)
+        if outcome is None:
+            return Said(None, _AGAIN)
+        needs_log = outcome.result is not Result.STOPPED and any(
+            each.status.lower() == "executing" for each in statuses
+        )
+        if needs_log:
+            outcome = judged(statuses, self._console(job_id))
+        else:
+            outcome = dataclasses.replace(outcome, log_seen=True)
+        assert outcome is not None
+        self.concluded(job_id, outcome)
+        return Said(outcome, _LONGEST if outcome.log_seen else _AGAIN)
+
+    def _console(self, job_id: str) -> ConsoleEnd | None:
+        """What the end of the console log shows; None as long as that may not be listed yet."""
+        known = self.known_outputs(job_id)
+        files = known.files if known is not None and known.final else ()
+        if not any(file.name == CONSOLE_LOG for file in files):
+            files = self._service.output_files(job_id, search=CONSOLE_LOG)
+        log_file = console_log(files)
+        if log_file is None:
+            return None if not files and self._may_be_late(job_id) else ConsoleEnd()
+        jobs = self.known_jobs()
+        job = jobs.by_id.get(job_id) if jobs is not None else None
+        try:
+            tail = self._service.end_of(log_file, tail_bytes(len(job.analyses) if job else 1))
+        except (NotFound, Forbidden, InvalidRequest, UnexpectedAnswer) as error:
+            log.info("how job %s ended is judged without its log: %s", job_id, error)
+            return None if self._over_for(job_id) < _LISTED_LATE else ConsoleEnd()
+        return console_end(tail, is_whole=log_file.size is not None and len(tail) >= log_file.size)
+
+    def _may_be_late(self, job_id: str) -> bool:
+        """Whether outputs of a job may not be listed yet. Every job has its console log, so none is odd."""
+        if job_id not in self._ends:
+            with contextlib.suppress(ApiError):
+                self._statuses.get(job_id, ended=True)  # tells when it ended, if that is not long ago
+        return self._over_for(job_id) < _LISTED_LATE
+
+    def _over_for(self, job_id: str) -> float:
+        """Seconds since the job ended, as far as that is known; many where it is not."""
+        end = self._ends.get(job_id)
+        return (self._clock.now() - end).total_seconds() if end is not None else _LONGEST
 
     def _ask_runs(self, job_id: str) -> Said[Runs]:
         ended = self._has_ended(job_id)
@@ -416,7 +534,7 @@ class Catalog:
     def _list_kind(self) -> Kind[JobList]:
         return Kind(
             self._ask_list,
-            self._drawer("jobs", tuple[tuple[Job, ...], tuple[Job, ...]]),
+            _list_drawer(self._settings.directory),
             live=self._settings.poll_every,
             usable=math.inf,  # at once, also after a restart: the background keeps it fresh
             dump=lambda known: (known.listed, known.found),
@@ -439,6 +557,15 @@ class Catalog:
     def _history_kind(self, name: str, ask: Callable[[str], Said[History]]) -> Kind[History]:
         live = self._settings.live
         return Kind(ask, self._drawer(name, History), live, 2 * live, memory=_HISTORIES)
+
+    def _outcomes_kind(self) -> Kind[Outcome | None]:
+        return Kind(
+            self._ask_outcome,
+            Drawer(None, "outcomes", Outcome),  # kept with the list of jobs
+            live=_AGAIN,
+            usable=2 * _AGAIN,
+            memory=_HISTORIES,
+        )
 
     def _live_kind(self) -> Kind[Live]:
         return Kind(

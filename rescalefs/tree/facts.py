@@ -14,7 +14,7 @@ from rescalefs.tree.outputs import Verification
 from rescalefs.tree.tables import iso, type_word
 
 FILE_FACTS = ("size", "type", "sha512", "verified", "id", "uploaded", "original")
-JOB_FACTS = ("id", "name", "status", "owner", "project", "inserted")
+JOB_FACTS = ("id", "name", "status", "outcome", "owner", "project", "inserted")
 
 
 def facts(node: Node, verification: Verification) -> Mapping[str, str]:
@@ -43,5 +43,6 @@ def _of_file(file: RemoteFile, verification: Verification) -> Mapping[str, str]:
 
 def _of_job(job: Job) -> Mapping[str, str]:
     inserted = iso(job.inserted) if job.inserted else ""
-    values = (job.id, job.name, job.status, job.owner, job.project_id or "", inserted)
+    outcome = job.outcome.result.value if job.outcome is not None else ""
+    values = (job.id, job.name, job.status, outcome, job.owner, job.project_id or "", inserted)
     return dict(zip(JOB_FACTS, values, strict=True))

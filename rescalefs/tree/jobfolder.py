@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from rescalefs.errors import ApiError, InvalidRequest, NotFound
-from rescalefs.model import Job, JobDetail, JobStatus, Run
+from rescalefs.model import Job, JobDetail, JobStatus, Outcome, Run, is_terminal
 from rescalefs.tree.account import Account
 from rescalefs.tree.catalog import THE_ONLY_RUN, Runs
 from rescalefs.tree.health import is_refusal
@@ -153,12 +153,36 @@ class JobFolder(Directory):
         return Text(self.detail().document, self.modified_ns)
 
     def status(self) -> Text:
+        """The newest status; of a job that has ended, how it did. May ask the server."""
+        return self._status(self._outcome)
+
+    def status_at_a_glance(self) -> Text:
+        """What `stat` tells: how a job ended is not asked for, so that a listing of all jobs stays cheap."""
+        return self._status(lambda: self.job.outcome)
+
+    def _status(self, outcome: Callable[[], Outcome | None]) -> Text:
         newest = self._newest_status()
+        word = self.job.status if newest is None else newest.status
+        ending = outcome() if is_terminal(word) else None
+        line = status_line(word if ending is None else ending.words)
         if newest is None:
-            return Text(status_line(self.job.status), self.modified_ns)
+            return Text(line, self.modified_ns)
         # Of a job that has ended, the date does not depend on what is known by now: see `modified_ns`.
-        date = self.modified_ns if self.ended else nanoseconds(newest.date)
-        return Text(status_line(newest.status), date)
+        return Text(line, self.modified_ns if self.ended else nanoseconds(newest.date))
+
+    def _outcome(self) -> Outcome | None:
+        """How the job ended; what is known of it where asking is not possible, or one of a sweep over all."""
+        account, known = self.account, self.job.outcome
+        if known is not None and known.log_seen:
+            return known
+        has_outputs = account.catalog.known_outputs(self.job.id) is not None  # someone looks at this very job
+        if account.catalog.health.offline or not (has_outputs or account.endings.take()):
+            return known
+        try:
+            return account.catalog.outcome(self.job) or known
+        except ApiError as error:
+            log.info("how job %s ended is not known: %s", self.job.id, error)
+            return known
 
     def statuses(self) -> Text:
         return self._history(self.account.catalog.statuses(self.job.id, self.ended))
@@ -487,7 +511,9 @@ def _text_of_run(snapshot: Callable[[_RunFolder], Text]) -> Callable[[_RunFolder
 
 _JOB_ENTRIES: Mapping[str, Callable[[JobFolder, str], Node]] = {
     "job.json": _text(JobFolder.document),
-    "status": _text(JobFolder.status),
+    "status": lambda folder, name: TextNode(
+        inode_of("job", folder.job.id, name), folder.status, folder.status_at_a_glance
+    ),
     "statuses": _text(JobFolder.statuses),
     "cluster_statuses": _text(JobFolder.cluster_statuses),
     "files.tsv": _text(JobFolder.files_table),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from rescalefs.model import Job
+from rescalefs.model import Job, Outcome
 
 V = TypeVar("V")
 
@@ -62,6 +62,17 @@ class JobList:
             (changed if each is job else each for each in self.found),
         )
 
+    def with_outcome(self, job_id: str, outcome: Outcome) -> JobList:
+        """With what was learnt of how a job ended; what is known with its log is not replaced."""
+        job = self.by_id.get(job_id)
+        if job is None or job.outcome == outcome or (job.outcome is not None and job.outcome.log_seen):
+            return self
+        changed = dataclasses.replace(job, outcome=outcome)
+        return JobList.of(
+            tuple(changed if each is job else each for each in self.listed),
+            (changed if each is job else each for each in self.found),
+        )
+
     def with_newest(self, page: tuple[Job, ...]) -> JobList | None:
         """With the newest page of the server's list; None where it cannot be joined to what is known.
 
@@ -110,6 +121,8 @@ class JobList:
             return job
         if before.is_finished and not job.is_finished:
             job = dataclasses.replace(job, status=before.status)
+        if before.outcome is not None and job.outcome is None:  # no list tells it
+            job = dataclasses.replace(job, outcome=before.outcome)
         return before if before == job else job
 
 
@@ -125,6 +138,7 @@ def _pooled(job: Job, pool: dict[object, Any]) -> Job:
         project_id=same(job.project_id),
         analyses=same(job.analyses),
         tags=same(job.tags),
+        outcome=same(job.outcome),
     )
 
 

@@ -22,7 +22,7 @@ from functools import partial
 from rescalefs.background import Background
 from rescalefs.clock import Clock
 from rescalefs.errors import ApiError, NoSuchPath, NotADirectory
-from rescalefs.model import Job, LiveFile, RemoteFile
+from rescalefs.model import Job, LiveFile, Outcome, RemoteFile
 from rescalefs.tree.account import Account
 from rescalefs.tree.catalog import Catalog
 from rescalefs.tree.nodes import (
@@ -110,6 +110,10 @@ class Tree:
     def heard(self, job_id: str, status: str) -> None:
         """Someone saw this status of a job at the server: from now on the tree knows it, too."""
         self._catalog.heard(job_id, status)
+
+    def concluded(self, job_id: str, outcome: Outcome) -> None:
+        """Someone found out how a job ended: from now on the tree knows it, too."""
+        self._catalog.concluded(job_id, outcome)
 
     def made(self, job: Job) -> None:
         """Someone just made this job: from now on the tree has it, without a request."""

@@ -127,14 +127,19 @@ class TextNode:
 
     inode: int
     snapshot: Callable[[], Text]
+    glance: Callable[[], Text] | None = None  # for `stat`, where what is read costs requests of its own
+
+    def seen(self) -> Text:
+        """What `stat` tells."""
+        return (self.glance or self.snapshot)()
 
     @property
     def modified_ns(self) -> int:
-        return self.snapshot().modified_ns
+        return self.seen().modified_ns
 
     @property
     def size(self) -> int:
-        return len(self.snapshot().content)
+        return len(self.seen().content)
 
     def text(self) -> bytes:
         return self.snapshot().content

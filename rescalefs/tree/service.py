@@ -59,6 +59,10 @@ class JobService(Protocol):
 
     def user(self) -> User: ...
 
-    def output_files(self, job_id: str) -> tuple[RemoteFile, ...]:
-        """The outputs of all runs, without those that were deleted."""
+    def output_files(self, job_id: str, search: str | None = None) -> tuple[RemoteFile, ...]:
+        """The outputs of all runs, without those that were deleted; ``search``: a part of their names."""
+        ...
+
+    def end_of(self, file: RemoteFile, most: int) -> bytes:
+        """The last bytes of a file, at most so many."""
         ...

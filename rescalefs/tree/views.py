@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rescalefs.containment import contained
 from rescalefs.errors import ApiError
-from rescalefs.model import Job
+from rescalefs.model import Job, Result
 from rescalefs.tree.account import Account
 from rescalefs.tree.health import is_refusal
 from rescalefs.tree.jobfolder import JobFolder
@@ -34,6 +34,7 @@ from rescalefs.tree.tables import NOT_SUBMITTED
 log = logging.getLogger(__name__)
 
 UNDATED = "undated"  # the folder of by-date/ for jobs without a date
+_ENDINGS = {Result.FAILED: "Failed", Result.STOPPED: "Stopped"}
 NO_PROJECT = "none"  # the folder of by-project/ for jobs without a project
 
 
@@ -244,12 +245,17 @@ class GroupedView(ListOfJobs):
 
 
 class ByStatus(GroupedView):
-    """by-status/<status>/<id>, as the list of jobs has it."""
+    """by-status/<status>/<id>, as the list of jobs has it.
+
+    The service calls a job `Completed` that failed, or was stopped. As soon as that is known of one, it is in
+    `Failed` or `Stopped`, which are words of the service's, too.
+    """
 
     __slots__ = ()
 
     def _places(self, job: Job) -> Iterable[_Place]:
-        return ((legal_name(job.status.strip() or NOT_SUBMITTED),),)
+        known = _ENDINGS.get(job.outcome.result) if job.outcome is not None else None
+        return ((known or legal_name(job.status.strip() or NOT_SUBMITTED),),)
 
 
 class ByDate(GroupedView):

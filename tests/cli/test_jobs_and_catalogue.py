@@ -18,9 +18,10 @@ from rescalefs.assembly.drops import KnownDrops
 from rescalefs.belonging import Belonging, Key
 from rescalefs.cli.catalogue import cheapest_prices
 from rescalefs.cli.connection import Connection
+from rescalefs.cli.deleting import delete_once_down
 from rescalefs.cli.drops import age_text
 from rescalefs.cli.main import main
-from rescalefs.errors import InvalidRequest, NotFound
+from rescalefs.errors import InvalidRequest, NotFound, UserError
 from rescalefs.model import (
     Analysis,
     AnalysisVersion,
@@ -29,12 +30,17 @@ from rescalefs.model import (
     Job,
     JobDetail,
     JobStatus,
+    Outcome,
     Project,
+    RemoteFile,
+    Result,
     User,
 )
 from rescalefs.submit import DropReport
 from rescalefs.submit.advice import what_to_do
 from rescalefs.submit.machine import State
+from tests.consoles import console_log
+from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
     from rescalefs.api import RescaleClient
@@ -55,7 +61,9 @@ class FakeAccount:
         self.told: list[tuple[Any, ...]] = []
         self.closed = False
         self.longest_page = 1000
-        self.refused: set[str] = set()  # jobs that are not deleted
+        self.console = console_log((["42"], 0))
+        self.clusters = ["Not Started"]  # one goes at each question, but the last one stays
+        self.undeletable = ""
 
     def jobs(self, state: str | None = None) -> tuple[Job, ...]:
         self.told.append(("jobs", state))
@@ -78,7 +86,17 @@ class FakeAccount:
         return (JobStatus("Pending", NOON), JobStatus("Executing", NOON)) if job_id == "ccc" else ()
 
     def cluster_statuses(self, job_id: str) -> tuple[JobStatus, ...]:
-        return (JobStatus("Not Started", NOON),)
+        if not self.clusters:
+            raise NotFound(f"GET jobs/{job_id}/cluster_statuses/: 404, Not found.")
+        del self.clusters[: len(self.clusters) > 1]
+        return (JobStatus(self.clusters[0], NOON),)
+
+    def output_files(self, job_id: str, search: str | None = None) -> tuple[RemoteFile, ...]:
+        log = RemoteFile("log", "process_output.log", "process_output.log", len(self.console))
+        return (log,) if search == "process_output.log" else ()
+
+    def end_of(self, file: RemoteFile, most: int) -> bytes:
+        return self.console[-most:]
 
     def user(self) -> User:
         return User("anna@example.com")
@@ -87,9 +105,9 @@ class FakeAccount:
         self.told.append(("stop_job", job_id))
 
     def delete_job(self, job_id: str, with_inputs: bool = False) -> None:
-        if job_id in self.refused:
-            said = "A job that is running cannot be deleted. Stop it first."
-            raise InvalidRequest(f"DELETE jobs/{job_id}/: 400, {said}", (said,))
+        down = ("Stopped", "Not Started", "")
+        if self.undeletable or job_id == "ccc" or (*self.clusters, "")[0] not in down:
+            raise InvalidRequest(self.undeletable or "400: it runs")
         self.told.append(("delete_job", job_id, with_inputs))
 
     def core_types(self) -> tuple[CoreType, ...]:
@@ -136,13 +154,16 @@ class Shell:
         self.drops: tuple[DropReport, ...] = ()
         self.whose: Belonging | None = None
         self.found: dict[tuple[Path, str | None], DropFound] = {}
+        self.outcomes: dict[str, Outcome] = {}
         self.code: int | None = None
         self.errors = ""
 
     def __call__(self, *arguments: str) -> str:
         """What a command prints in a pipe; its exit code and standard error are kept."""
         known = KnownDrops(self.drops, FOLDER, self.whose)
-        self.code = main(arguments, Connection(self._open_client, lambda _: known, self._drop_at))
+        self.code = main(
+            arguments, Connection(self._open_client, lambda _: known, self._drop_at, lambda _: self.outcomes)
+        )
         captured = self._capsys.readouterr()
         self.errors = captured.err
         return captured.out
@@ -165,9 +186,9 @@ def sh(capsys: pytest.CaptureFixture[str]) -> Shell:
 
 def test_jobs_are_lines_of_id_status_time_and_name(sh: Shell) -> None:
     assert sh("jobs") == (
-        "ccc\tExecuting\t2026-11-24T12:00:00Z\twing 43\n"
-        "bbb\tCompleted\t2026-11-24T12:00:00Z\twing 42\n"
-        "aaa\t\t\tsaved\ufffdone\n"
+        "ccc\tExecuting\t2026-11-24T12:00:00Z\twing 43\t\n"
+        "bbb\tCompleted\t2026-11-24T12:00:00Z\twing 42\t\n"
+        "aaa\t\t\tsaved\ufffdone\t\n"
     )
     assert sh.code == 0
 
@@ -182,7 +203,19 @@ def test_jobs_as_json_tell_more(sh: Shell) -> None:
         "owner": "jane@example.com",
         "analyses": ["openfoam"],
         "project": "p1",
+        "outcome": None,
+        "ending": None,
+        "exit_codes": None,
     }
+
+
+def test_jobs_tell_how_one_ended_where_that_is_known(sh: Shell) -> None:
+    words = "Completed, but the command ended with exit code 2 (see outputs/process_output.log)"
+    sh.outcomes = {"bbb": Outcome(Result.FAILED, words, (2,), log_seen=True)}
+    line = sh("jobs").splitlines()[1].split("\t")
+    assert line == ["bbb", "Completed", "2026-11-24T12:00:00Z", "wing 42", "failed"]
+    told = sh.json("jobs")[1]
+    assert (told["outcome"], told["ending"], told["exit_codes"]) == ("failed", words, [2])
 
 
 def test_a_limit_asks_for_no_more_than_that(sh: Shell) -> None:
@@ -212,9 +245,67 @@ def test_statuses_are_a_history(sh: Shell) -> None:
     assert sh("statuses", "bbb") == (
         "2026-11-24T12:00:00Z\tPending\t\n2026-11-24T12:00:00Z\tCompleted\tCompleted successfully\n"
     )
+    assert sh.errors == "rescalefs: job bbb: Completed\n"
+    assert sh.json("statuses", "bbb")[1]["outcome"] == "succeeded"
     assert sh.json("statuses", "bbb", "--cluster") == [
         {"date": "2026-11-24T12:00:00Z", "status": "Not Started", "reason": None}
     ]
+
+
+def test_statuses_of_a_job_that_failed_say_so(sh: Shell) -> None:
+    sh.account.console = console_log((["no licence"], 3))
+    sh("statuses", "bbb")
+    words = "Completed, but the command ended with exit code 3 (see outputs/process_output.log)"
+    assert sh.errors == f"rescalefs: job bbb: {words}\n"
+    pending, completed = sh.json("statuses", "bbb")
+    assert (pending["outcome"], completed["outcome"], completed["ending"]) == (None, "failed", words)
+    assert completed["exit_codes"] == [3]
+
+
+def test_a_cluster_that_is_not_there_yet_has_no_history(sh: Shell) -> None:
+    sh.account.clusters = []
+    assert (sh("statuses", "ccc", "--cluster"), sh.code) == ("", 0)
+    sh("statuses", "zzz", "--cluster")
+    assert (sh.code, "there is no job 'zzz'" in sh.errors) == (1, True)
+
+
+def test_delete_waits_for_the_cluster_to_stop(capsys: pytest.CaptureFixture[str]) -> None:
+    account, clock = FakeAccount(), FakeClock()
+    account.clusters = ["Started", "Stopping", "Stopping", "Stopped"]
+    delete_once_down(cast("RescaleClient", account), "bbb", True, clock)
+    assert account.told == [("delete_job", "bbb", True)]
+    assert capsys.readouterr().err.splitlines() == [
+        "rescalefs: waiting for the cluster of job bbb to stop (Stopping)",
+        "rescalefs: waiting for the cluster of job bbb to stop (Stopped)",
+    ]
+
+
+def test_delete_waits_for_a_cluster_no_longer_than_its_limit() -> None:
+    account, clock = FakeAccount(), FakeClock()
+    account.clusters = ["Stopping"]
+    began = clock.monotonic()
+    with pytest.raises(
+        UserError, match=r"job bbb is not deleted: after 15 min, its cluster is Stopping still"
+    ):
+        delete_once_down(cast("RescaleClient", account), "bbb", False, clock)
+    assert 900 <= clock.monotonic() - began < 910
+
+
+def test_a_refusal_that_has_nothing_to_do_with_the_cluster_is_told() -> None:
+    account = FakeAccount()
+    account.undeletable = "it is shared"
+    account.clusters = []
+    with pytest.raises(UserError, match="job bbb is not deleted: it is shared"):
+        delete_once_down(cast("RescaleClient", account), "bbb", False, FakeClock())
+
+
+def test_a_job_that_runs_is_not_deleted_and_not_waited_for(sh: Shell) -> None:
+    sh("delete", "ccc", "--yes")
+    assert sh.code == 1
+    assert sh.errors == (
+        "rescalefs: job ccc is not deleted: it still runs (Executing). "
+        "Stop it first, `rescalefs stop ccc`, and delete it once it has ended\n"
+    )
 
 
 @pytest.fixture
@@ -268,31 +359,6 @@ def test_delete_says_what_goes_for_ever(sh: Shell, answer: Callable[[str], None]
 def test_yes_does_not_ask_and_keeps_the_inputs(sh: Shell) -> None:
     assert sh("delete", "bbb", "-y") == "job bbb is deleted\n"
     assert (sh.errors, sh.account.told) == ("", [("delete_job", "bbb", False)])
-
-
-@pytest.mark.parametrize(
-    ("job", "words"),
-    [
-        (
-            "ccc",
-            "it still runs (Executing). Stop it first, `rescalefs stop ccc`, and delete it once it has ended",
-        ),
-        (
-            "bbb",
-            (
-                "it has ended, as Completed, but its cluster may still be there "
-                "(A job that is running cannot be deleted. Stop it first). Try again in some minutes"
-            ),
-        ),
-        ("aaa", "DELETE jobs/aaa/: 400, A job that is running cannot be deleted. Stop it first."),
-    ],
-)
-def test_a_job_that_the_server_does_not_delete_is_reported_with_what_to_do(
-    sh: Shell, job: str, words: str
-) -> None:
-    sh.account.refused = {"aaa", "bbb", "ccc"}
-    assert sh("delete", job, "-y") == ""
-    assert (sh.code, sh.errors) == (1, f"rescalefs: job {job} is not deleted: {words}\n")
 
 
 def test_a_job_that_is_not_there_is_exit_code_1(sh: Shell) -> None:

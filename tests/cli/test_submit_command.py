@@ -128,7 +128,7 @@ def test_with_wait_a_job_that_does_not_complete_is_a_failure(
     client.stop_job(job_id)
     done = submit(folder, "--wait")
     assert done.code == 1
-    assert f"rescalefs: job {job_id} did not complete: " in done.err
+    assert f"rescalefs: job {job_id} did not succeed: " in done.err
 
 
 def test_a_folder_that_has_its_job_is_not_submitted_again(
@@ -204,6 +204,9 @@ def test_the_outcome_as_json_says_where_it_is(wing: Path, submit: Submit) -> Non
         ),
         "job": done.json["job"],
         "job_status": "",
+        "outcome": None,
+        "ending": None,
+        "exit_codes": None,
         "problems": [],
     }
 

@@ -27,6 +27,7 @@ from rescalefs.errors import (
     Unreachable,
 )
 from rescalefs.model import FileType, LiveFile, RemoteFile, is_terminal
+from rescalefs.outcome import console_end
 from rescalefs.simulator import Fault, SeedFile, Simulator
 from rescalefs.simulator.faults import (
     Cut,
@@ -37,6 +38,7 @@ from rescalefs.simulator.faults import (
     Status,
     WrongContentRange,
 )
+from tests.consoles import printed
 
 PATIENCE = 60.0  # s for a job to get somewhere: only a broken simulator takes as long
 CONTENTS = bytes(range(256)) * 4096  # 1 MiB: several chunks
@@ -217,6 +219,7 @@ def test_a_job_goes_from_its_definition_to_verified_outputs(client: RescaleClien
     log = client.output_files(job_id, search="process_output")
     assert [each.path for each in log] == ["process_output.log"]
     assert "word is hello\n" in "".join(client.lines(log[0].id))
+    assert console_end(client.end_of(log[0], 200)).exit_codes == (0,)
     for each in outputs.values():
         assert hashlib.sha512(fetched(client, each, 0, each.size or 0)).hexdigest() == each.sha512
 
@@ -290,11 +293,11 @@ def test_a_running_job_is_watched_and_then_stopped(client: RescaleClient) -> Non
             return False  # not yet running
 
     wait_until(is_there, "the job's files do not show")
-    wait_until(lambda: len(client.tail(job.id, "1", log.path, 10)) >= 2, "nothing is printed")
-    assert client.tail(job.id, "1", log.path, 1) == ("two",)
+    wait_until(lambda: len(client.tail(job.id, "1", log.path, 10)) >= 3, "nothing is printed")
+    assert client.tail(job.id, "1", log.path, 1)[0].endswith("]: two")
     with client.open_tail(log, 0) as body:
         whole = b"".join(body)
-    assert whole == b"one\ntwo\n"
+    assert printed(whole) == b"one\ntwo\n"
     with client.open_tail(log, 4) as body:
         rest = b"".join(body)
         assert rest == whole[body.start :]

@@ -11,6 +11,7 @@ import rescalepy
 from requests.adapters import HTTPAdapter
 
 from rescalefs.simulator import Simulator
+from tests.consoles import printed
 
 REAL = "https://platform.rescale.com"
 
@@ -71,7 +72,7 @@ def test_it_creates_submits_waits_for_and_downloads_a_job(
     results = tmp_path / "results"
     client.download_all_results(job_id, results)
     assert (results / "out" / "n.txt").read_text() == "144"
-    assert (results / "process_output.log").read_text() == "0 0 0\n"
+    assert printed((results / "process_output.log").read_bytes()) == b"0 0 0\n"
     assert (results / "mesh" / "points.txt").read_text() == "0 0 0\n"
 
 

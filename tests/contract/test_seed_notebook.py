@@ -204,7 +204,7 @@ def projects_and_a_refused_job(notebook: Notebook) -> str:
 def a_job_without_inputs(notebook: Notebook, job_id: str) -> None:
     assert notebook.call("POST", f"jobs/{job_id}/submit/").status_code == 200
     walked = notebook.finish(job_id)
-    assert walked == ["Pending", "Queued", "Started", "Validated", "Executing", "Completed"]
+    assert walked == ["Pending", "Queued", "Started", "Validated", "Executing", "Stopping", "Completed"]
     year = str(datetime.now(timezone.utc).year)
     completed = notebook.everything("jobs/", state="completed")
     assert [job["id"] for job in completed if job["dateInserted"].startswith(year)] == [job_id]

@@ -14,6 +14,7 @@ import pytest
 from rescalefs.model import FileType
 from rescalefs.simulator import SeedFile, Simulator, SimulatorSettings
 from rescalefs.simulator.faults import Bandwidth, Corrupt, Fault, Status
+from tests.consoles import printed
 from tests.mirror.account import PATIENCE, Account
 
 MIB = 1 << 20
@@ -285,7 +286,7 @@ def test_it_stays_and_follows_and_submits_what_is_dropped(account: Account) -> N
         (signs / "stop").touch()
         log = drop / "job" / "outputs" / "process_output.log"
         wait_for("an output", log.is_file)
-        assert log.read_bytes() == b"hello\n"
+        assert printed(log.read_bytes()) == b"hello\n"
         wait_for("the end", lambda: (drop / "status").read_text() == "Completed\n")
         assert "Completed" in (drop / "status.log").read_text()
         wait_for("live/ to go", lambda: not (drop / "job" / "live").exists())

@@ -173,7 +173,8 @@ class MountedAccount:
             self._simulator.close()
 
     def _serve(self, port: int) -> Simulator:
-        simulator = Simulator(SimulatorSettings(port=port, data=self._data, api_key=CANARY))
+        settings = SimulatorSettings(port=port, data=self._data, api_key=CANARY, unavailable=("onyx",))
+        simulator = Simulator(settings)
         simulator.start()
         return simulator
 

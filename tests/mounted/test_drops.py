@@ -204,7 +204,8 @@ def test_a_drop_is_listed_with_what_to_do_and_stopped_from_its_folder(
     with pytest.raises(OSError, match="Invalid argument"):
         (submit / "long" / "control").write_text("halt")
     (submit / "long" / "control").write_text("stop\n")
-    account.wait_for(lambda: account.text(submit / "long" / "status") == "Completed\n")
+    stopped = "Completed, but stopped by a user\n"
+    account.wait_for(lambda: account.text(submit / "long" / "status") == stopped)
     account.wait_for(lambda: "ended after" in (submit / "long" / "status.log").read_text())
     found = {each["drop"]: each for each in json.loads(account.run("drops", "--json").stdout)}
     assert found["long"]["state"] == "stopped"

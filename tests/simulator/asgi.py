@@ -50,7 +50,7 @@ async def _ask(app: ASGIApp, method: str, url: str, body: bytes, headers: dict[s
         "root_path": "",
         "headers": [
             (b"host", b"simulator"),
-            (b"content-length", str(len(body)).encode()),
+            *(() if "Transfer-Encoding" in headers else [(b"content-length", str(len(body)).encode())]),
             *((name.lower().encode(), value.encode()) for name, value in headers.items()),
         ],
         "client": ("127.0.0.1", 1),

@@ -27,16 +27,23 @@ KEY = "0123456789abcdef0123456789abcdef01234567"
 class Api:
     """The application on a world of its own. Nothing is scheduled: submitted jobs stay Pending."""
 
-    def __init__(self, data: Path, throttles: dict[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        throttles: dict[str, int] | None = None,
+        settings: SimulatorSettings | None = None,
+    ) -> None:
         self.clock = FakeClock()
         self.world = World(data, self.clock)
         self.faults = FaultScript()
         self.traffic = TrafficLog()
         self.severed: list[bool] = []
-        self.scheduler = Scheduler(self.world, SimulatorSettings(), data / "scratch", "mark", self.clock)
+        settings = settings or SimulatorSettings()
+        self.scheduler = Scheduler(self.world, settings, data / "scratch", "mark", self.clock)
         self.app = application(
             self.world,
             self.scheduler,
+            settings,
             Gate(KEY, Throttle(throttles or {}, self.clock)),
             PageSizes(10, 1000),
             self.faults,

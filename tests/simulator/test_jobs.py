@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import requests
 
 from rescalefs.simulator import Simulator, SimulatorSettings, life
 from rescalefs.simulator.records import JobRecord
+from tests.consoles import printed
 from tests.simulator.conftest import definition
 
 WAIT_FOR_GO = "echo begun; touch begun; while [ ! -e go ]; do sleep 0.02; done; echo ended"
@@ -57,13 +59,17 @@ class Client:
     def finished(self, job_id: str) -> JobRecord:
         world = self.simulator.world
         self.until(lambda: life.is_finished(world.job(job_id).status))
-        self.until(lambda: world.job(job_id).cluster_status == life.CLUSTER_STOPPED)
+        self.until(lambda: world.job(job_id).cluster_status in ("", life.CLUSTER_STOPPED))
         return world.job(job_id)
 
     def outputs(self, job_id: str) -> dict[str, bytes]:
         world = self.simulator.world
         found = world.outputs(job_id)
         return {str(each.relative_path): world.contents.path(each.id).read_bytes() for each in found}
+
+    def printed(self, job_id: str) -> bytes:
+        """What its commands printed."""
+        return printed(self.outputs(job_id)["process_output.log"])
 
     def live_folder(self, job_id: str) -> Path:
         return self.until(lambda: self.simulator.scheduler.live_folder(job_id, "1"))  # type: ignore[no-any-return]
@@ -86,6 +92,11 @@ def reason(job: JobRecord) -> str:
     return job.statuses[-1].reason or ""
 
 
+def ending(job: JobRecord) -> list[tuple[str, str | None]]:
+    """The last two statuses with their reasons."""
+    return [(each.status, each.reason) for each in job.statuses[-2:]]
+
+
 def test_a_job_walks_through_all_statuses_and_so_does_its_cluster(client: Client) -> None:
     job = client.run("echo hello")
     walked = [status.status for status in job.statuses]
@@ -95,15 +106,29 @@ def test_a_job_walks_through_all_statuses_and_so_does_its_cluster(client: Client
     assert cluster == ["Not Started", "Starting", "Started", "Stop Requested", "Stopping", "Stopped"]
     dates = [status.date for status in job.statuses]
     assert dates == sorted(set(dates))
-    assert client.outputs(job.id) == {"process_output.log": b"hello\n"}
+    assert list(client.outputs(job.id)) == ["process_output.log"]
+    assert client.printed(job.id) == b"hello\n"
     assert not (client.simulator.data / "scratch" / "jobs" / job.id).exists()
 
 
-def test_a_command_that_fails_still_completes_and_the_reason_tells(client: Client) -> None:
+def test_a_command_that_fails_still_completes_and_the_reason_before_it_tells(client: Client) -> None:
     job = client.run("echo before; exit 7")
-    assert job.status == life.COMPLETED
-    assert "status 7" in reason(job)
-    assert client.outputs(job.id)["process_output.log"] == b"before\n"
+    assert ending(job) == [("Stopping", "A run failed"), ("Completed", None)]
+    assert client.printed(job.id) == b"before\n"
+
+
+def test_the_log_has_the_services_form(client: Client) -> None:
+    job = client.run("printf 'one\\ntwo'; exit 7")
+    stamp = r"\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\]: "
+    lines = [
+        r"Launching printf 'one\\ntwo'; exit 7, Working dir: /\S+\.  Process output follows:",
+        "one",
+        "two",
+        "Exited with code 7",
+        "",
+    ]
+    log = client.outputs(job.id)["process_output.log"].decode()
+    assert re.fullmatch("".join(f"{stamp}{line}\n" for line in lines), log), log
 
 
 def test_outputs_keep_their_folders_their_bytes_and_their_checksums(client: Client) -> None:
@@ -124,13 +149,15 @@ def test_the_command_finds_its_environment(client: Client) -> None:
         'echo "$ANGLE $RESCALE_JOB_ID $RESCALE_CORES_PER_SLOT"',
         analysis={"envVars": {"ANGLE": "3.5"}, "hardware": {"coreType": "granite", "coresPerSlot": 4}},
     )
-    assert client.outputs(job.id)["process_output.log"].decode() == f"3.5 {job.id} 4\n"
+    assert client.printed(job.id).decode() == f"3.5 {job.id} 4\n"
 
 
 def test_several_analyses_run_one_after_the_other_in_one_folder(client: Client) -> None:
     first, second = definition("echo 1 >> n")["jobanalyses"], definition("echo 2 >> n")["jobanalyses"]
     job = client.run(jobanalyses=[*first, *second])
     assert client.outputs(job.id)["n"] == b"1\n2\n"
+    log = client.outputs(job.id)["process_output.log"]
+    assert (log.count(b"Launching "), log.count(b"Exited with code 0")) == (2, 2)
 
 
 def test_an_input_that_cannot_be_unpacked_fails_the_job(client: Client) -> None:
@@ -157,7 +184,7 @@ def test_live_files_show_and_grow_while_the_job_runs(client: Client) -> None:
     assert [each["path"] for each in listed] == ["begun", "process_output.log"]
     resource = listed[1]["resource"]
     assert resource == f"/api/v2/{run}/tail/process_output.log/"
-    assert client.ask("GET", f"{run}/tail/process_output.log").content == b"begun\n"
+    assert printed(client.ask("GET", f"{run}/tail/process_output.log").content) == b"begun\n"
     (folder / "log").write_text("".join(f"line {n}\r\n" for n in range(100)))
     tail = client.get(f"{run}/tail/log/?lines=2")
     assert tail == {"fileType": "text", "lines": ["line 98", "line 99"]}
@@ -171,7 +198,7 @@ def test_live_files_show_and_grow_while_the_job_runs(client: Client) -> None:
     (folder / "go").touch()
     job = client.finished(job_id)
     assert client.ask("GET", f"{run}/directory-contents/").status_code == 404
-    assert client.outputs(job.id)["process_output.log"] == b"begun\nended\n"
+    assert client.printed(job.id) == b"begun\nended\n"
 
 
 def test_a_snapshot_of_a_running_job_becomes_an_output(client: Client) -> None:
@@ -191,9 +218,19 @@ def test_a_stopped_job_ends_with_a_reason_and_keeps_what_it_wrote(client: Client
     client.begun(job_id)
     assert client.ask("POST", f"jobs/{job_id}/stop/").status_code == 202
     job = client.finished(job_id)
+    assert ending(job) == [("Stopping", "User Terminated"), ("Completed", None)]
+    assert client.printed(job_id) == b"begun\n"
+    assert client.outputs(job_id)["process_output.log"].count(b"Exited with code 143") == 1
+
+
+def test_a_force_stop_kills_what_a_stop_waits_for(client: Client) -> None:
+    job_id = client.submit(f"trap '' TERM; {WAIT_FOR_GO}")
+    client.begun(job_id)
+    client.ask("POST", f"jobs/{job_id}/stop/")
+    assert client.ask("POST", f"jobs/{job_id}/force_stop/").status_code == 202
+    job = client.finished(job_id)
     assert [status.status for status in job.statuses][-3:] == ["Stopping", "Force Stop", "Completed"]
-    assert reason(job) == "Stopped by the user"
-    assert client.outputs(job_id)["process_output.log"] == b"begun\n"
+    assert b"Exited with code 137" in client.outputs(job_id)["process_output.log"]
 
 
 def test_stopping_its_only_run_ends_the_job_too(client: Client) -> None:
@@ -202,7 +239,8 @@ def test_stopping_its_only_run_ends_the_job_too(client: Client) -> None:
     assert client.ask("POST", f"jobs/{job_id}/runs/1/stop/").json() == {}
     job = client.finished(job_id)
     assert job.status == life.COMPLETED
-    assert job.runs[0].reason == "Stopped by the user"
+    assert job.runs[0].reason == "User Terminated"
+    assert ending(job) == [("Stopping", "User Terminated"), ("Completed", None)]
 
 
 def test_a_design_of_experiments_has_a_run_for_each_case(client: Client) -> None:
@@ -213,7 +251,8 @@ def test_a_design_of_experiments_has_a_run_for_each_case(client: Client) -> None
         caseFile=cases,
         analysis={"templateTasks": [{"processedFilename": "wing.cfg", "templateFile": template}]},
     )
-    assert reason(job).startswith("1 of 3 runs did not end well: The command exited with status 1")
+    assert ending(job)[0] == ("Stopping", "A run failed")
+    assert [run.reason for run in job.runs] == [None, "Exited with code 1", None]
     runs = client.get(f"jobs/{job.id}/runs/")["results"]
     assert [run["id"] for run in runs] == ["1", "2", "3"]
     assert [run["variables"][0]["displayValue"] for run in runs] == ["1", "2", "3"]
@@ -222,6 +261,65 @@ def test_a_design_of_experiments_has_a_run_for_each_case(client: Client) -> None
     assert client.get(f"jobs/{job.id}/")["expectedRuns"] == 3
     (file,) = client.get(f"jobs/{job.id}/runs/2/files/?search=result")["results"]
     assert client.ask("GET", f"files/{file['id']}/contents/").content == b"angle=2\n"
+
+
+def test_a_job_can_be_deleted_once_its_cluster_is_down(tmp_path: Path) -> None:
+    with Simulator(SimulatorSettings(port=0, data=tmp_path, shutdown_delay=0.2)) as simulator:
+        client = Client(simulator)
+        job_id = client.submit()
+        client.until(lambda: simulator.world.job(job_id).status == life.COMPLETED)
+        assert simulator.world.job(job_id).cluster_status == life.CLUSTER_STOPPING
+        assert client.ask("DELETE", f"jobs/{job_id}/").status_code == 400
+        client.finished(job_id)
+        assert client.ask("DELETE", f"jobs/{job_id}/").status_code == 204
+        client.session.close()
+
+
+def test_a_command_may_use_the_api_while_it_runs_with_a_key_of_its_own(client: Client) -> None:
+    job_id = client.submit(f"env > env; {WAIT_FOR_GO}")
+    folder = client.begun(job_id)
+    env = dict(line.split("=", 1) for line in (folder / "env").read_text().splitlines() if "=" in line)
+    key, url = env["RESCALE_API_KEY"], f"{env['RESCALE_API_BASE_URL']}/api/v2/jobs/{env['RESCALE_JOB_ID']}/"
+    assert key != client.simulator.api_key
+    authorization = {"Authorization": f"Token {key}"}
+    assert requests.get(url, headers=authorization, timeout=20).status_code == 200
+    assert client.get(f"jobs/{job_id}/instances/")["results"][0]["role"] == "MASTER"
+    (folder / "go").touch()
+    client.finished(job_id)
+    assert requests.get(url, headers=authorization, timeout=20).status_code == 401
+    assert client.get(f"jobs/{job_id}/instances/")["count"] == 0
+    assert "RESCALE_RUN_ID" not in env
+
+
+def test_cores_may_be_those_of_several_nodes(client: Client) -> None:
+    names = ("CORES_PER_SLOT", "CORES_PER_NODE", "NODES_PER_SLOT", "GPUS_PER_SLOT", "SLOTS_PER_NODE")
+    said = " ".join(f"$RESCALE_{name}" for name in names)
+    job = client.run(f"echo {said}", analysis={"hardware": {"coreType": "beryl", "coresPerSlot": 64}})
+    assert client.printed(job.id) == b"64 32 2 8 1\n"
+    refused = definition(analysis={"hardware": {"coreType": "beryl", "coresPerSlot": 33}})
+    assert client.ask("POST", "jobs/", json=refused).status_code == 400
+
+
+def test_a_job_whose_hardware_cannot_be_had_never_runs(tmp_path: Path) -> None:
+    with Simulator(SimulatorSettings(port=0, data=tmp_path, unavailable=("onyx",))) as simulator:
+        client = Client(simulator)
+        job = client.run(analysis={"hardware": {"coreType": "onyx", "coresPerSlot": 1}})
+        assert ending(job)[1] == (
+            "Completed",
+            "Could not allocate compute resources from the compute provider",
+        )
+        assert client.outputs(job.id) == {}
+        assert client.ask("GET", f"jobs/{job.id}/cluster_statuses/").status_code == 404
+        client.session.close()
+
+
+def test_outputs_are_listed_late_when_told_to(tmp_path: Path) -> None:
+    with Simulator(SimulatorSettings(port=0, data=tmp_path, outputs_delay=0.5)) as simulator:
+        client = Client(simulator)
+        job_id = client.run().id
+        assert client.get(f"jobs/{job_id}/files/")["count"] == 0
+        client.until(lambda: client.get(f"jobs/{job_id}/files/")["count"] == 1)
+        client.session.close()
 
 
 def test_a_design_that_makes_no_sense_is_refused_at_submit(client: Client) -> None:
@@ -237,7 +335,7 @@ def test_a_time_limit_ends_the_command_and_the_reason_tells(tmp_path: Path) -> N
         client = Client(simulator)
         job = client.run("trap '' TERM; while true; do sleep 0.05; done")
         assert job.status == life.COMPLETED
-        assert "time limit of 0.1 s" in reason(job)
+        assert "time limit of 0.1 s" in (ending(job)[0][1] or "")
         assert client.run(analysis={"hardware": walltime(1e300)}).status == life.COMPLETED
         client.session.close()
 
@@ -255,12 +353,12 @@ def test_more_jobs_than_may_run_at_once_wait_and_a_waiting_one_can_be_stopped(tm
         client.until(lambda: simulator.world.job(third).status == life.QUEUED)
         client.ask("POST", f"jobs/{second}/stop/")
         stopped = client.finished(second)
-        assert reason(stopped) == "Stopped by the user"
-        assert [each.status for each in stopped.cluster_statuses] == ["Not Started", "Stopped"]
+        assert ending(stopped) == [("Stopping", "User Terminated"), ("Completed", None)]
+        assert client.ask("GET", f"jobs/{second}/cluster_statuses/").status_code == 404  # it never had one
         assert client.outputs(second) == {}
         assert client.ask("DELETE", f"jobs/{second}/").status_code == 204
         (folder / "go").touch()
-        assert client.outputs(client.finished(third).id) == {"process_output.log": b"third\n"}
+        assert client.printed(client.finished(third).id) == b"third\n"
         client.session.close()
 
 
@@ -281,7 +379,7 @@ def test_a_starting_cluster_takes_its_time_and_can_be_stopped(tmp_path: Path) ->
         client.until(lambda: simulator.world.job(job_id).cluster_status == life.CLUSTER_STARTING)
         assert simulator.world.job(job_id).status == life.QUEUED
         client.ask("POST", f"jobs/{job_id}/stop/")
-        assert reason(client.finished(job_id)) == "Stopped by the user"
+        assert ending(client.finished(job_id))[0] == ("Stopping", "User Terminated")
         client.session.close()
 
 
@@ -297,6 +395,6 @@ def test_a_simulator_that_is_closed_goes_on_where_it_was(tmp_path: Path) -> None
         lost = client.finished(running)
         assert lost.status == life.FAILED
         assert reason(lost) == "The simulator ended while the job ran"
-        assert client.outputs(running)["process_output.log"] == b"begun\n"
-        assert client.outputs(client.finished(waiting).id)["process_output.log"] == b"at last\n"
+        assert client.printed(running) == b"begun\n"
+        assert client.printed(client.finished(waiting).id) == b"at last\n"
         client.session.close()

@@ -19,7 +19,8 @@ def test_every_active_job_can_be_stopped_and_ends() -> None:
     for status in life.TRANSITIONS:
         if life.is_active(status) and status not in (life.STOPPING, life.FORCE_STOP):
             assert life.may_follow(status, life.STOPPING)
-    assert life.TRANSITIONS[life.STOPPING] == {life.FORCE_STOP}
+    assert life.TRANSITIONS[life.STOPPING] == {life.FORCE_STOP, life.COMPLETED}
+    assert life.TRANSITIONS[life.FORCE_STOP] == {life.COMPLETED}
     assert life.is_finished(life.COMPLETED)
     assert life.is_finished(life.FAILED)
 

@@ -9,6 +9,7 @@ import pytest
 
 from rescalefs.simulator.contents import CHUNK
 from rescalefs.simulator.seed import SeedFile
+from rescalefs.simulator.settings import SimulatorSettings
 from tests.simulator.conftest import Api, definition
 
 PATHS = (
@@ -119,7 +120,62 @@ def test_submitting_makes_a_job_pending_once(api: Api) -> None:
         assert (answer.status, answer.body) == (200, b"")
     statuses = api.get(f"jobs/{job}/statuses/")["results"]
     assert [each["status"] for each in statuses] == ["Pending"]
-    assert api.get(f"jobs/{job}/cluster_statuses/")["results"][0]["status"] == "Not Started"
+    assert statuses[0]["statusDate"].endswith("+00:00")
+    assert api.ask("GET", f"jobs/{job}/cluster_statuses/").status == 404  # it has no cluster yet
+
+
+def test_a_submitted_job_is_neither_submitted_nor_changed_again_where_that_is_refused(tmp_path: Path) -> None:
+    api = Api(tmp_path, settings=SimulatorSettings(refuse_resubmit=True))
+    job = api.ask("POST", "jobs/", definition()).json["id"]
+    assert api.ask("PATCH", f"jobs/{job}/", {"name": "other"}).status == 200
+    answers = [api.ask("POST", f"jobs/{job}/submit/").status for _ in range(2)]
+    assert answers == [200, 400]
+    assert api.ask("PATCH", f"jobs/{job}/", {"name": "third"}).status == 400
+
+
+def test_the_list_of_jobs_can_be_asked_for_some_of_them(api: Api) -> None:
+    done, stopped = api.world.add_finished_job("done").id, api.world.add_finished_job("b", stopping="x").id
+    saved, pending = (api.ask("POST", "jobs/", definition()).json["id"] for _ in range(2))
+    api.ask("POST", f"jobs/{pending}/submit/")
+
+    def ids(query: str) -> set[str]:
+        return {each["id"] for each in api.get(f"jobs/?{query}")["results"]}
+
+    assert ids("state=completed") == {done, stopped}
+    assert ids("state=not_completed") == {saved, pending}
+    assert ids("job_status=PENDING") == {pending}
+    assert ids("job_status=WAITING_FOR_CLUSTER") == set()
+
+
+def test_version_3_alone_lists_reasons(api: Api) -> None:
+    api.world.add_finished_job("done")
+    assert "statusReason" not in api.get("jobs/")["results"][0]["jobStatus"]
+    status = api.get("/api/v3/jobs/")["results"][0]["jobStatus"]
+    assert status["statusReason"] == "Completed successfully"
+
+
+def test_an_administrator_hides_prices(tmp_path: Path) -> None:
+    refusing = Api(tmp_path / "1", settings=SimulatorSettings(hide_prices="refused"))
+    assert refusing.ask("GET", "billing/computeprices/").status == 403
+    silent = Api(tmp_path / "2", settings=SimulatorSettings(hide_prices="empty"))
+    assert silent.get("billing/computeprices/") == []
+    assert "price" not in silent.get("coretypes/")["results"][0]
+
+
+def test_an_administrator_wants_projects_and_limits_the_walltime(tmp_path: Path) -> None:
+    api = Api(tmp_path, settings=SimulatorSettings(require_project=True, max_job_hours=2))
+    assert api.get("users/me/")["maxJobHours"] == 2
+    project = {"projectId": "wGtPc"}
+    hardware = {"coreType": "emerald", "coresPerSlot": 1, "walltime": 3}
+    too_long = api.ask("POST", "jobs/", definition(analysis={"hardware": hardware}) | project)
+    assert (too_long.status, list(too_long.json)) == (400, ["jobanalyses"])
+    assert list(api.ask("POST", "jobs/", definition()).json) == ["projectId"]
+    assert api.ask("POST", "jobs/", definition() | project).status == 201
+
+
+def test_an_upload_in_chunks_is_refused(api: Api) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b", "Transfer-Encoding": "chunked"}
+    assert api.ask("POST", "files/contents/", headers=headers, body=b"--b").status == 411
 
 
 def test_a_finished_job_is_submitted_and_changed_in_vain(api: Api) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from rescalefs.background import Background
+from rescalefs.simulator.console import exit_code
 from rescalefs.simulator.running import (
     MARK,
     Leash,
-    exit_reason,
     kill_marked,
     provide_python,
     run_command,
@@ -24,7 +25,15 @@ PATH = os.environ["PATH"]
 def run(
     command: str, folder: Path, leash: Leash | None = None, env: dict[str, str] | None = None
 ) -> int | None:
-    return run_command(command, folder, {"PATH": PATH, **(env or {})}, folder / "log", leash or Leash())
+    """Run it with what it prints appended to a file `log`."""
+    with (folder / "log").open("ab", buffering=0) as log:
+        return run_command(
+            command, folder, {"PATH": PATH, **(env or {})}, lambda piece: _write(log, piece), leash or Leash()
+        )
+
+
+def _write(log: IO[bytes], piece: bytes) -> None:
+    log.write(piece)
 
 
 def wait_until_written(path: Path) -> str:
@@ -59,10 +68,33 @@ def test_the_environment_is_the_jobs_own(tmp_path: Path, monkeypatch: pytest.Mon
     assert "secret" not in log
 
 
-def test_how_a_command_ended_is_told_in_words(tmp_path: Path) -> None:
-    assert exit_reason(0) is None
-    assert "status 3" in (exit_reason(run("exit 3", tmp_path) or 0) or "")
-    assert "SIGSEGV" in (exit_reason(run("kill -SEGV $$", tmp_path) or 0) or "")
+def test_an_exit_code_is_that_of_a_shell(tmp_path: Path) -> None:
+    assert exit_code(run("exit 3", tmp_path) or 0) == 3
+    assert exit_code(run("kill -SEGV $$", tmp_path) or 0) == 139
+
+
+def test_what_is_printed_is_handed_on_before_the_command_ends(tmp_path: Path) -> None:
+    heard: list[bytes] = []
+
+    def hear(piece: bytes) -> None:
+        heard.append(piece)
+        (tmp_path / "go").touch()
+
+    command = "printf part; while [ ! -e go ]; do sleep 0.01; done; printf ' and rest'"
+    assert run_command(command, tmp_path, {"PATH": PATH}, hear, Leash()) == 0
+    assert b"".join(heard) == b"part and rest"
+    assert heard[0] == b"part"
+
+
+def test_a_command_that_closed_its_output_is_waited_for(tmp_path: Path) -> None:
+    assert run("exec >&- 2>&-; sleep 0.05; touch done", tmp_path) == 0
+    assert (tmp_path / "done").exists()
+
+
+def test_one_that_left_the_group_and_holds_the_output_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    mark = f"test-{tmp_path.name}-{os.getpid()}/"
+    assert run("setsid sh -c 'while :; do echo y; done' & sleep 0.05", tmp_path, env={MARK: mark}) == 0
+    assert kill_marked(mark) >= 1
 
 
 def test_what_a_command_left_in_the_background_ends_with_it(tmp_path: Path) -> None:
@@ -118,5 +150,5 @@ def test_processes_that_left_their_group_are_found_by_their_mark(tmp_path: Path)
 def test_there_is_a_python_on_the_path(tmp_path: Path) -> None:
     provide_python(tmp_path / "bin")
     path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
-    assert run_command("python -c 'print(6 * 7)'", tmp_path, {"PATH": path}, tmp_path / "log", Leash()) == 0
+    assert run("python -c 'print(6 * 7)'", tmp_path, env={"PATH": path}) == 0
     assert (tmp_path / "log").read_text() == "42\n"

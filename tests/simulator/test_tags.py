@@ -24,9 +24,12 @@ def test_tags_are_put_on_jobs_and_files_and_taken_off(api: Api, root: str) -> No
     assert api.ask("GET", f"{root}jobs/nobody/tags/").status == 404
 
 
-def test_a_job_may_be_created_with_tags(api: Api) -> None:
+def test_tags_in_a_new_job_are_ignored_and_those_put_on_it_outlive_a_change(api: Api) -> None:
     job = api.ask("POST", "jobs/", definition(tags=["good", {"name": "better"}])).json["id"]
-    assert [each["name"] for each in api.get(f"/api/v3/jobs/{job}/tags/")] == ["good", "better"]
+    assert api.get(f"jobs/{job}/tags/") == []
+    api.ask("POST", f"jobs/{job}/tags/", {"name": "best"})
+    api.ask("PATCH", f"jobs/{job}/", {"name": "other", "tags": ["good"]})
+    assert api.get(f"jobs/{job}/tags/") == [{"name": "best", "normalizedName": "best"}]
 
 
 def test_v3_answers_as_v2_does_under_its_own_addresses(api: Api) -> None:

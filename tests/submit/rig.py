@@ -23,6 +23,7 @@ from rescalefs.model import (
     Job,
     JobDetail,
     JobStatus,
+    Outcome,
     Project,
     RemoteFile,
     User,
@@ -37,6 +38,7 @@ from rescalefs.submit.spec import TOKEN
 from rescalefs.submit.survey import Survey
 from rescalefs.submit.uploads import Carrier, Depot
 from rescalefs.submit.worker import Worker
+from tests.consoles import console_log
 from tests.fakes import FakeClock
 
 CATALOGUE = Catalogue(
@@ -117,6 +119,7 @@ class FakeRescale:
     files: dict[str, tuple[RemoteFile, bytes]] = field(default_factory=dict)
     on_server: dict[str, ServerJob] = field(default_factory=dict)
     outputs: tuple[RemoteFile, ...] = (RemoteFile("log1", "process_output.log", "process_output.log", 10),)
+    console: bytes = console_log((["it went well"], 0))  # the content of the console log
     requests: list[str] = field(default_factory=list)
     refuse_create: tuple[str, ...] = ()
     refuse_submit: tuple[str, ...] = ()
@@ -164,6 +167,11 @@ class FakeRescale:
     def statuses(self, job_id: str) -> tuple[JobStatus, ...]:
         self._begin("statuses")
         return tuple(self._seen(job_id).statuses)
+
+    def end_of(self, file: RemoteFile, most: int) -> bytes:
+        self._begin("end_of")
+        assert file in self.outputs, "a file that is not listed is read"
+        return self.console[-most:]
 
     def output_files(self, job_id: str) -> tuple[RemoteFile, ...]:
         self._begin("output_files")
@@ -229,11 +237,13 @@ class FakeRescale:
         return file
 
     def tell(self, job_id: str, *statuses: str, reason: str | None = None) -> None:
-        """The job gets these statuses, a second apart."""
+        """The job gets these statuses, a second apart; a job that ends by itself ends well."""
         job = self._job(job_id)
         for status in statuses:
             date = self.clock.now() + timedelta(seconds=len(job.statuses))
-            job.statuses.append(JobStatus(status, date, reason))
+            is_stopped = any(each.status in ("Stopping", "Force Stop") for each in job.statuses)
+            well = "Completed successfully" if status == "Completed" and not is_stopped else None
+            job.statuses.append(JobStatus(status, date, reason or well))
             job.told.append(self.clock.monotonic())
 
     def inputs(self, job_id: str, analysis: int = 0) -> dict[str, bytes]:
@@ -324,7 +334,14 @@ class Rig:
         self.worker = Worker(
             service, settings, clock, self.ledger, self.depot, made=lambda job: self.made.append(job.id)
         )
-        self.poller = Poller(service, settings, clock, self.ledger)
+        self.concluded: list[tuple[str, str]] = []  # the words of each end, and what a drop said until then
+        self.poller = Poller(
+            service,
+            settings,
+            clock,
+            self.ledger,
+            concluded=self._conclude,
+        )
         self.survey = Survey(
             settings, clock, self.ledger, self.journal, lambda path: self.unfinished.get(path, "")
         )
@@ -334,6 +351,10 @@ class Rig:
 
     def __exit__(self, *_: object) -> None:
         self.journal.close()
+
+    def _conclude(self, job_id: str, outcome: Outcome) -> None:
+        drop = next(each for each in self.ledger.drops() if each.job_id == job_id)
+        self.concluded.append((outcome.words, (self.ledger.status(drop.folder) or b"").decode()))
 
     def work(self) -> None:
         """Everything that can be done at this moment."""

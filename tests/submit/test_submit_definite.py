@@ -478,10 +478,11 @@ def test_an_end_waits_for_the_outputs_to_be_listed_but_not_for_ever(
     outputs, rescale.outputs = rescale.outputs, ()
     rescale.tell(job.id, "Executing", "Completed")
     rig.turns(4, 5.0)
-    assert rig.status() == "Completed"
+    assert rig.status().startswith(f"collecting outputs: job {job.id} is over")
     assert not rig.ledger.unannounced()
     rescale.outputs = outputs
     rig.turns(4, 5.0)
+    assert rig.status() == "Completed"
     assert any("1 output, 10 bytes" in line for line in rig.log())
     assert rig.ledger.unannounced()
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from rescalefs.errors import Forbidden, Throttled, Unreachable
-from rescalefs.model import JobStatus, RemoteFile
+from rescalefs.model import JobStatus, Outcome, RemoteFile, Result
 from rescalefs.submit.journal import JournalFailed
 from rescalefs.submit.machine import Moved, State
+from tests.consoles import console_log
 from tests.fakes import FakeClock
 from tests.submit.rig import GOOD, FakeRescale, Rig, drop_files, make_settings, only
 
@@ -520,7 +521,7 @@ def test_each_status_is_logged_once_with_the_servers_time_and_the_end_with_what_
     drop_files(rig.settings.folder / "wing")
     rig.turns(3)
     job = only(rescale.on_server.values())
-    rescale.outputs = (RemoteFile("o1", "a", "a", 1_500_000), RemoteFile("o2", "b", "b", None))
+    rescale.outputs += (RemoteFile("o1", "a", "a", 1_500_000), RemoteFile("o2", "b", "b", None))
     rescale.tell(job.id, "Executing")
     rescale.tell(job.id, "Completed", reason="Completed successfully")
     rig.turns(8)
@@ -529,7 +530,7 @@ def test_each_status_is_logged_once_with_the_servers_time_and_the_end_with_what_
     assert [line for line in text if "Completed" in line] == [
         f"{dates['Completed'].isoformat(timespec='seconds')}\tCompleted: Completed successfully"
     ]
-    ended = "ended after 1 s, less than 0.01 USD: 2 outputs, of unknown size, in job/outputs; "
+    ended = "ended after 1 s, less than 0.01 USD: 3 outputs, of unknown size, in job/outputs; "
     assert rig.log()[-1] == f"{ended}its console output is process_output.log there"
 
 
@@ -546,7 +547,76 @@ def test_a_job_that_was_stopped_ends_as_stopped_once_its_outputs_are_collected(
     rescale.tell(job.id, "Completed", reason="Stopped by the user")
     rig.turns(20)
     assert rig.ledger.drops()[0].state is State.STOPPED
-    assert rig.log()[-2] == "Completed: Stopped by the user"
+    assert rig.log()[-3:-1] == ["Completed: Stopped by the user", "Completed, but stopped by a user"]
+
+
+def test_a_job_whose_command_fails_is_no_success_and_its_complaint_is_in_the_drop(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    rescale.console = console_log((["reading mesh", "ERROR: no such patch: inlet"], 2))
+    ended_as(rig, rescale, ("Executing", None), ("Completed", "Completed successfully"))
+    assert rig.ledger.drops()[0].state is State.FAILED
+    words = "Completed, but the command ended with exit code 2 (see outputs/process_output.log)"
+    assert rig.status() == words
+    log = rig.log()
+    began = log.index(words)
+    assert log[began + 1 : began + 3] == ["| reading mesh", "| ERROR: no such patch: inlet"]
+    assert log[began + 3].startswith("ended after")
+    assert rescale.requests.count("end_of") == 1
+
+
+def test_of_a_job_that_worked_no_line_of_the_log_is_told(rig: Rig, rescale: FakeRescale) -> None:
+    ended_as(rig, rescale, ("Executing", None), ("Completed", "Completed successfully"))
+    assert rig.status() == "Completed"
+    assert not any(line.startswith("|") for line in rig.log())
+
+
+def test_a_stop_is_a_stop_whichever_of_its_two_ways_the_service_tells(rig: Rig, rescale: FakeRescale) -> None:
+    rescale.console = console_log((["step 1"], 143))
+    ended_as(rig, rescale, ("Executing", None), ("Stopping", "User Terminated"), ("Completed", None))
+    assert rig.ledger.drops()[0].state is State.STOPPED
+    assert rig.status() == "Completed, but stopped by a user"
+
+
+def test_a_job_that_never_began_ends_without_outputs_being_waited_for(rig: Rig, rescale: FakeRescale) -> None:
+    rescale.outputs = ()
+    reason = "Could not allocate compute resources from the compute provider"
+    ended_as(rig, rescale, ("Queued", None), ("Completed", reason))
+    assert rig.ledger.drops()[0].state is State.FAILED
+    assert rig.status() == f"Completed, but failed: c{reason[1:]}"
+
+
+def test_a_log_that_cannot_be_read_leaves_the_word_to_the_service(rig: Rig, rescale: FakeRescale) -> None:
+    def refuse(request: str) -> None:
+        if request == "before end_of":
+            raise Forbidden("403")
+
+    rescale.point = refuse
+    ended_as(rig, rescale, ("Executing", None), ("Completed", "Completed successfully"))
+    assert rig.status().startswith("collecting outputs")
+    rig.turns(8, 60.0)
+    assert rig.status() == "Completed"
+    assert rig.ledger.drops()[0].outcome == Outcome(Result.SUCCEEDED, "Completed", None, log_seen=True)
+
+
+def test_who_shows_the_job_is_told_how_it_ended_before_the_drop_says_so(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    rescale.console = console_log((["x"], 1))
+    ended_as(rig, rescale, ("Executing", None), ("Completed", "Completed successfully"))
+    ((words, status),) = rig.concluded
+    assert words.startswith("Completed, but the command ended with exit code 1")
+    assert not status.startswith("Completed")
+
+
+def ended_as(rig: Rig, rescale: FakeRescale, *statuses: tuple[str, str | None]) -> None:
+    """A drop whose job goes through these statuses, with their reasons."""
+    drop_files(rig.settings.folder / "wing")
+    rig.turns(4)
+    job = only(rescale.on_server.values())
+    for status, reason in statuses:
+        rescale.tell(job.id, status, reason=reason)
+    rig.turns(4)
 
 
 def test_a_stopped_job_of_which_nothing_more_is_heard_has_ended(rig: Rig, rescale: FakeRescale) -> None:

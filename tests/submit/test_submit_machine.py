@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rescalefs.model import Result
 from rescalefs.submit import machine
 from rescalefs.submit.machine import EVENTS, TRANSITIONS, AnyEvent, Drop, Event, OutOfPlace, State, step
 
@@ -125,18 +126,22 @@ def test_every_event_comes_back_from_json_as_it_was(event: Event) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"),
+    ("result", "expected"),
     [
-        ("Completed", machine.Completed),
-        ("COMPLETED", machine.Completed),
-        ("Failed", machine.Failed),
-        ("Force Stop", machine.Stopped),
-        ("force_stop", machine.Stopped),
-        ("Terminated", machine.Stopped),
+        (Result.SUCCEEDED, machine.Completed),
+        (Result.FAILED, machine.Failed),
+        (Result.STOPPED, machine.Stopped),
+        (Result.UNKNOWN, machine.Failed),
     ],
 )
-def test_the_last_status_says_which_end_it_is(status: str, expected: type[Event]) -> None:
-    assert isinstance(machine.ending(status)(0, 0), expected)
+def test_what_is_not_known_to_have_worked_is_no_success(result: Result, expected: type[Event]) -> None:
+    assert isinstance(machine.ending(result)(0, 0), expected)
+
+
+def test_a_drop_knows_how_many_analyses_its_job_has() -> None:
+    drop = machine.Uploaded('{"jobanalyses": [{}, {"command": "x"}], "name": "wing"}').told(Drop("1"))
+    assert drop.analyses == 2
+    assert machine.Uploaded("no JSON").told(Drop("1")).analyses == 1
 
 
 def test_the_picture_in_the_documentation_is_the_table() -> None:

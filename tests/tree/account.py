@@ -47,6 +47,7 @@ class FakeService:
         self.pricelist: tuple[ComputePrice, ...] = ()
         self.software: tuple[Analysis, ...] = ()
         self.all_projects: tuple[Project, ...] = ()
+        self.consoles: dict[str, bytes] = {}  # by the id of the file
         self.requests: Counter[str] = Counter()
         self.failure: ApiError | None = None
         self.on_request: Callable[[str], None] = lambda _: None
@@ -56,7 +57,8 @@ class FakeService:
         self.all[job_id] = job
         self.histories[job_id] = (JobStatus("Pending", minutes(at)),) if status else ()
         if status not in ("", "Pending"):
-            self.histories[job_id] += (JobStatus(status, minutes(at + 5), "as told"),)
+            reason = "Completed successfully" if status == "Completed" else "as told"
+            self.histories[job_id] += (JobStatus(status, minutes(at + 5), reason),)
         return job
 
     def jobs(self, state: str | None = None) -> tuple[Job, ...]:
@@ -84,6 +86,10 @@ class FakeService:
     def output_files(self, job_id: str, search: str | None = None) -> tuple[RemoteFile, ...]:
         self._asked("output_files", job_id)
         return self.files.get(job_id, ())
+
+    def end_of(self, file: RemoteFile, most: int) -> bytes:
+        self._asked("end_of")
+        return self.consoles[file.id][-most:]
 
     def directory_contents(self, job_id: str, run_id: str) -> tuple[str, ...]:
         self._asked("directory_contents", job_id)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rescalefs.background import Background
-from rescalefs.clock import Wake
+from rescalefs.clock import SystemClock, Wake, never
 from rescalefs.errors import NotFound, ServerFailed, Unreachable
 from rescalefs.model import Incomplete, Job, JobStatus
 from rescalefs.tree.catalog import Catalog
@@ -242,6 +242,7 @@ def test_outputs_listed_before_the_end_are_listed_again_after_it() -> None:
 def test_outputs_listed_soon_after_the_end_are_listed_again_soon_and_then_ever_more_seldom() -> None:
     service, clock = FakeService(), FakeClock()
     service.add("j", status="Executing")
+    service.files["j"] = (file("1"),)
     catalog = catalog_of(service, clock)
     catalog.jobs()
     service.add("j")
@@ -320,6 +321,7 @@ def test_a_page_that_is_gone_takes_the_job_out_of_the_list() -> None:
 def test_forgetting_asks_afresh() -> None:
     service = FakeService()
     service.add("j")
+    service.files["j"] = (file("1"),)
     catalog = catalog_of(service, FakeClock())
     catalog.jobs()
     catalog.outputs("j", ended=True)
@@ -375,7 +377,7 @@ class HeldClock(FakeClock):
 
 def test_the_background_keeps_the_list_fresh_and_survives_failures(tmp_path: Path) -> None:
     service, clock, background = FakeService(), HeldClock(), Background()
-    service.add("j")
+    service.add("j", status="Executing")
     catalog = Catalog(service, clock, background, TreeSettings(tmp_path))
     catalog.start()
     assert clock.begun.acquire(timeout=30)
@@ -384,7 +386,7 @@ def test_the_background_keeps_the_list_fresh_and_survives_failures(tmp_path: Pat
         clock.pass_turn()
         assert clock.begun.acquire(timeout=30)
         assert catalog.health.offline == (failure is not None)
-    service.add("k", at=1)
+    service.add("k", status="Executing", at=1)
     clock.pass_turn()
     assert clock.begun.acquire(timeout=30)
     assert "k" in catalog.jobs().by_id
@@ -393,11 +395,31 @@ def test_the_background_keeps_the_list_fresh_and_survives_failures(tmp_path: Pat
     background.close()
 
 
+def test_the_background_learns_how_the_newest_jobs_ended_one_request_for_each_and_once(
+    tmp_path: Path,
+) -> None:
+    service, background = FakeService(), Background()
+    for number in range(12):
+        service.add(f"j{number}", at=number)
+        service.histories[f"j{number}"] = (JobStatus("Completed", minutes(number), "No licence"),)
+    catalog = Catalog(service, SystemClock(), background, TreeSettings(tmp_path, poll_every=0.001))
+    catalog.start()
+    deadline = SystemClock().monotonic() + 30
+    while not all(job.outcome for job in catalog.jobs().by_id.values()):
+        assert SystemClock().monotonic() < deadline
+        SystemClock().wait(never(), 0.01)
+    background.close()
+    words = {job.outcome.words for job in catalog.jobs().by_id.values() if job.outcome is not None}
+    assert words == {"Completed, but failed: no licence"}
+    assert service.requests["statuses"] == 12
+    assert service.requests["end_of"] == service.requests["output_files"] == 0
+
+
 def test_a_restart_asks_for_the_newest_first_and_soon_for_all_pages(tmp_path: Path) -> None:
     service, clock, background = FakeService(), HeldClock(), Background()
-    service.add("old")
+    service.add("old", status="Executing")
     catalog_of(service, FakeClock(), tmp_path).jobs()
-    service.add("new", at=1)
+    service.add("new", status="Executing", at=1)
     catalog = Catalog(service, clock, background, TreeSettings(tmp_path))
     catalog.start()
     assert clock.begun.acquire(timeout=30)

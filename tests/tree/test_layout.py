@@ -12,13 +12,14 @@ import pytest
 from rescalefs.background import Background
 from rescalefs.errors import (
     ApiError,
+    Forbidden,
     NoSuchPath,
     NotADirectory,
     ServerFailed,
     Unauthenticated,
     Unreachable,
 )
-from rescalefs.model import Job, LiveFile
+from rescalefs.model import Job, JobStatus, LiveFile, RemoteFile
 from rescalefs.tree import (
     Directory,
     DropFolder,
@@ -30,6 +31,7 @@ from rescalefs.tree import (
     TreeSettings,
 )
 from rescalefs.tree.nodes import nanoseconds
+from tests.consoles import console_log
 from tests.fakes import FakeClock
 from tests.tree.account import FakeService, file, minutes, tree_of
 
@@ -48,8 +50,9 @@ JOB_ENTRIES = {
 def text(tree: Tree, path: str) -> str:
     node = tree.node(path)
     assert isinstance(node, TextNode), path
-    assert node.size == len(node.text())
-    return node.text().decode()
+    content = node.text()
+    assert size_of(tree, path) == len(content)
+    return content.decode()
 
 
 def names(tree: Tree, path: str) -> set[str]:
@@ -145,7 +148,7 @@ def test_texts_of_a_job_say_what_the_server_says(tree: Tree) -> None:
     assert text(tree, f"{job}/status") == "Completed\n"
     assert text(tree, f"{job}/statuses").splitlines() == [
         "2026-11-01T12:00:00.000000Z\tPending\t-",
-        "2026-11-01T12:05:00.000000Z\tCompleted\tas told",
+        "2026-11-01T12:05:00.000000Z\tCompleted\tCompleted successfully",
     ]
     assert text(tree, f"{job}/cluster_statuses") == ""
     assert [line.split("\t")[6] for line in text(tree, f"{job}/files.tsv").splitlines()] == [
@@ -267,14 +270,111 @@ def test_listing_jobs_with_all_their_attributes_costs_one_listing(clock: FakeClo
     assert service.requests == {"jobs": 1, "runs": 8}  # a sweep over all does not ask about each
 
 
-def test_the_statuses_of_jobs_that_do_not_run_cost_nothing(clock: FakeClock) -> None:
+def test_a_look_at_the_statuses_of_jobs_that_do_not_run_costs_nothing(clock: FakeClock) -> None:
     service = FakeService()
     for number, status in enumerate(["Completed", "Failed", "", "Force Stopped"]):
         service.add(f"j{number}", status=status, at=number)
     tree = tree_of(service, clock)
-    lines = [text(tree, f"/jobs/j{number}/status") for number in range(4)]
-    assert lines == ["Completed\n", "Failed\n", "Not submitted\n", "Force Stopped\n"]
+    sizes = [size_of(tree, f"/jobs/j{number}/status") for number in range(4)]
+    assert sizes == [10, 7, 14, 14]
     assert service.requests == {"jobs": 1}
+
+
+def size_of(tree: Tree, path: str) -> int:
+    node = tree.node(path)
+    assert isinstance(node, TextNode)
+    return node.size
+
+
+def failing(service: FakeService, job_id: str, code: int = 2, reason: str = "Completed successfully") -> None:
+    """A job that has ended so, with a console log that ends with this exit code."""
+    service.add(job_id)
+    service.histories[job_id] = (
+        JobStatus("Executing", minutes(0)),
+        JobStatus("Completed", minutes(5), reason),
+    )
+    log = f"log-{job_id}"
+    service.consoles[log] = console_log((["solving"], code))
+    size = len(service.consoles[log])
+    service.files[job_id] = (RemoteFile(log, "process_output.log", "process_output.log", size),)
+
+
+def test_the_status_of_a_job_that_failed_says_so_and_is_asked_for_once(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    service = FakeService()
+    failing(service, "bad")
+    failing(service, "good", code=0)
+    for _ in range(2):
+        tree = tree_of(service, clock, TreeSettings(directory=tmp_path))
+        words = "Completed, but the command ended with exit code 2 (see outputs/process_output.log)\n"
+        assert text(tree, "/jobs/bad/status") == words
+        assert size_of(tree, "/jobs/bad/status") == len(words)
+        assert text(tree, "/jobs/good/status") == "Completed\n"
+        assert service.requests["end_of"] == service.requests["statuses"] == 2
+        assert service.requests["output_files"] == 2
+        clock.advance(3600)
+
+
+def test_a_sweep_over_all_jobs_asks_for_the_endings_of_some(clock: FakeClock) -> None:
+    service = FakeService()
+    for number in range(300):
+        failing(service, f"j{number}")
+    tree = tree_of(service, clock)
+    for number in range(300):
+        text(tree, f"/jobs/j{number}/status")
+    assert service.requests["end_of"] == 60
+    assert text(tree, "/jobs/j299/status") == "Completed\n"
+    outputs = tree.node("/jobs/j299/outputs")
+    assert isinstance(outputs, Directory)
+    assert outputs.entries()
+    assert "exit code 2" in text(tree, "/jobs/j299/status")
+
+
+def test_a_log_that_cannot_be_read_leaves_the_word_to_the_service(tree: Tree, service: FakeService) -> None:
+    failing(service, "job")
+
+    def refuse(request: str) -> None:
+        if request == "end_of":
+            raise Forbidden("403")
+
+    service.on_request = refuse
+    assert text(tree, "/jobs/job/status") == "Completed\n"
+
+
+def test_an_ending_is_not_asked_for_without_a_server(tree: Tree, service: FakeService) -> None:
+    failing(service, "job")
+    assert isinstance(tree.node("/jobs/job/status"), TextNode)
+    service.failure = Unreachable("no route")
+    assert text(tree, "/jobs/job/status") == "Completed\n"
+
+
+def test_outputs_that_are_listed_late_are_asked_for_again_before_there_are_none(
+    tree: Tree, service: FakeService, clock: FakeClock
+) -> None:
+    failing(service, "job")
+    listed, service.files["job"] = service.files["job"], ()
+    now = clock.now()
+    service.histories["job"] = (JobStatus("Executing", now), JobStatus("Completed", now))
+    times = iter([(), listed])
+
+    def list_late(request: str) -> None:
+        if request == "output_files":
+            service.files["job"] = next(times, listed)
+
+    service.on_request = list_late
+    outputs = tree.node("/jobs/job/outputs")
+    assert isinstance(outputs, Directory)
+    assert set(outputs.entries()) == {"process_output.log"}
+    assert service.requests["output_files"] == 2
+
+
+def test_a_job_without_outputs_that_ended_long_ago_is_believed(tree: Tree, service: FakeService) -> None:
+    service.add("job")
+    outputs = tree.node("/jobs/job/outputs")
+    assert isinstance(outputs, Directory)
+    assert not outputs.entries()
+    assert service.requests["output_files"] == 1
 
 
 def test_the_status_of_a_running_job_is_seconds_old(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rescalefs.errors import Forbidden, NoSuchPath, Unreachable
-from rescalefs.model import Project
+from rescalefs.model import Outcome, Project, Result
 from rescalefs.tree import Directory, LinkNode, TextNode, Tree, TreeSettings
 from rescalefs.tree.nodes import nanoseconds
 from tests.fakes import FakeClock
@@ -63,6 +63,19 @@ def test_by_status_has_a_folder_for_each_status(tree: Tree, service: FakeService
     service.add("d", status="../up", at=3)
     assert set(links(tree, "by-status")) == {"Completed/a", "Executing/b", "Not submitted/c", ".._up/d"}
     assert service.requests == {"jobs": 1}
+
+
+def test_a_job_known_to_have_failed_is_not_among_the_completed_ones(tree: Tree, service: FakeService) -> None:
+    for number, job_id in enumerate("abc"):
+        service.add(job_id, at=number)
+    assert set(links(tree, "by-status")) == {"Completed/a", "Completed/b", "Completed/c"}
+    tree.concluded("a", Outcome(Result.FAILED, "Completed, but failed: no licence"))
+    tree.concluded("b", Outcome(Result.STOPPED, "Completed, but stopped by a user"))
+    tree.concluded("c", Outcome(Result.SUCCEEDED, "Completed"))
+    assert set(links(tree, "by-status")) == {"Failed/a", "Stopped/b", "Completed/c"}
+    assert isinstance(tree.node("/by-status/Completed/a"), LinkNode)  # as before: a name in use still works
+    tree.heard("a", "Completed")
+    assert set(links(tree, "by-status")) == {"Failed/a", "Stopped/b", "Completed/c"}
 
 
 def test_by_date_goes_by_the_month_in_utc(tree: Tree, service: FakeService) -> None:
