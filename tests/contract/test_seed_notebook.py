@@ -223,7 +223,7 @@ def a_finished_job_stays_finished(notebook: Notebook, job_id: str) -> tuple[str,
     assert notebook.call("PATCH", f"jobs/{job_id}", json=changes).status_code == 200
     assert notebook.call("POST", f"jobs/{job_id}/submit/").status_code == 200
     assert notebook.get(f"jobs/{job_id}")["jobanalyses"][0]["inputFiles"] == []
-    assert notebook.get(f"jobs/{job_id}/statuses/")["count"] == 6
+    assert notebook.get(f"jobs/{job_id}/statuses/")["count"] == 7
     assert notebook.call("DELETE", f"jobs/{job_id}/").status_code == 204
     assert notebook.call("GET", f"jobs/{job_id}/").status_code == 404
     return inputs
