@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from rescalefs.descriptors import SPENT
 from rescalefs.mirror.claims import claim, claim_leftover, spans_of
 from rescalefs.reading import BINARY, read_into, write_fully
 
@@ -110,7 +111,11 @@ class Part:
         """
         _sync(self._fd)
         # Network disks report at a close what they could not keep: a quota, a full or a broken disk.
-        os.close(os.dup(self._fd))
+        try:
+            os.close(os.dup(self._fd))
+        except OSError as error:
+            if error.errno not in SPENT:  # where there is no descriptor left, the part's own close reports it
+                raise
         if _OPEN_FILES_KEEP_THEIR_NAMES:
             self.close()
         if modified_ns is not None:

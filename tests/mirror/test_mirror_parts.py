@@ -87,6 +87,18 @@ def test_two_threads_do_not_share_a_part_either(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []  # what cannot be gone on from is not left
 
 
+def test_a_part_is_finished_where_no_descriptor_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with Part(tmp_path, "key", True) as part:
+        part.write(b"bytes", 0)
+        monkeypatch.setattr(os, "dup", refuse)
+        assert part.finish(None).st_size == 5
+
+
 def test_a_part_that_has_a_second_name_is_left_to_it(tmp_path: Path) -> None:
     """A kill between the two steps that name a file leaves it with both names."""
     with Part(tmp_path, KEY, resumable=True) as part:
