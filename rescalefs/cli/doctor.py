@@ -68,6 +68,7 @@ def _examine_account(profile: str | None, allow_other: bool) -> Iterator[Finding
     yield fine("settings", _origins(settings))
     if settings.allow_other:
         yield machine_checks.allow_other()
+    yield machine_checks.inode_numbers(settings.inode32)
     yield machine_checks.cache_folder(settings.cache_dir, settings.cache_size)
     yield account_checks.profile_file(profile_path())
     yield from _examine_server(settings)

@@ -66,6 +66,13 @@ def mappings(release: str = platform.release()) -> Finding:
     return doubtful(check, found, "read these files instead of mapping them, or copy them first")
 
 
+def inode_numbers(inode32: bool) -> Finding:
+    """How large inode numbers are. What a program can take is not known here."""
+    if inode32:
+        return fine("inode numbers", "below 2^32, for 32-bit programs")
+    return fine("inode numbers", "64 bits; 32-bit programs that fail with EOVERFLOW need inode32 = true")
+
+
 def _is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 

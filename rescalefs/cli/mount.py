@@ -105,7 +105,9 @@ def _serve(mountpoint: Path, settings: Settings, on_ready: Callable[[], None]) -
         mount_foreground(
             mountpoint,
             daemon.filesystem,
-            MountSettings(allow_other=settings.allow_other, read_only=settings.read_only),
+            MountSettings(
+                allow_other=settings.allow_other, read_only=settings.read_only, inode32=settings.inode32
+            ),
             on_start=daemon.start,
             on_ready=on_ready,
             on_stop=daemon.stop,

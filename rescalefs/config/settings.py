@@ -102,6 +102,12 @@ SETTINGS: tuple[Setting, ...] = (
         "Tell what files.tsv tells as extended attributes, too; `ls -l` then asks twice for each file.",
     ),
     Setting(
+        "inode32",
+        values.truth,
+        "false",
+        "Give inode numbers below 2^32, for 32-bit programs that fail with EOVERFLOW.",
+    ),
+    Setting(
         "split_types",
         values.file_types,
         "none",
@@ -167,6 +173,7 @@ class Settings:
     read_only: bool
     allow_other: bool
     xattrs: bool
+    inode32: bool
     split_types: frozenset[FileType]
     hide_types: frozenset[FileType]
     metrics_port: int | None

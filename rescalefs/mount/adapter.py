@@ -23,6 +23,7 @@ from rescalefs.mount.attributes import Attributes, Owner
 from rescalefs.mount.errnos import errno_for
 from rescalefs.mount.filesystem import FileSystem
 from rescalefs.mount.handshake import replace_main
+from rescalefs.mount.inodes import SmallInodes
 from rescalefs.mount.syscalls import Moment
 
 with libfuse.named():
@@ -44,6 +45,7 @@ def serve(
     started: Callable[[], None],
     ending: Asked,
     checks_acls: bool = False,
+    inode32: bool = False,
     connected: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Mount, and answer the kernel until the mount is gone; raise Refused when it could not be mounted.
@@ -53,6 +55,7 @@ def serve(
     ``started`` is called once the kernel talks to us. Once ``ending`` is asked for, the next
     statvfs(2) on the mount ends it: libfuse can be told only from within one of its own threads.
     ``checks_acls``: the kernel checks permissions, and is to go by access control lists as well.
+    ``inode32``: all inode numbers are below 2^32.
     ``connected`` is called before that with the descriptor of /dev/fuse, on Linux.
     """
     _serving.connected = connected
@@ -60,7 +63,7 @@ def serve(
     _serving.refusal = ""
     try:
         Kernel(
-            Adapter(filesystem, started, ending),
+            Adapter(filesystem, started, ending, SmallInodes() if inode32 else None),
             mountpoint,
             raw_fi=True,
             encoding=PATHS,
@@ -209,9 +212,13 @@ class Kernel(fuse.FUSE):  # type: ignore[misc]  # fusepy ships no types
 
     def getattr(self, path: bytes, buffer: Any) -> None:
         _fill(buffer.contents, self.operations.filesystem.attributes(_text(path)))
+        if self.operations.inodes is not None:
+            buffer.contents.st_ino = self.operations.inodes(buffer.contents.st_ino)
 
     def fgetattr(self, _path: bytes | None, buffer: Any, info: Any) -> None:
         _fill(buffer.contents, self.operations.filesystem.handle_attributes(info.contents.fh))
+        if self.operations.inodes is not None:
+            buffer.contents.st_ino = self.operations.inodes(buffer.contents.st_ino)
 
     def read(self, _path: bytes | None, buffer: Any, size: int, offset: int, info: Any) -> int:
         """Straight into the buffer that goes to the kernel; fusepy would have the bytes copied twice.
@@ -232,8 +239,9 @@ class Kernel(fuse.FUSE):  # type: ignore[misc]  # fusepy ships no types
         reference = ctypes.byref(entry)
         add(buffer, b".", None, 0)
         add(buffer, b"..", None, 0)
+        inodes = self.operations.inodes
         for name, inode, mode in self.operations.filesystem.entries(info.contents.fh):
-            entry.st_ino = inode
+            entry.st_ino = inode if inodes is None else inodes(inode)
             entry.st_mode = mode
             if add(buffer, name.encode("utf-8", "surrogateescape"), reference, 0):
                 raise MemoryError("libfuse has no room for a directory")
@@ -271,8 +279,15 @@ class Adapter(fuse.Operations):  # type: ignore[misc]
     ioctl = None
     lock = None  # the kernel keeps locks by itself
 
-    def __init__(self, filesystem: FileSystem, started: Callable[[], None], ending: Asked) -> None:
+    def __init__(
+        self,
+        filesystem: FileSystem,
+        started: Callable[[], None],
+        ending: Asked,
+        inodes: SmallInodes | None = None,
+    ) -> None:
         self.filesystem = filesystem
+        self.inodes = inodes
         self._started = started
         self._ending = ending
         self._is_root = os.geteuid() == 0

@@ -52,6 +52,7 @@ class MountSettings:
 
     allow_other: bool = False  # let other users in; the kernel then checks modes and owners for us
     read_only: bool = False
+    inode32: bool = False  # inode numbers below 2^32, for 32-bit programs
     attr_timeout: float = 1.0  # s: after that `tail -f` sees a live file grow
     entry_timeout: float = (
         1.0  # s: after that a name that went away in the backing directory is gone here, too
@@ -145,6 +146,7 @@ class _Session:
                     lambda: self._start(on_start),
                     self._ending,
                     self._settings.allow_other,
+                    self._settings.inode32,
                     lambda device: threads.start("fuse-watch", self._watch(device)),
                 )
             except (Refused, RuntimeError) as error:

@@ -43,6 +43,12 @@ def test_a_kernel_that_maps_no_texts_is_doubtful_and_not_broken() -> None:
     assert "copy them first" in old.remedy
 
 
+def test_inode_numbers_are_named_with_the_setting_that_makes_them_small() -> None:
+    assert "inode32 = true" in checks.inode_numbers(False).found
+    assert "below 2^32" in checks.inode_numbers(True).found
+    assert {checks.inode_numbers(small).verdict for small in (False, True)} == {FINE}
+
+
 def test_only_root_mounts_without_fusermount() -> None:
     assert checks.fusermount(lambda _: None, is_root=False).verdict is BROKEN
     assert checks.fusermount(lambda _: None, is_root=True).verdict is FINE

@@ -79,5 +79,5 @@ def test_variables_of_the_account_and_its_file_are_named() -> None:
 
 
 def test_every_variable_of_ours_that_the_page_names_is_one() -> None:
-    named = set(re.findall(r"\bRESCALE(?:FS)?_[A-Z_]*[A-Z]\b", PAGE))
+    named = set(re.findall(r"\bRESCALE(?:FS)?_[A-Z0-9_]*[A-Z0-9]\b", PAGE))
     assert named == {each.variable for each in SETTINGS} | {KEY_VARIABLE, URL_VARIABLE}

@@ -134,3 +134,32 @@ def test_a_wrong_flag_is_refused_with_what_would_be_right(account: MountedAccoun
     assert done.returncode == 2
     for right in ("20G", "auto", "eof, strict, off"):
         assert right in done.stderr
+
+
+def test_inode32_keeps_numbers_below_2_to_the_32_and_the_same_for_the_life_of_the_mount(
+    unmounted: MountedAccount,
+) -> None:
+    job_id = unmounted.add_finished_job("wing", {f"fields/{number}.vtk": b"x" for number in range(50)})
+
+    def numbers() -> dict[str, int]:
+        found = {}
+        for folder, folders, files in os.walk(unmounted.root):
+            listed = {entry.name: entry.inode() for entry in os.scandir(folder)}
+            for name in (*folders, *files):
+                path = Path(folder, name)
+                found[str(path)] = path.lstat().st_ino
+                assert listed[name] == path.lstat().st_ino
+        return found
+
+    unmounted.mount("--inode32")
+    (unmounted.root / "submit" / "note").write_text("a file of the backing directory")
+    unmounted.wait_for(lambda: (unmounted.root / "jobs" / job_id).exists())
+    before = numbers()
+    assert len(before) > 60
+    assert max(before.values()) < 1 << 32
+    assert len(set(before.values())) == len(before)
+    again = numbers()
+    assert {path: again[path] for path in before} == before
+    unmounted.run("umount", str(unmounted.root))
+    unmounted.mount()
+    assert max(numbers().values()) > 1 << 32
