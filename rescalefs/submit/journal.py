@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -67,6 +68,10 @@ _facts = sql.Table(
     sql.Column("name", sql.String, primary_key=True),
     sql.Column("value", sql.String, nullable=False),
 )
+
+
+_TRIED = "tried"
+_LITTLE_ROOM = 1 << 20  # bytes: some hundred events
 
 
 class JournalDamaged(UserError):
@@ -220,6 +225,19 @@ class Journal:
         with self._writing() as connection:
             connection.execute(_facts.delete().where(_facts.c.name == name))
             connection.execute(_facts.insert().values(name=name, value=value))
+
+    def try_out(self) -> None:
+        """Write something that nothing reads; raises as `append` does."""
+        self.note(_TRIED, "")
+
+    @property
+    def is_short_of_room(self) -> bool:
+        """Whether its disk is nearly full, as far as the disk tells."""
+        try:
+            facts = os.statvfs(self._path.parent)
+        except OSError:
+            return True
+        return bool(facts.f_bavail * facts.f_frsize < _LITTLE_ROOM)
 
     def forget_fact(self, name: str) -> None:
         """Have nothing noted under this name."""

@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 15.0  # seconds between two questions whose API key it is, at most
 _TURN = 2.0  # seconds between two attempts to take over from another daemon
+_UNSEEING = "this process, which cannot look at the drop folder, so nothing new is taken: {}"
 _BURST = 0.2  # seconds in which hints are gathered, so that a copy of many files costs few looks
 
 
@@ -101,6 +102,7 @@ class Submitter:
                 self._warden.judge(user)
         places = (settings.journal.parent, settings.folder.parent)
         self._lack = next(filter(None, (lack_words(each, NO_LOCKS_REMEDY) for each in places)), "")
+        self._is_writable = False  # the journal was, when it was last tried
         self._actor = self._objection() or "nobody yet"  # replaced whole, by the surveying thread
         self._bell = self._ledger.bell()
         self._hints = Hints(self._bell.set)
@@ -256,25 +258,35 @@ class Submitter:
             try:
                 if self._clock.monotonic() >= next_round:
                     next_round = self._clock.monotonic() + self._settings.rescan
+                    self._try_journal()
                     wait = self._survey.everything()
                 else:
                     wait = self._survey.hinted(names)
-                self._actor = "this process"
+                if self._is_writable:
+                    self._actor = "this process"
             except (Overtaken, OutOfPlace):  # a worker was first
                 wait = _BURST
+            except JournalFailed as error:
+                self._is_writable = False
+                wait = self._rest_as(f"nobody: {error}")
             except (RescaleFSError, OSError) as error:
-                wait = self._cannot_look(_words(error))
+                wait = self._rest_as(_UNSEEING.format(_words(error)))
             except Exception as error:  # noqa: BLE001  # else it would be raised again at each start
                 log_once(log, "looking at the drop folder", error)
-                wait = self._cannot_look(shortened(error))
+                wait = self._rest_as(_UNSEEING.format(shortened(error)))
             self._clock.wait(stop, min(_BURST, wait))
             self._clock.wait(self._bell, max(0.0, min(wait - _BURST, next_round - self._clock.monotonic())))
 
-    def _cannot_look(self, reason: str) -> float:
+    def _try_journal(self) -> None:
+        """Find out whether it takes events before a drop needs it; seldom, because a write wakes a disk."""
+        if not self._is_writable or self._journal.is_short_of_room:
+            self._journal.try_out()
+            self._is_writable = True
+
+    def _rest_as(self, actor: str) -> float:
         """Say why nothing new is taken; return in how many seconds to look again."""
-        actor = f"this process, which cannot look at the drop folder, so nothing new is taken: {reason}"
         if actor != self._actor:
-            log.warning("cannot look at %s: %s", self._settings.folder, reason)
+            log.warning("drops in %s are submitted by %s", self._settings.folder, actor)
             self._actor = actor
         return self._settings.rescan
 

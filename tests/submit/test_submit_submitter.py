@@ -15,6 +15,7 @@ from rescalefs.background import Background
 from rescalefs.clock import SystemClock
 from rescalefs.errors import UserError
 from rescalefs.submit import SubmitSettings, Submitter, submit_folder
+from rescalefs.submit.journal import Journal, JournalFailed
 from rescalefs.submit.limits import Limits
 from rescalefs.submit.machine import State
 from rescalefs.submit.report import DropReport
@@ -95,6 +96,34 @@ def test_the_drop_folder_is_watched_and_a_drop_ends_as_completed(
     finally:
         background.close()
         submitter.close()
+
+
+def test_a_journal_that_takes_nothing_is_told_before_there_is_a_drop(
+    tmp_path: Path, service: FakeRescale, background: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = threading.Event()  # set: it has room
+
+    def note(journal: Journal, name: str, value: str) -> None:
+        if not disk.is_set():
+            raise JournalFailed("cannot write journal.db: database or disk is full")
+
+    monkeypatch.setattr(Journal, "note", note)
+    submitter = Submitter(service, replace(quick(tmp_path), rescan=0.1), SystemClock(), background)
+    submitter.start()
+    acts(submitter, "nobody: cannot write journal.db: database or disk is full")
+    disk.set()
+    acts(submitter, "this process")
+    background.close()
+    submitter.close()
+
+
+def acts(submitter: Submitter, actor: str) -> None:
+    """Wait until this is told of who submits."""
+    clock = SystemClock()
+    end = clock.monotonic() + PATIENCE
+    while submitter.actor != actor:
+        assert clock.monotonic() < end, submitter.actor
+        clock.wait(threading.Event(), 0.02)
 
 
 def test_of_two_daemons_one_acts_and_the_other_shows_and_takes_over(
