@@ -152,6 +152,16 @@ def test_the_command_finds_its_environment(client: Client) -> None:
     assert client.printed(job.id).decode() == f"3.5 {job.id} 4\n"
 
 
+def test_the_command_finds_what_real_jobs_find_and_nothing_made_up(client: Client) -> None:
+    names = client.printed(client.run("env | cut -d= -f1 | grep ^RESCALE_ | sort").id).decode().split()
+    per_slot_and_node = [
+        f"{kind}_PER_{unit}" for kind in ("CORES", "GPUS", "THREADS") for unit in ("NODE", "SLOT")
+    ]
+    others = "API_BASE_URL API_KEY CLUSTER_ID CORE_TYPE IG_RESTART_COUNT INTERCONNECT JOB_ID NODES_PER_SLOT"
+    others += " PROVIDER SLOTS_PER_NODE WORK_PATH"
+    assert names == sorted(f"RESCALE_{name}" for name in (*per_slot_and_node, *others.split()))
+
+
 def test_several_analyses_run_one_after_the_other_in_one_folder(client: Client) -> None:
     first, second = definition("echo 1 >> n")["jobanalyses"], definition("echo 2 >> n")["jobanalyses"]
     job = client.run(jobanalyses=[*first, *second])
