@@ -64,6 +64,7 @@ class FakeAccount:
         self.console = console_log((["42"], 0))
         self.clusters = ["Not Started"]  # one goes at each question, but the last one stays
         self.undeletable = ""
+        self.document = b"{}"
 
     def jobs(self, state: str | None = None) -> tuple[Job, ...]:
         self.told.append(("jobs", state))
@@ -76,7 +77,7 @@ class FakeAccount:
     def job(self, job_id: str) -> JobDetail:
         for job in JOBS:
             if job.id == job_id:
-                return JobDetail(replace(job, status=""), (), {}, 1, b"{}")  # as the server tells it
+                return JobDetail(replace(job, status=""), (), {}, 1, self.document)  # as the server tells it
         raise NotFound(f"GET jobs/{job_id}/: 404, Not found.")
 
     def statuses(self, job_id: str) -> tuple[JobStatus, ...]:
@@ -260,6 +261,13 @@ def test_statuses_of_a_job_that_failed_say_so(sh: Shell) -> None:
     pending, completed = sh.json("statuses", "bbb")
     assert (pending["outcome"], completed["outcome"], completed["ending"]) == (None, "failed", words)
     assert completed["exit_codes"] == [3]
+
+
+def test_an_earlier_analysis_that_failed_is_found_before_a_long_one(sh: Shell) -> None:
+    sh.account.console = console_log((["no mesh"], 3), (["residual 0.5"] * 200, 0))
+    assert sh.json("statuses", "bbb")[1]["exit_codes"] == [0]
+    sh.account.document = b'{"jobanalyses": [{}, {}]}'
+    assert sh.json("statuses", "bbb")[1]["exit_codes"] == [3, 0]
 
 
 def test_a_cluster_that_is_not_there_yet_has_no_history(sh: Shell) -> None:
