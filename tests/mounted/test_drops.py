@@ -57,6 +57,24 @@ def short_heat(tmp_path: Path) -> Path:
     return job
 
 
+def test_a_folder_that_is_filled_by_hand_is_submitted_once_it_is_complete(account: MountedAccount) -> None:
+    wing = account.root / "submit" / "wing"
+    wing.mkdir()
+    job = {"command": "cat mesh.msh > copy", "software": "miniconda", "coretype": "cheapest", "hours": 1}
+    (wing / "job.json").write_text(json.dumps(job))
+    account.wait_for_status(wing, "waiting for mesh.msh, which the command names and the folder lacks")
+    (wing / "mesh.msh.filepart").write_text("1 2")
+    account.wait_for_status(wing, "waiting for a transfer to end: mesh.msh.filepart, which WinSCP writes")
+    (wing / ".DS_Store").write_text("")
+    (wing / "mesh.msh.filepart").write_text("1 2 3")
+    assert account.jobs() == []
+    (wing / "mesh.msh.filepart").rename(wing / "mesh.msh")
+    account.wait_for_status(wing, "Completed")
+    assert (wing / "job" / "outputs" / "copy").read_text() == "1 2 3"
+    assert "left out, as macOS keeps it in folders: .DS_Store" in (wing / "status.log").read_text()
+    assert account.jobs() == ["wing"]
+
+
 def test_a_dropped_example_ends_as_completed_with_the_bytes_that_its_command_wrote(
     account: MountedAccount, pi_job: Path, short_heat: Path, tmp_path: Path
 ) -> None:
