@@ -146,6 +146,7 @@ class BlockStore:
         self._rest_until = 0.0  # the whole store
         self._full_until = 0.0  # only storing
         self._damaged = False  # the index failed in a way that no waiting mends
+        self.hangs = threading.Event()  # set by the board while the thread that owns it does not come back
         self._warned = threading.Event()  # set while the log need not be told again
         self.trouble: Exception | None = None  # what went wrong last; for those who came for the cache itself
         self.usage = CacheUsage(0, limit)
@@ -174,7 +175,7 @@ class BlockStore:
 
         Raises `OSError` where there is no descriptor left, also after others have closed some.
         """
-        if self.keeps:
+        if self.keeps and not self.hangs.is_set():
             try:
                 return self._descriptors.retried(lambda: _nameless(self._folder / "blocks")), False
             except OSError as error:

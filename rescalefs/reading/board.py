@@ -47,6 +47,8 @@ _STORING_FROM_MEMORY = IN_MEMORY // 4  # of them that wait to be tried on the di
 _ONCE_MORE = (
     1.0  # seconds after a read that waited in vain: one more is the same one, asked again by the kernel
 )
+# Seconds for one chore, after which the store's disk counts as hanging: a busy one takes some tenths.
+_HANGING = 3.0
 _LOOK_AGAIN = 60.0  # seconds; a limit to waits that a notification ends
 _CRUMB = (
     1 << 18
@@ -111,6 +113,9 @@ class Board:
         self._first: deque[Chore] = deque()  # before all others
         self._lookups = Lookups()
         self._chores: deque[Chore] = deque()
+        self._at: Chore | None = None  # what the librarian is at
+        self._busy_since: float | None = clock.monotonic()  # it opens the store first; None while it is idle
+        self._hangs = False  # the store's disk does not answer: it is passed over
         self._hashable: deque[Content] = deque()
         self._verified: set[str] = set()
         self._failures: dict[str, RescaleFSError] = {}
@@ -245,6 +250,7 @@ class Board:
             while not self._clock.wait(waiter.event, min(PATIENCE, until - self._clock.monotonic())):
                 if self._clock.monotonic() >= until:
                     break
+                self._pass_over_the_store()
                 self._race(stream, span)
             with self._lock:
                 stream.demands.pop(waiter, None)
@@ -306,6 +312,7 @@ class Board:
         while not self._clock.wait(waiter.event, min(PATIENCE, until - self._clock.monotonic())):
             if self._clock.monotonic() < until:
                 start = content.hashed * content.grid.block_size
+                self._pass_over_the_store()
                 self._race(content.full_read, Span(start, start + content.grid.block_size))
                 continue
             until = self._clock.monotonic() + self._settings.deadline
@@ -449,13 +456,43 @@ class Board:
     def take_chore(self) -> Chore | None:
         """Wait for something to do with the store; None when the engine closes and all is done."""
         with self._lock:
+            self._at = self._busy_since = None
+            self._hangs = False
+            self._store.hangs.clear()
             while True:
                 others = self._first or self._chores
                 chore: Chore | None = None if self._first else self._lookups.take()
                 chore = chore or (others.popleft() if others else None)
                 if chore is not None or self._closed:
+                    self._at, self._busy_since = chore, self._clock.monotonic()
                     return chore
                 self._chores_there.wait(_LOOK_AGAIN)
+
+    def _pass_over_the_store(self) -> None:
+        """Do without the store while its disk does not answer (a network disk whose server is away).
+
+        What it was asked for is fetched, what it should keep is not kept. A block that it finds later is the
+        same one.
+        """
+        with self._lock:
+            since, now = self._busy_since, self._clock.monotonic()
+            if since is None or now - since < _HANGING:
+                return
+            is_new, self._hangs = not self._hangs, True
+            self._store.hangs.set()
+            waiting, self._chores = self._chores, deque()
+            for chore in (self._at, *self._lookups.take_all()):
+                if isinstance(chore, LookUp):
+                    self._answer(chore.content, chore.block)
+            for chore in waiting:
+                if isinstance(chore, Keep):
+                    chore.block.keeping = False
+                else:
+                    self._chores.append(chore)
+            self._make_room()
+        if is_new:
+            seconds = now - since
+            log.warning("the disk of the cache has not answered for %.0f s; reading goes on without", seconds)
 
     def verified_before(self, versions: set[str]) -> None:
         """Files that the store has a record of."""
@@ -495,14 +532,18 @@ class Board:
                 block.present = block.saved = found.present
                 content.agrees(block, found.checked)
                 self._make_ready(content, block, found.checked)
-            block.looked_up = True
-            block.touched = self.used()
-            self._wake(block)
-            self._offer_hashing(content)
-            origin = block.number * content.grid.block_size
-            self._turns.add_all(content, Span(origin, origin + block.length))
-            self._work.notify()
+            self._answer(content, block)
             return right
+
+    def _answer(self, content: Content, block: Block) -> None:
+        """What the store has of a block is in it: all else is to be fetched."""
+        block.looked_up = True
+        block.touched = self.used()
+        self._wake(block)
+        self._offer_hashing(content)
+        origin = block.number * content.grid.block_size
+        self._turns.add_all(content, Span(origin, origin + block.length))
+        self._work.notify()
 
     def kept(self, block: Block, mask: int) -> None:
         """Leaves were stored, or could not be; either way the block may be let go."""
@@ -644,6 +685,7 @@ class Board:
         block = content.blocks.get(number) or self._add_block(content, number)
         if block.present & need == need:
             return block, None
+        block.looked_up = block.looked_up or self._hangs
         if not block.looked_up:
             self._lookups.add(LookUp(content, content.epoch, block, check=False), urgent=True)
             self._chores_there.notify()
@@ -663,7 +705,7 @@ class Board:
             self._forget_bare()
         # After all bytes were thrown away, the store's are not trusted either: another process may have put
         # the same wrong ones back.
-        block.looked_up = content.epoch > 0
+        block.looked_up = content.epoch > 0 or self._hangs
         return block
 
     def _look_ahead(self, stream: Stream) -> None:
@@ -1016,7 +1058,7 @@ class Board:
 
     def _keep(self, content: Content, block: Block) -> None:
         # A disk this slow is no help, and each of them holds a descriptor, or memory.
-        if len(self._chores) >= (_STORING_FROM_MEMORY if block.in_memory else self._backlog):
+        if self._hangs or len(self._chores) >= (_STORING_FROM_MEMORY if block.in_memory else self._backlog):
             block.saved |= block.present
             return
         block.keeping = True

@@ -91,6 +91,13 @@ class Lookups:
         self._urgent.pop(block, None)
         self._others.pop(block, None)
 
+    def take_all(self) -> list[LookUp]:
+        """All of them."""
+        found = [*self._urgent.values(), *self._others.values()]
+        self._urgent.clear()
+        self._others.clear()
+        return found
+
     def take(self) -> LookUp | None:
         """The next one."""
         queue = self._urgent or self._others
