@@ -27,6 +27,7 @@ HANG_UP = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none
 
 _NUDGE = getattr(signal, "SIGURG", signal.SIGTERM)  # interrupts a wait; ignored wherever no handler is set
 _NUDGE_EVERY = 0.05  # [s]
+_MOST_CAUSES = 100  # of one error; a chain may be a ring
 _DEAF = (
     5.0  # [s] without a reaction: the main thread waits in the kernel, as a read of a mount that hangs does
 )
@@ -40,6 +41,19 @@ class Terminated(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
+
+
+def behind(error: BaseException) -> KeyboardInterrupt | Terminated | None:
+    """What a signal raised, if that is what ``error`` came from.
+
+    Code in C may lose it: an import that it interrupts can end with a SystemError (CPython 3.10).
+    """
+    each: BaseException | None = error
+    for _ in range(_MOST_CAUSES):
+        if each is None or isinstance(each, (KeyboardInterrupt, Terminated)):
+            return each
+        each = each.__cause__ or each.__context__
+    return None
 
 
 @contextmanager

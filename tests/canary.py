@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ CANARY = "0ca7a91e" * 5  # 40 hex digits, as a real key
 
 # Where a key belongs: the profile; the tests' own keyring; what the simulator, which is the server, keeps.
 _MAY_HOLD_IT = frozenset({"apiconfig", "keyring.json", "api_key"})
+_SMALL = 1 << 16  # bytes: sooner read than mapped
 _LARGEST = 1 << 30  # bytes; nothing of ours that may hold text is larger
 
 
@@ -39,9 +41,20 @@ def _is_on(path: Path, device: int) -> bool:
 
 def _holds_key(path: Path) -> bool:
     try:
-        if not path.is_file() or path.is_symlink() or not 0 < path.stat().st_size <= _LARGEST:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False  # a link, or removed this very moment
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or not 0 < found.st_size <= _LARGEST:
             return False
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if found.st_size <= _SMALL:
+            return CANARY.encode() in os.read(descriptor, _SMALL)
+        if found.st_blocks == 0:
+            return False  # a hole, which holds nothing
+        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
             return content.find(CANARY.encode()) >= 0
     except (OSError, ValueError):
-        return False  # removed, or emptied, this very moment
+        return False  # emptied this very moment
+    finally:
+        os.close(descriptor)

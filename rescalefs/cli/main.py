@@ -134,6 +134,11 @@ def main(arguments: Sequence[str] | None = None, context: object = None) -> int:
         return _INTERRUPTED
     except signals.Terminated as error:
         return _die_of(error.number)
+    except Exception as error:
+        came = signals.behind(error)
+        if came is None:
+            raise
+        return _die_of(came.number) if isinstance(came, signals.Terminated) else _INTERRUPTED
 
 
 def _run(arguments: Sequence[str] | None, context: object) -> int:

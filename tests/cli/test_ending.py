@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -50,3 +51,28 @@ def test_signals_that_interrupt_each_other_end_it_all_the_same(what: str) -> Non
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [("signals.Terminated(15)", -signal.SIGTERM), ("KeyboardInterrupt", 130), ("ValueError('x')", 1)],
+)
+def test_a_signal_whose_exception_is_lost_in_an_import_ends_the_command_all_the_same(
+    raised: str, code: int
+) -> None:
+    """CPython 3.10 makes a SystemError of it. A command that fails by itself still shows where."""
+    program = f"""
+import sys
+from rescalefs import signals
+from rescalefs.cli import main
+def lost(*_, **__):
+    try:
+        raise {raised}
+    except BaseException as error:
+        raise SystemError("returned a result with an exception set") from error
+main.rescalefs.main = lost
+sys.exit(main.main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert ("Traceback" in done.stderr) == (code == 1)
