@@ -68,6 +68,7 @@ def drop(account: MountedAccount, case: Case) -> None:
         "analysis": {"code": "user_included", "version": "0"},
         "command": case.command,
         "hardware": {"coreType": case.core_type, "coresPerSlot": cores},
+        "inputFiles": [],
     }
     folder = account.root / "submit" / case.name
     folder.mkdir()
