@@ -41,7 +41,7 @@ class Fetch:
         self.unflushed = 0  # bytes that came since the part was last brought to the disk
         self.failure: Exception | None = None
         self.again = False  # it was fetched afresh, because its bytes were wrong
-        self.taken_at = 0  # when the other process that has the part last wrote to it, in its own time
+        self.sign_of_life = 0  # the last sign that what it waits for will come (Transfers._try_again)
         self.taken_since = 0.0  # monotonic: when that was first seen
 
     @property

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from rescalefs.descriptors import SPENT
 from rescalefs.mirror.claims import claim, claim_leftover, spans_of
 from rescalefs.reading import BINARY, read_into, write_fully
 
@@ -35,7 +34,11 @@ class Part:
         self._fd, self.path = claim(folder, name)
         self._spans = spans_of(self.path)
         self._resumable = resumable
+        # For `finish` to close. Opened here, where a lack of descriptors can be waited out: at the end,
+        # all files under way may hold one each and ask for one more.
+        self._second = -1
         try:
+            self._second = os.dup(self._fd)
             if not resumable:
                 os.ftruncate(self._fd, 0)  # it is locked: no other process has bytes in it
             if not self.size:
@@ -111,11 +114,8 @@ class Part:
         """
         _sync(self._fd)
         # Network disks report at a close what they could not keep: a quota, a full or a broken disk.
-        try:
-            os.close(os.dup(self._fd))
-        except OSError as error:
-            if error.errno not in SPENT:  # where there is no descriptor left, the part's own close reports it
-                raise
+        second, self._second = (self._second if self._second >= 0 else os.dup(self._fd)), -1
+        os.close(second)
         if _OPEN_FILES_KEEP_THEIR_NAMES:
             self.close()
         if modified_ns is not None:
@@ -131,6 +131,9 @@ class Part:
 
     def close(self) -> None:
         """Let go. What is there stays."""
+        if self._second >= 0:
+            os.close(self._second)
+            self._second = -1
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -36,7 +36,7 @@ _UNFLUSHED_AT_THE_END = 8 * MIB  # once all of it is asked for: the hash is not 
 _WAITING = 4096  # files that wait for a connection, before `wait_for_room` waits
 _LOOK = 30.0  # seconds after which every wait looks again by itself
 _TAKEN_EVERY = 0.5  # seconds between two tries to have a part that another process writes
-_TAKEN_FOR = 60.0  # seconds in which that process writes nothing, before its part is waited for no more
+_TAKEN_FOR = 60.0  # seconds without a sign of life, before a part or a descriptor is waited for no more
 
 
 class Transfers:
@@ -79,6 +79,7 @@ class Transfers:
         self._to_hash: deque[Fetch] = deque()
         self._to_flush: deque[Fetch] = deque()
         self._pending = 0
+        self._ended = 0  # files that are done, or failed
         self._lead = Lead()
         self._busy = 0  # turns that are not over
         self.is_closed = False
@@ -252,12 +253,17 @@ class Transfers:
         self._finish(fetch, failure)
 
     def _try_again(self, fetch: Fetch, error: PartTaken | OSError) -> bool:
-        """Wait for a part that another process writes, or for a descriptor; False if that takes too long."""
-        now, written_ns = self._clock.monotonic(), getattr(error, "written_ns", 0)
+        """Wait for a part that another process writes, or for a descriptor; False if that takes too long.
+
+        Too long means: without any sign of life. That is a later write of the other process, or the end of
+        another file of ours, whose descriptor is free then.
+        """
+        now = self._clock.monotonic()
+        sign = error.written_ns if isinstance(error, PartTaken) else self._ended
         if not fetch.taken_since:
             log.info("%s: %s; waiting for it", fetch.file.path, error)
-        if not fetch.taken_since or written_ns != fetch.taken_at:
-            fetch.taken_at, fetch.taken_since = written_ns, now
+        if not fetch.taken_since or sign != fetch.sign_of_life:
+            fetch.sign_of_life, fetch.taken_since = sign, now
         if now - fetch.taken_since > _TAKEN_FOR:
             return False
         part, fetch.part = fetch.part, None
@@ -431,6 +437,7 @@ class Transfers:
         finally:
             with self._lock:
                 self._pending -= 1
+                self._ended += 1
                 self._room.notify_all()
 
 

@@ -24,6 +24,7 @@ from rescalefs.clock import SystemClock
 from rescalefs.errors import UserError
 from rescalefs.mirror import Transfers, claims
 from rescalefs.mirror.claims import PartTaken, make_folder
+from rescalefs.mirror.fetch import Fetch
 from rescalefs.mirror.part import Part, sweep
 from rescalefs.model import RemoteFile
 from tests.fakes import MemorySource
@@ -308,3 +309,55 @@ def test_a_process_that_holds_a_part_and_writes_no_more_is_not_waited_for_for_ev
         result, sent = fetched(tmp_path)
     assert isinstance(result, PartTaken)
     assert sent == 0
+
+
+def test_a_descriptor_is_waited_for_as_long_as_other_files_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No limit of its own: 60 files with ten descriptors take as long as they take."""
+    monkeypatch.setattr("rescalefs.mirror.transfers._TAKEN_FOR", 0.0)
+    monkeypatch.setattr("rescalefs.mirror.transfers._TAKEN_EVERY", 0.0)
+    source, background = MemorySource({FILE.id: CONTENT}), Background()
+    transfers = Transfers(source, tmp_path, SystemClock(), background, 1)
+    others = (Fetch(FILE, f"other {number}", lambda *_: None, lambda: False) for number in range(5))
+    tries: list[str] = []
+    ended: list[Exception | None] = []
+
+    def refused(folder: Path, key: str, resumable: bool) -> Part:
+        if not key.startswith(KEY):
+            raise AssertionError(key)
+        tries.append(key)
+        other = next(others, None)
+        if other is None:
+            return Part(folder, key, resumable)
+        with transfers._lock:
+            transfers._pending += 1
+        transfers._finish(other, None)  # another file ends meanwhile
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    def done(part: Part | None, failure: Exception | None) -> None:
+        ended.append(failure)
+        if part is not None:
+            part.discard()
+
+    monkeypatch.setattr("rescalefs.mirror.transfers.Part", refused)
+    transfers.start()
+    try:
+        transfers.add(FILE, KEY, done)
+        transfers.drain()
+    finally:
+        transfers.close()
+        background.close()
+    assert ended == [None]
+    assert len(tries) == 6
+
+
+def test_a_part_ends_though_no_descriptor_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with Part(tmp_path, KEY, resumable=True) as part:
+        part.write(b"bytes", 0)
+        monkeypatch.setattr("os.dup", none_left)
+        assert part.finish(None).st_size == 5
+        part.placed()

@@ -176,7 +176,7 @@ def test_a_download_killed_at_random_moments_ends_with_the_right_bytes(
 def test_few_descriptors_cost_time_alone(account: Account, tmp_path: Path) -> None:
     files = {f"f{number}": FILES["big.bin"][: MIB + 1 + number] for number in range(60)}
     job, to = account.add_job("wing", files), tmp_path / "to"
-    with running(account, "download", job, "--to", str(to), "--connections", "8", descriptors=40) as process:
+    with running(account, "download", job, "--to", str(to), "--connections", "8", descriptors=30) as process:
         _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said.decode()
     assert below(to) == files

@@ -35,6 +35,16 @@ SETTINGS = {
 }
 
 
+def as_nobody(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as another user, which only root may do, in this folder.
+
+    Name files relative to the folder: the other user need not be able to reach it from `/`. Folders of
+    pytest are closed to others, and each other pytest that starts on this machine closes them again.
+    """
+    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
 class MountedAccount:
     """One simulator, and one mount of it at `root`."""
 

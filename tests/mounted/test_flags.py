@@ -14,12 +14,9 @@ from rescalefs.config import write_profile
 from rescalefs.mount.mountpoint import mount_at
 from rescalefs.simulator import Fault
 from rescalefs.simulator.faults import Hang
-from tests.mounted.account import MountedAccount
+from tests.mounted.account import MountedAccount, as_nobody
 
 pytestmark = pytest.mark.fuse
-
-# Only root may become another user: what uses this has a way for ordinary users as well.
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
 @pytest.fixture
@@ -89,15 +86,12 @@ def test_profile_names_the_account(unmounted: MountedAccount) -> None:
 def test_allow_other_lets_other_users_read_and_without_it_nobody_else_may(unmounted: MountedAccount) -> None:
     """Root becomes another user; an ordinary user, who cannot, looks at what the kernel was asked for."""
     job_id = unmounted.add_finished_job("wing", {"result.dat": b"42"})
-    file = unmounted.root / "jobs" / job_id / "outputs" / "result.dat"
+    file = f"jobs/{job_id}/outputs/result.dat"
     is_root = os.geteuid() == 0
-    if is_root:
-        for folder in (unmounted.work, *unmounted.work.parents[:-2]):
-            folder.chmod(folder.stat().st_mode | 0o055)
     unmounted.mount()
     assert "allow_other" not in mount_options(unmounted)
     if is_root:
-        assert as_nobody("cat", file).returncode == 1
+        assert as_nobody(unmounted.root, "cat", file).returncode == 1
     unmounted.run("umount", str(unmounted.root))
     if not is_root and not may_allow_other():
         refused = unmounted.run("mount", str(unmounted.root), "--allow-other", check=False)
@@ -108,8 +102,8 @@ def test_allow_other_lets_other_users_read_and_without_it_nobody_else_may(unmoun
     unmounted.mount("--allow-other")
     assert {"allow_other", "default_permissions"} <= mount_options(unmounted)  # modes and owners count
     if is_root:
-        assert as_nobody("cat", file).stdout == "42"
-        assert "Permission denied" in as_nobody("touch", unmounted.root / "submit" / "x").stderr
+        assert as_nobody(unmounted.root, "cat", file).stdout == "42"
+        assert "Permission denied" in as_nobody(unmounted.root, "touch", "submit/x").stderr
     assert stat.S_IMODE((unmounted.root / "submit").stat().st_mode) & 0o022 == 0
 
 
@@ -121,11 +115,6 @@ def may_allow_other() -> bool:
 def mount_options(account: MountedAccount) -> set[str]:
     lines = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     return next(set(options.split(",")) for _, where, _, options, *_ in lines if where == str(account.root))
-
-
-def as_nobody(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [*NOBODY, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 
 
 def test_a_wrong_flag_is_refused_with_what_would_be_right(account: MountedAccount) -> None:
