@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test fuzz chaos bench lint lock audit clean
+.PHONY: help setup demo test fuzz chaos reexport bench lint lock audit clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -25,6 +25,10 @@ chaos: setup  ## 30 minutes of everything going wrong, and a checker (ARGS="--mi
 
 fuzz: setup  ## what comes from outside, made odd: TIMES=50 as many examples as in the suite, others each time
 	FUZZ_EXAMPLES=$(or $(TIMES),50) $(BIN)/python -m pytest -n auto -o timeout=0 tests/fuzz $(ARGS)
+
+reexport: setup  ## the mount behind Samba, NFS and GIO, as root
+	scripts/setup-reexport
+	$(BIN)/python -m tests.reexport $(ARGS)
 
 bench: setup  ## how fast it is, beside its peers, as root (ARGS=--quick: under 3 minutes)
 	scripts/setup-bench
