@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 # a file takes 1.4 KiB for each block that was read.
 _IDLE_CONTENTS = 64
 _IDLE_WEIGHT = 16 << 20  # bytes
+_WEIGHED_AFTER = 64  # files that came to rest, after which all are weighed again
 _SPARING = (
     4  # requests at a time while there are more descriptors than there should be: each brings some back
 )
@@ -108,6 +109,9 @@ class Board:
         self._idle: OrderedDict[_Key, Content] = (
             OrderedDict()
         )  # those that are not open; the last closed last
+        self._weights: dict[_Key, int] = {}  # of these, in bytes
+        self._idle_weight = 0  # the sum
+        self._rested = 0  # how often a file came to rest
         self._turns = Turns()
         self._extents: set[Extent] = set()  # that connections are at, or will be
         self._first: deque[Chore] = deque()  # before all others
@@ -141,7 +145,8 @@ class Board:
             content = self._contents.get(_key(file, size))
             if content is None:
                 content = self._contents[_key(file, size)] = self._new_content(file, size)
-            self._idle.pop(_key(file, size), None)
+            if _key(file, size) in self._idle:
+                self._awake(_key(file, size))
             stream = Stream(content, self.used())
             content.streams.append(stream)
             return stream
@@ -197,8 +202,7 @@ class Board:
         if not content.streams:
             self._stop_full_read(content)
             self._keep_pieces(content)
-            self._idle[_key(content.file, content.size)] = content
-            self._forget_idle()
+            self._rest(content)
 
     def move_window(self, stream: Stream, window: Span) -> None:
         """From now on a reader wants these bytes soon."""
@@ -434,8 +438,8 @@ class Board:
                 error = None  # who waits asks again, by a request of its own, and hears that one's
             if extent.epoch == content.epoch and not extent.outrun:
                 self._release(extent, error)
-            if not content.streams:
-                self._forget_idle()
+            if _key(content.file, content.size) in self._idle:
+                self._rest(content)
             leaf = content.grid.leaf_size
             self._turns.add_all(content, Span(extent.position // leaf * leaf, extent.span.stop))
             self._work.notify()
@@ -1071,18 +1075,47 @@ class Board:
             self._chores.append(chore)
         self._chores_there.notify()
 
+    def _rest(self, content: Content) -> None:
+        """A file is not open any more, or less is under way for it. Forget files beyond some, or some memory.
+
+        Their weights are noted here, because to weigh all of them at each close made small files slower by a
+        tenth. What changes by something else than a request is weighed again after so many files.
+        """
+        key = _key(content.file, content.size)
+        self._idle[key] = content
+        self._weigh(key, content)
+        self._rested += 1
+        if self._rested % _WEIGHED_AFTER == 0:
+            for each, other in self._idle.items():
+                self._weigh(each, other)
+        if len(self._idle) > _IDLE_CONTENTS or self._idle_weight > _IDLE_WEIGHT:
+            self._forget_idle()
+
     def _forget_idle(self) -> None:
-        """Forget files that are not open any more: beyond some of them, and beyond some memory."""
-        resting = [(key, each) for key, each in self._idle.items() if not each.extents]
-        weight = sum(each.weight for _, each in resting)
-        count = len(resting)
-        for key, content in resting:
+        """Forget the files that have rested for longest, and that no request is under way for."""
+        busy = {key for key, each in self._idle.items() if each.extents}
+        count = len(self._idle) - len(busy)
+        weight = self._idle_weight - sum(map(self._weights.__getitem__, busy))
+        for key in list(self._idle):
             if count <= _IDLE_CONTENTS and weight <= _IDLE_WEIGHT:
                 return
-            count, weight = count - 1, weight - content.weight
+            if key in busy:
+                continue
+            count, weight = count - 1, weight - self._weights[key]
+            content = self._awake(key)
             for block in list(content.blocks.values()):
                 self._remove(content, block)
-            del self._contents[key], self._idle[key]
+            del self._contents[key]
+
+    def _weigh(self, key: _Key, content: Content) -> None:
+        before = self._weights.get(key, 0)
+        self._weights[key] = now = content.weight
+        self._idle_weight += now - before
+
+    def _awake(self, key: _Key) -> Content:
+        """Take a file out of those that are not open."""
+        self._idle_weight -= self._weights.pop(key)
+        return self._idle.pop(key)
 
 
 class Found:

@@ -74,7 +74,8 @@ def test_the_memory_of_closed_files_is_bounded(tmp_path: Path, monkeypatch: pyte
     board = engine._board  # its connections have ended, and with them what was still under way
     assert len(board._idle) <= 8
     assert sum(each.weight for each in board._idle.values()) <= _IDLE_WEIGHT
-    assert board._contents.keys() == board._idle.keys()
+    assert board._contents.keys() == board._idle.keys() == board._weights.keys()
+    assert board._idle_weight == sum(board._weights.values())
 
 
 def test_closed_files_of_which_much_was_read_are_forgotten_sooner(
@@ -90,3 +91,4 @@ def test_closed_files_of_which_much_was_read_are_forgotten_sooner(
             assert content.weight > 40_000
             file.close()
     assert len(board._idle) <= 2
+    assert board._idle_weight == sum(each.weight for each in board._idle.values()) <= 100_000
