@@ -7,6 +7,8 @@ import random
 import subprocess
 from pathlib import Path
 
+from rescalefs.simulator import Simulator, SimulatorSettings
+from rescalefs.simulator.definition import plain_definition
 from rescalefs.simulator.faults import Corrupt, Cut, Fault, Status
 from tests.mirror.account import PATIENCE, ROOT, Account
 
@@ -111,3 +113,22 @@ def test_what_is_not_there_is_said(account: Account, tmp_path: Path) -> None:
         client.delete_job(job)
     done = account.run("download", job, "--to", str(tmp_path / "x"), check=False)
     assert f"there is no job {job}; ".encode() in done.stderr
+
+
+def test_outputs_of_a_job_that_has_just_ended_are_waited_for_where_they_are_listed_late(
+    tmp_path: Path,
+) -> None:
+    settings = SimulatorSettings(port=0, data=tmp_path / "server", outputs_delay=0.5)
+    with Simulator(settings) as simulator:
+        job = simulator.world.add_finished_job("late", {"a": b"1"}).id
+        Account(simulator, tmp_path).run("download", job, "--to", str(tmp_path / "here"))
+    assert (tmp_path / "here" / "a").read_bytes() == b"1"
+
+
+def test_of_a_job_that_has_not_run_no_outputs_are_waited_for(tmp_path: Path) -> None:
+    with Simulator(SimulatorSettings(port=0, data=tmp_path / "server")) as simulator:
+        job = simulator.world.create_job("saved", plain_definition("true")).id
+        done = Account(simulator, tmp_path).run("download", job, "--to", str(tmp_path / "here"))
+        asked = simulator.traffic.counts()["GET /api/v2/jobs/{job_id}/files/"]
+    assert done.stderr == b"0 files fetched, 0 were there, 0 failed\n"
+    assert asked == 1
