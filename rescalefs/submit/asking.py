@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rescalefs.submit.listing import fits, is_pattern
+from rescalefs.submit.listing import Pattern, is_pattern
 
 _KEYS = ("inputFiles", "paramFile", "caseFile", "preProcessScript", "postProcessScript")
 _WILD = frozenset("*?[]!.")  # a name of nothing else names no file in particular
@@ -17,16 +17,21 @@ class Asked:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         names = {posixpath.normpath(each) for each in _paths(document)}
-        self._names = {each for each in names if not is_pattern(each)}
-        self._patterns = [each for each in names if is_pattern(each) and set(each.rpartition("/")[2]) - _WILD]
+        self._names = {above for each in names if not is_pattern(each) for above in _and_above(each)}
+        self._patterns = [
+            Pattern(each) for each in names if is_pattern(each) and set(each.rpartition("/")[2]) - _WILD
+        ]
 
     def asks_for(self, path: str) -> bool:
         """Whether it asks for this file or folder, or for something in it."""
-        return (
-            path in self._names
-            or any(each.startswith(f"{path}/") for each in self._names)
-            or any(fits(each, path) for each in self._patterns)
-        )
+        return path in self._names or any(each.fits(path) for each in self._patterns)
+
+
+def _and_above(path: str) -> Iterator[str]:
+    """The path, and the folders that it lies in."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
 
 
 def _paths(document: Mapping[str, Any]) -> Iterator[str]:

@@ -49,11 +49,16 @@ def named(command: str, made: Iterable[str] = (), is_first: bool = True) -> tupl
     ``made`` are files that something else makes before it starts. Of an analysis that is not the first one,
     the analyses before may have made what it reads.
     """
-    reading = _Reading(set(made), is_first)
     steps = pipelines(command)
+    last = {
+        word: number
+        for number, step in enumerate(steps)
+        for simple in step
+        for word in (*simple.words, *simple.reads)
+    }
+    reading = _Reading(set(made), is_first, last)
     for number, step in enumerate(steps):
-        after = [simple for each in steps[number + 1 :] for simple in each]
-        reading.step(step, {word for simple in after for word in (*simple.words, *simple.reads)})
+        reading.step(step, number)
     found: dict[str, Named] = {}
     for each in reading.found:
         known = found.get(each.path)
@@ -80,7 +85,7 @@ class _Call:
     words: list[str]
     code: bool  # whether a script that it names has to be there
     data: bool  # whether a file that it reads has to be there
-    later: set[str]  # all words of the command after it
+    number: int  # of its pipeline
 
 
 @dataclass
@@ -89,11 +94,12 @@ class _Reading:
 
     made: set[str]
     is_untouched: bool  # no program has run that may have made data
+    last: dict[str, int]  # each word of the command -> the number of the last pipeline that has it
     is_unbrought: bool = True  # none has run that may have brought scripts
     where: str | None = ""  # the folder in which it runs, below the drop's; None: not known
     found: list[Named] = field(default_factory=list)
 
-    def step(self, pipeline: Sequence[Simple], later: set[str]) -> None:
+    def step(self, pipeline: Sequence[Simple], number: int) -> None:
         """Programs that run at the same time."""
         makes = brings = False
         for simple in pipeline:
@@ -101,7 +107,7 @@ class _Reading:
             for path in simple.reads:
                 self._note(path, Use.READ, sure and self.is_untouched)
             program, *rest = unwrapped(simple.words) or [""]
-            call = _Call(program, rest, sure and self.is_unbrought, sure and self.is_untouched, later)
+            call = _Call(program, rest, sure and self.is_unbrought, sure and self.is_untouched, number)
             kind = self._program(call)
             makes |= kind in {Kind.OWN, Kind.INTERPRETER, Kind.SHELL, Kind.JAVA, Kind.OTHER}
             brings |= kind in {Kind.BRINGER, Kind.UNPACKER}
@@ -140,7 +146,11 @@ class _Reading:
                 return Kind.MAKER
             self._read(words[1:], call)
             return Kind.UNPACKER
-        elif kind in {Kind.READER, Kind.UNPACKER}:
+        elif kind is Kind.READER:
+            option = words.index("-o") + 1 if "-o" in words else len(words)  # of sort
+            self._make(words[option : option + 1])
+            self._read(words, call)
+        elif kind is Kind.UNPACKER:
             self._read(words, call)
         elif kind is Kind.MAKER:
             self._make(words)
@@ -175,7 +185,7 @@ class _Reading:
             elif option:
                 self._valued(option, word, call)
             elif _is_file(word):
-                is_input = is_first and not is_result(word) and word not in call.later
+                is_input = is_first and not is_result(word) and self.last[word] == call.number
                 self._note(word, Use.READ if is_input else Use.PERHAPS, call.data and is_input)
                 is_first = False
             option = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -234,10 +234,9 @@ class Journal:
     def is_short_of_room(self) -> bool:
         """Whether its disk is nearly full, as far as the disk tells."""
         try:
-            facts = os.statvfs(self._path.parent)
+            return shutil.disk_usage(self._path.parent).free < _LITTLE_ROOM
         except OSError:
             return True
-        return bool(facts.f_bavail * facts.f_frsize < _LITTLE_ROOM)
 
     def forget_fact(self, name: str) -> None:
         """Have nothing noted under this name."""

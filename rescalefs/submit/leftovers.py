@@ -23,7 +23,12 @@ class LeftBehind:
 def left_behind(listing: Listing, parcels: Iterable[Parcel]) -> tuple[LeftBehind, ...]:
     """All such, by path. A folder of which nothing is sent stands for all in it."""
     sent = {member.path for parcel in parcels for member in parcel.members}
-    touched = {path[:end] for path in sent for end, letter in enumerate(path) if letter == "/"}
+    touched: set[str] = set()  # folders of which something is sent
+    for path in sent:
+        above = path.rpartition("/")[0]
+        while above and above not in touched:
+            touched.add(above)
+            above = above.rpartition("/")[0]
     found = [LeftBehind(each.path, each.remains.whose) for each in listing.left_out]
     whole: set[str] = set()  # folders of which nothing is sent
     for each in listing.entries:  # a folder comes before all in it

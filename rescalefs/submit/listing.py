@@ -109,18 +109,20 @@ class Listing:
         return self.entries[first:last]
 
     def matching(self, pattern: str) -> tuple[Entry, ...]:
-        """The files that a pattern of the shell names; `*` stays within one folder, `**/` does not."""
-        steps = _steps(pattern)
-        return tuple(
-            each
-            for each in self.entries
-            if each.kind is not Kind.FOLDER and _fits(steps, each.path.split("/"))
-        )
+        """The files that a pattern of the shell names."""
+        wanted = Pattern(pattern)
+        return tuple(each for each in self.entries if each.kind is not Kind.FOLDER and wanted.fits(each.path))
 
 
-def fits(pattern: str, path: str) -> bool:
-    """Whether a pattern of the shell names this path, as in `Listing.matching`."""
-    return _fits(_steps(pattern), path.split("/"))
+class Pattern:
+    """A pattern of the shell for paths; `*` stays within one folder, `**/` does not."""
+
+    def __init__(self, pattern: str) -> None:
+        self._steps = _steps(pattern)
+
+    def fits(self, path: str) -> bool:
+        """Whether it names this path."""
+        return _fits(self._steps, path.split("/"))
 
 
 def _steps(pattern: str) -> list[re.Pattern[str] | None]:

@@ -38,7 +38,7 @@ _KINDS = {
     Kind.JAVA: "java",
     Kind.SOURCE: "source .",
     Kind.FOLDER: "cd pushd popd",
-    Kind.READER: "cat chmod head tail wc sort uniq cut paste dos2unix md5sum sha256sum sha512sum",
+    Kind.READER: "cat chmod head tail wc sort cut paste dos2unix md5sum sha256sum sha512sum",
     Kind.UNPACKER: "unzip gunzip bunzip2 unxz gzip bzip2 xz 7z 7za unrar",
     Kind.COPIER: "cp mv ln",
     Kind.TAR: "tar",

@@ -7,9 +7,10 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-_HERE = re.compile(r"<<-?[ \t]*(['\"]?)(\w+)\1(.*?)\n.*?^\s*\2[ \t]*$", re.DOTALL | re.MULTILINE)
-_OPERATOR = re.compile(r"&>>|&>|>>|>\||>&|<<<|<>|<&|<|>|\|\||&&|\|&|[;&|()\n]")
+_HERE = re.compile(r"(?<!<)<<-?(?!<)[ \t]*(['\"]?)(\w+)\1")
+_OPERATOR = re.compile(r"\(\(|&>>|&>|>>|>\||>&|<<<|<>|<&|<|>|\|\||&&|\|&|[;&|()\n]")
 _COMMENT = re.compile(r"(?:^|(?<=[\s;&|(]))#[^\n]*", re.MULTILINE)
+_LONGEST = 16 << 10  # characters that are read; a longer command is a program by itself
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _LEADING = frozenset({"if", "then", "else", "elif", "do", "while", "until", "!", "{"})
 _ALONE = frozenset({"fi", "done", "esac", "}", "for", "case", "select", "function"})
@@ -31,6 +32,8 @@ def pipelines(command: str) -> Sequence[Sequence[Simple]]:
 
     None where that is not clear.
     """
+    if len(command) > _LONGEST:
+        return ()
     try:
         tokens = list(_tokens(command))
     except ValueError:  # a quote is not closed
@@ -42,21 +45,22 @@ def pipelines(command: str) -> Sequence[Sequence[Simple]]:
         current = found[-1][-1]
         if not operator:
             (current.words if target is None else target).append(word)
-            target = None
         elif "<" in operator or ">" in operator:
             target = _target(current, operator)
+            continue
         elif operator in {"|", "|&"}:
             found[-1].append(Simple())
         else:
-            is_conditional |= any(_is_condition(each) for each in found[-1])
+            is_conditional |= operator == "((" or any(_is_condition(each) for each in found[-1])
             found.append([Simple(is_conditional=is_conditional or operator == "||")])
+        target = None
     stripped = ([_stripped(each) for each in pipeline] for pipeline in found)
     return [pipeline for pipeline in stripped if any(each.words or each.reads for each in pipeline)]
 
 
 def _tokens(command: str) -> Iterator[tuple[str, str]]:
     """The words, and the operators between them; of each pair one is empty, and the second tells which."""
-    text = _HERE.sub(r"\3", command.replace("\r\n", "\n").replace("\\\n", " "))
+    text = _without_here(command.replace("\r\n", "\n").replace("\\\n", " "))
     lexer = shlex.shlex(_COMMENT.sub("", text), posix=True, punctuation_chars=";&|<>()\n")
     lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
     for token in lexer:
@@ -64,6 +68,18 @@ def _tokens(command: str) -> Iterator[tuple[str, str]]:
             yield from (("", each) for each in _OPERATOR.findall(token))
         else:
             yield token, ""
+
+
+def _without_here(text: str) -> str:
+    """Without here documents: the lines after `<< EOF` up to `EOF`."""
+    kept, ends = [], list[str]()
+    for line in text.split("\n"):
+        if ends:
+            ends = ends[1:] if line.strip() == ends[0] else ends
+        else:
+            ends = [each[2] for each in _HERE.finditer(line)]
+            kept.append(_HERE.sub(" ", line))
+    return "\n".join(kept)
 
 
 def _target(current: Simple, operator: str) -> list[str] | None:

@@ -16,6 +16,7 @@ from rescalefs.submit.problems import listed, printable
 from rescalefs.submit.programs import is_result
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".7z", ".zst")
+_MOST = 20  # lines of warnings
 _BY_SHELL = ("", "sh", "bash")  # extensions of scripts that `bash NAME` runs
 
 
@@ -49,7 +50,9 @@ class Wants:
             for task in self.tasks
             for line in (*_line_ends(task), *self._lacking(task), *self._run(task))
         ]
-        return tuple(map(printable, dict.fromkeys(found)))
+        lines = [printable(line) for line in dict.fromkeys(found)]
+        rest = len(lines) - _MOST
+        return (*lines[:_MOST], *([f"{rest} more like these"] if rest > 0 else []))
 
     def scripts(self) -> tuple[Entry, ...]:
         """The scripts of the folder that a shell reads, or that run by themselves."""
@@ -111,10 +114,7 @@ class Wants:
 
     def _near(self, name: str) -> str:
         """A hint where only the case differs."""
-        folded = _plain(name).casefold()
-        near = next(
-            (each for each in self._by_name if each.casefold() == folded and each != _plain(name)), None
-        )
+        near = self._by_folded_name.get(_plain(name).casefold())
         return f" (there is {near}: on the cluster, upper and lower case differ)" if near else ""
 
     def _is_sent(self, name: str) -> bool:
@@ -124,6 +124,10 @@ class Wants:
     def _by_name(self) -> Mapping[str, Entry]:
         """What the job finds in its folder, by the path it has there."""
         return dict(_found(self.parcels))
+
+    @cached_property
+    def _by_folded_name(self) -> Mapping[str, str]:
+        return {name.casefold(): name for name in self._by_name}
 
     @property
     def _may_hold_more(self) -> bool:

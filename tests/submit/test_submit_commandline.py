@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,6 +107,12 @@ WAITED_FOR = {
     "echo 'unclosed": "",
     "# a comment: python old.py\npython solve.py # then plot.py": "solve.py",
     "python solve.py \\\n  mesh.msh\r\n": "solve.py mesh.msh",
+    "sort -o sorted.txt numbers.txt": "numbers.txt",
+    "diff <(sort a.txt) <(sort b.txt)": "",
+    "for ((i = 0; i < n; i++)); do ./step.sh $i; done": "",
+    "python - << EOF\nopen('x.txt')\nEOF": "",
+    "$PYTHON solve.py": "solve.py",
+    "singularity exec image.sif python solve.py": "image.sif",
     "true": "",
     ":": "",
     "": "",
@@ -152,3 +160,12 @@ def test_a_command_that_sets_permissions_is_known() -> None:
 def test_no_command_is_too_strange_to_be_read(command: str) -> None:
     for each in named(command):
         assert not each.path.startswith(("/", "../"))
+
+
+@pytest.mark.parametrize(
+    "command", ["a; " * 100_000, "<<X\n" * 4000, "x=" * 8000, "(" * 16_000, "a.b " * 4000]
+)
+def test_a_long_command_takes_no_long_time(command: str) -> None:
+    begun = time.process_time()
+    named(command)
+    assert time.process_time() - begun < 5.0  # some hundredths, on an idle machine

@@ -238,6 +238,13 @@ def test_windows_line_ends_are_warned_of_where_a_shell_reads_them(
     assert told == (f"the command has {shell}: write \\n", f"run.sh has {shell}: `dos2unix run.sh`")
 
 
+def test_no_more_is_warned_of_than_a_person_reads(rescale: FakeRescale, tmp_path: Path) -> None:
+    command = "solver " + " ".join(f"{number}.cfg" for number in range(1000))
+    told = warnings(tmp_path / "a", rescale, job(command, inputFiles=["b"]), {"b": b"1"})
+    assert len(told) == 21
+    assert told[-1] == "980 more like these"
+
+
 def test_a_file_that_the_command_names_and_is_not_sent_is_warned_of(
     rescale: FakeRescale, tmp_path: Path
 ) -> None:
