@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from rescalefs import surroundings
 from rescalefs.cli.finding import Finding, broken, doubtful, fine
+from rescalefs.filesystems import lack_words
 
 if TYPE_CHECKING:
     from rescalefs.mount.mountpoint import Condition
@@ -139,6 +140,8 @@ def cache_folder(folder: Path, limit: int) -> Finding:
     except OSError as error:
         found = f"{existing} cannot be written to: {error.strerror}; every read asks the server"
         return doubtful(check, found, "choose another folder with --cache-dir")
+    if lack := lack_words(existing, "Every read asks the server"):
+        return doubtful(check, lack, "choose another folder with --cache-dir")
     if existing == folder and (exposed := _exposed(folder)):
         return doubtful(check, f"{exposed} can be read by others", f"chmod 700 {folder}")
     free = shutil.disk_usage(existing).free + _size_below(folder)

@@ -69,6 +69,19 @@ class Part:
         found = (_span(line) for line in lines)
         return [span for span in found if span is not None and span[1] <= has]
 
+    def check_size(self, size: int) -> None:
+        """Raise `OSError` where the disk holds no file of this size, before any of it is fetched.
+
+        FAT ends at 4 GiB, and says so of a position as well.
+        """
+        try:
+            os.lseek(self._fd, size, os.SEEK_SET)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG)) from None
+            raise
+        os.lseek(self._fd, 0, os.SEEK_SET)
+
     def write(self, data: bytes, offset: int) -> None:
         write_fully(self._fd, data, offset)
 

@@ -239,11 +239,12 @@ class Transfers:
             if fetch.is_here():
                 fetch.part.discard()
                 fetch.part = None
-            elif fetch.is_small:
-                self._fetch_small(fetch, turn, stop)
             else:
-                self._spread(fetch)
-                return
+                fetch.part.check_size(fetch.file.size or 0)
+                if not fetch.is_small:
+                    self._spread(fetch)
+                    return
+                self._fetch_small(fetch, turn, stop)
         except (PartTaken, OSError) as error:
             if _may_pass(error) and self._try_again(fetch, error):
                 return

@@ -102,6 +102,8 @@ class Submitter:
                 self._warden.judge(user)
         places = (settings.journal.parent, settings.folder.parent)
         self._lack = next(filter(None, (lack_words(each, NO_LOCKS_REMEDY) for each in places)), "")
+        if self._lack:
+            log.warning("drops in %s are shown and not submitted: %s", settings.folder, self._lack)
         self._is_writable = False  # the journal was, when it was last tried
         self._actor = self._objection() or "nobody yet"  # replaced whole, by the surveying thread
         self._bell = self._ledger.bell()

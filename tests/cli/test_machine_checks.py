@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
+from rescalefs import filesystems
 from rescalefs.cli import machine_checks as checks
 from rescalefs.cli.finding import Finding, Verdict
 from rescalefs.mount.libfuse import Unloadable
@@ -147,3 +150,14 @@ def test_dead_and_silent_mounts_are_named_with_the_way_to_end_them() -> None:
 
 def test_the_python_we_run_on_is_named() -> None:
     assert checks.python_version().verdict is FINE
+
+
+def test_a_cache_folder_without_file_locks_is_doubtful_and_named_with_its_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lockless = filesystems.Ability(locks=False, file_locks=False)
+    monkeypatch.setattr(filesystems, "ability_of", lambda _: lockless)
+    finding = checks.cache_folder(tmp_path, 0)
+    assert finding.verdict is DOUBTFUL
+    assert filesystems.file_system_of(tmp_path) in finding.found
+    assert "--cache-dir" in finding.remedy

@@ -296,3 +296,23 @@ def test_a_disk_that_cannot_sync_or_date_a_file_takes_it_all_the_same(
     assert shelf.write("a", b"text", THEN) is Standing.MISSING
     assert (tmp_path / "a").read_bytes() == b"text"
     assert shelf.is_ours("a")
+
+
+def test_a_file_that_is_too_large_for_the_disk_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = os.lseek
+
+    def lseek(descriptor: int, position: int, how: int) -> int:
+        if position > 4:  # as FAT beyond 4 GiB
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return usual(descriptor, position, how)
+
+    monkeypatch.setattr(os, "lseek", lseek)
+    with rounds(tmp_path / "to", {"large": b"large", "fits": b"fits"}, NoTails()) as here:
+        here.service.add("a", name="a")
+        here.service.files["a"] = (output("large", b"large"), output("fits", b"fits"))
+        assert fetches(here, 3) == [0]
+        assert [request[0] for request in here.source.requests] == ["fits"]
+        assert here.of("fail") == ["jobs/a/outputs/large"]
+        assert here.outputs() == {"fits": b"fits"}

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from rescalefs import filesystems
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
 from rescalefs.errors import UserError
@@ -240,6 +241,25 @@ def test_a_lock_that_cannot_be_taken_is_reported_in_words_and_with_its_path(
     finally:
         background.close()
         submitter.close()
+
+
+def test_a_drop_folder_without_file_locks_is_shown_and_not_submitted_and_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lockless = filesystems.Ability(locks=False, file_locks=False)
+    settings = make_settings(tmp_path)
+    settings.journal.parent.mkdir(parents=True, exist_ok=True)
+    drop_files(settings.folder / "wing")
+    monkeypatch.setattr(filesystems, "ability_of", lambda _: lockless)
+    clock, background = SystemClock(), Background()
+    submitter = Submitter(FakeRescale(clock), settings, clock, background)
+    submitter.start()
+    try:
+        until(submitter, r"nobody: .* has no file locks\. Set XDG_STATE_HOME and XDG_DATA_HOME .*")
+    finally:
+        background.close()
+        submitter.close()
+    assert [line for line in caplog.messages if "are shown and not submitted: " in line]
 
 
 def test_where_nothing_can_be_locked_nothing_is_submitted_and_the_place_is_named(
