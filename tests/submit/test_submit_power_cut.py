@@ -366,6 +366,38 @@ def test_a_job_that_shows_up_late_is_taken_rather_than_another_made(tmp_path: Pa
         check(rig, rescale)
 
 
+class Lagging(Lossy):
+    """Loses the answer to the first creation, and shows its job to no one until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__("after", ServerFailed("502 Bad Gateway"))
+        self.on_server: dict[str, ServerJob] = {}
+        self.hidden: dict[str, ServerJob] = {}
+
+    def __call__(self, name: str) -> None:
+        if name == "after create_job" and not self.is_over:
+            self.is_over = True
+            self.hidden.update(self.on_server)
+            self.on_server.clear()
+            raise self.error
+
+
+def test_a_job_that_shows_up_after_another_was_submitted_stays_saved(tmp_path: Path) -> None:
+    lagging = Lagging()
+    rig, rescale = rig_with(tmp_path, lagging)
+    lagging.on_server = rescale.on_server
+    with rig:
+        rig.turns(80, 5.0)
+        second = only(rescale.on_server.values())
+        assert second.statuses
+        first = only(lagging.hidden.values())
+        rescale.on_server.update(lagging.hidden)
+        rig.turns(40, 60.0)
+        assert rescale.on_server.keys() == {first.id, second.id}  # a person may have plans with it by now
+        assert not first.statuses
+        assert rig.ledger.job_id("wing") == second.id
+
+
 @pytest.mark.parametrize("shown", [None, UnexpectedAnswer("jobs/job3/: no JSON")], ids=["none", "nonsense"])
 def test_a_job_of_the_same_name_that_does_not_say_whose_it_is_stops_the_drop(
     tmp_path: Path, shown: Exception | None
