@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -47,6 +48,19 @@ def simulator(tmp_path: Path) -> Iterator[Simulator]:
     settings = SimulatorSettings(port=0, data=tmp_path / "simulator", api_key=CANARY)
     with Simulator(settings) as running:
         yield running
+
+
+@pytest.fixture
+def folder_of_programs(tmp_path: Path) -> Iterator[Path]:
+    """A folder whose programs may be run, also where the folder for temporary files is mounted noexec."""
+    for parent in (tmp_path, Path(__file__).parents[1]):
+        with tempfile.TemporaryDirectory(prefix=".programs-", dir=parent) as folder:
+            probe = Path(folder, "probe")
+            probe.touch(mode=0o755)
+            if os.access(probe, os.X_OK):
+                yield Path(folder)
+                return
+    pytest.fail("there is no folder here from which programs may be run")
 
 
 @pytest.fixture(scope="session", autouse=True)

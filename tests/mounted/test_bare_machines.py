@@ -24,13 +24,15 @@ pytestmark = pytest.mark.fuse
 IS_ROOT = os.geteuid() == 0
 NOBODY = 65534
 
-# As root, in a mount namespace of its own with $1 to work in: takes away /etc/mtab, ldconfig and the name
-# `fusermount`, and becomes an ordinary user, who may still read an interpreter below /root. The other
-# arguments are a command.
+# As root, in a mount namespace of its own with $1 to work in: takes away /etc/mtab, ldconfig, the name
+# `fusermount`, and a TMPDIR from which programs may be run. Then it becomes an ordinary user, who may read an
+# interpreter below /root all the same. The other arguments are a command.
 BARE = f"""
 set -eu
 work=$1; shift
-mount -t tmpfs bare "$work"
+mount -t tmpfs -o noexec bare "$work"
+export TMPDIR="$work/tmp"
+mkdir -m 1777 "$TMPDIR"
 mkdir "$work/upper" "$work/scratch" "$work/etc"
 mknod "$work/upper/fusermount" c 0 0  # for an overlay: there is no such file
 mount -t overlay -o "lowerdir=/usr/bin,upperdir=$work/upper,workdir=$work/scratch" bare /usr/bin
@@ -88,7 +90,8 @@ def test_it_mounts_and_unmounts_without_mtab_without_ldconfig_and_with_fusermoun
         for each in (unmounted.work, *unmounted.work.rglob("*")):
             os.chown(each, NOBODY, NOBODY)
         apart = ["unshare", "--mount", "--propagation", "private"]
-        prefix = [*apart, "bash", "-c", BARE, "bare", str(tmp_path)]
+        (unmounted.work.parent / "bare").mkdir()
+        prefix = [*apart, "bash", "-c", BARE, "bare", str(unmounted.work.parent / "bare")]
     failing = "" if IS_ROOT else f"PATH={shlex.quote(str(failing_fusermount(tmp_path)))}:$PATH "
     done = rescalefs(
         unmounted,

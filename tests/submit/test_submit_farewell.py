@@ -94,10 +94,13 @@ def test_without_a_command_the_end_is_announced_silently_so_a_later_one_does_not
 
 
 def test_the_desktop_is_told_where_there_is_one(
-    rig: Rig, rescale: FakeRescale, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rig: Rig,
+    rescale: FakeRescale,
+    tmp_path: Path,
+    folder_of_programs: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tool = tmp_path / "bin" / "notify-send"
-    tool.parent.mkdir()
+    tool = folder_of_programs / "notify-send"
     tool.write_text(f'#!/bin/sh\nprintf "%s|" "$@" > {tmp_path}/said\n')
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
