@@ -72,13 +72,13 @@ class OtherDisk(fuse.Operations):  # type: ignore[misc]  # fusepy ships no types
     def __init__(self, backing: Path) -> None:
         self._backing = backing
         self._orders = Path(f"{backing}.quirks")
-        self._stamp = -1
+        self._known = ""
         self._quirks = Quirks()
 
     def __call__(self, operation: str, *arguments: Any) -> Any:
-        stamp = self._orders.stat().st_mtime_ns
-        if stamp != self._stamp:
-            self._stamp, self._quirks = stamp, Quirks(**json.loads(self._orders.read_text()))
+        orders = self._orders.read_text()  # not its date: that is the same for some milliseconds
+        if orders != self._known:
+            self._known, self._quirks = orders, Quirks(**json.loads(orders))
         if operation in self._quirks.refuse:
             raise fuse.FuseOSError(self._quirks.refuse[operation])
         return super().__call__(operation, *arguments)
