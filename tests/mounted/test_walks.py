@@ -36,6 +36,8 @@ def test_names_that_tools_look_for_everywhere_ask_the_server_nothing(shared_acco
     job_id = account.add_finished_job("wing", {"log": b"1\n", "deep/.directory": b"an output\n"})
     job = account.root / "jobs" / job_id
     account.wait_for(lambda: (account.root / "by-name" / "wing").is_symlink())
+    # How a job ended is asked for once, in the background, soon after it was listed.
+    account.wait_for(lambda: f"/api/v2/jobs/{job_id}/statuses/" in questions(account))
     for view in ("by-status/Completed", "by-project/none"):
         assert list((account.root / view).iterdir())
     account.simulator.traffic.clear()
