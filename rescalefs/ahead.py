@@ -8,6 +8,8 @@ import threading
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from rescalefs.dialing import Dialer
+
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -22,6 +24,7 @@ class OpenedAhead:
         """Nothing is opened yet: `open_one` is to be called ``count`` times; ``timeout`` is in seconds."""
         self._address = None if getproxies() else _address(url)
         self._timeout = timeout
+        self._dialer = Dialer()
         self._ready = threading.Condition()  # guards all that follows
         self._awaited = count
         self._open: list[socket.socket] = []
@@ -32,9 +35,7 @@ class OpenedAhead:
         opened = None
         if self._address is not None:
             with contextlib.suppress(OSError, UnicodeError):  # the latter of a name that is no host's
-                opened = socket.create_connection(self._address, self._timeout)
-        if opened is not None:
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                opened = self._dialer.connect(*self._address, self._timeout)
         with self._ready:
             self._awaited -= 1
             if opened is not None:

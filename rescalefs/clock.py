@@ -35,6 +35,25 @@ class Clock(Protocol):
         ...
 
 
+class Since:
+    """A moment, to be asked later how long ago it was; the time that the machine slept counts.
+
+    The monotonic clock of Linux stands still in a suspended machine. The wall clock does not, but it may
+    be set: so the age may be too long, and never too short.
+    """
+
+    __slots__ = ("_clock", "_monotonic", "_now")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._monotonic, self._now = clock.monotonic(), clock.now()
+
+    def seconds(self) -> float:
+        """How long ago it was."""
+        by_the_wall = (self._clock.now() - self._now).total_seconds()
+        return max(self._clock.monotonic() - self._monotonic, by_the_wall)
+
+
 class SystemClock:
     """The machine's time."""
 

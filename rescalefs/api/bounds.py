@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from rescalefs.clock import Clock
+from rescalefs.clock import Clock, Since
 
 
 class TooMuch(OSError):
@@ -28,6 +28,7 @@ class Bounds:
         self._clock = clock
         self._until = clock.monotonic()
         self._left = 0  # bytes
+        self._silence: float | None = None  # seconds from one byte to the next
         self._used: list[Any] = []  # what the answer under way comes on, each with a close()
 
     def use(self, *used: Any) -> None:
@@ -46,6 +47,20 @@ class Bounds:
             raise
         finally:
             self._used = []
+
+    def moment(self) -> Since:
+        """Now, by the clock of these limits."""
+        return Since(self._clock)
+
+    def limit_silence(self, seconds: float | None) -> None:
+        """From now on, so long may pass from one byte to the next; None: as long as the socket allows."""
+        self._silence = seconds
+
+    @property
+    def silence(self) -> float:
+        """Seconds that may pass without a byte."""
+        left = self.seconds()
+        return left if self._silence is None else min(left, self._silence)
 
     def set(self, seconds: float, most: int) -> None:
         """From now on, for ``seconds`` and ``most`` bytes."""
@@ -113,7 +128,7 @@ class _BoundedRaw(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int | None:
-        left, idle = self._bounds.seconds(), self._sock.gettimeout()
+        left, idle = self._bounds.silence, self._sock.gettimeout()
         shorter = idle is None or left < idle
         if shorter:
             self._sock.settimeout(left)

@@ -42,8 +42,11 @@ class Sessions:
         self.truster = Truster()
 
     @contextmanager
-    def lent(self, fresh: bool = False) -> Iterator[Session]:
-        """A session; a ``fresh`` one has no connection that the server might have closed just now."""
+    def lent(self, fresh: bool = False, kept: bool = True) -> Iterator[Session]:
+        """A session; a ``fresh`` one has no connection that the server might have closed just now.
+
+        One that is not ``kept`` is closed afterwards.
+        """
         with self._lock:
             session = self._idle.pop() if self._idle and not fresh else None
         session = session or self._new()
@@ -51,7 +54,7 @@ class Sessions:
             yield session
         finally:
             with self._lock:
-                keep = not (fresh or self._closed)
+                keep = kept and not self._closed
                 if keep:
                     self._idle.append(session)
             if not keep:
@@ -71,6 +74,13 @@ class Sessions:
             if keep:
                 self._idle.append(session)
         if not keep:
+            session.close()
+
+    def distrust(self) -> None:
+        """Close the idle connections: one died in silence, and what ended it may have ended all."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for session in idle:
             session.close()
 
     def close(self) -> None:

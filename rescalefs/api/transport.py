@@ -35,6 +35,7 @@ from rescalefs.errors import (
     Misconfigured,
     Stopping,
     Throttled,
+    TimedOut,
     UnexpectedAnswer,
     Unreachable,
 )
@@ -54,6 +55,9 @@ _LONGEST_COMPLAINT = 1 << 14  # bytes of an error answer that are looked at
 _COMPLAINING = 10.0  # seconds that an error answer may take: it is read for its words alone
 _LEFTOVER = 2.0  # seconds for a body that is read for nothing but to keep its connection
 _BESIDE = 1 << 18  # bytes that may come beside a body: what frames its chunks, and what is read ahead
+SILENCE = 10.0  # seconds without a byte in a body that is resumed where it broke
+_SOON = 5.0  # seconds for the first byte of an answer to a GET, at the first attempt
+_FORGETTING = 0.9  # of the slowest answer lately, what is left of it after each other answer
 _QUICKLY = 0.1  # seconds for a chunk
 _SLOWLY = 10.0
 
@@ -78,6 +82,14 @@ class Request:
         return f"{self.method} {self.path}"
 
 
+@dataclass(slots=True)
+class _Call:
+    """One request with all its attempts."""
+
+    began: float  # monotonic
+    attempts: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A successful answer, read whole."""
@@ -91,9 +103,19 @@ class StreamedAnswer:
     """A successful answer whose bytes are read as they arrive."""
 
     def __init__(
-        self, response: requests.Response, request: Request, clock: Clock, bounds: Bounds, seconds: float
+        self,
+        response: requests.Response,
+        request: Request,
+        clock: Clock,
+        bounds: Bounds,
+        seconds: float,
+        broken: Callable[[], None] = lambda: None,
     ) -> None:
-        """Each chunk may take ``seconds``; they are set anew in ``bounds`` before it is read."""
+        """Each chunk may take ``seconds``; they are set anew in ``bounds`` before it is read.
+
+        ``broken`` is called when nothing more comes.
+        """
+        self._broken = broken
         self._response = response
         self._request = request
         self._clock = clock
@@ -114,6 +136,8 @@ class StreamedAnswer:
                     return
                 yield chunk
         except AttemptFailed as failed:
+            if isinstance(failed.failure.error, TimedOut):
+                self._broken()
             raise failed.failure.error from failed
 
     def _in_chunks(self) -> Iterator[bytes]:
@@ -157,6 +181,7 @@ class Transport:
         self._limits = Limits(settings.unmetered)
         self._sessions = Sessions(clock, opened)
         self._stopping = threading.Event()
+        self._slowest = 0.0  # s: the longest wait for an answer lately; a hint, so unguarded
         self._down = False  # the last word from the network was that there is no server; a hint, so unguarded
 
     def __repr__(self) -> str:
@@ -167,10 +192,10 @@ class Transport:
 
         Retries within the settings' patience. Raises the tree of `ApiError`, whatever ``read`` raises.
         """
-        began = self._clock.monotonic()
+        call = _Call(self._clock.monotonic())
 
         def once() -> T:
-            with self._opened(request, began) as (response, bounds):
+            with self._opened(request, call) as (response, bounds):
                 return self._read(response, request, bounds, most, read)
 
         return self._persistently(request, once)
@@ -179,14 +204,15 @@ class Transport:
     def stream(self, request: Request, read: Callable[[StreamedAnswer], T]) -> Iterator[T]:
         """Send it and give what ``read`` makes of an answer whose bytes are still to come. The head is waited
         for and retried as in `request`; what breaks after that is raised to the reader of the bytes."""
-        began = self._clock.monotonic()
+        call = _Call(self._clock.monotonic())
         with ExitStack() as opened:
 
             def once() -> T:
                 with ExitStack() as attempt:
-                    response, bounds = attempt.enter_context(self._opened(request, began))
+                    response, bounds = attempt.enter_context(self._opened(request, call))
+                    bounds.limit_silence(min(SILENCE, self._settings.read_timeout))
                     with understanding(str(request)):
-                        body = read(StreamedAnswer(response, request, self._clock, bounds, self._longest))
+                        body = read(self._streamed(response, request, bounds))
                     opened.push(attempt.pop_all())
                     return body
 
@@ -219,7 +245,7 @@ class Transport:
             read_timeout=self._settings.patience_after_upload(size),
         )
         try:
-            with self._opened(request, self._clock.monotonic()) as (response, bounds):
+            with self._opened(request, _Call(self._clock.monotonic())) as (response, bounds):
                 return self._read(response, request, bounds, LARGEST_ANSWER, read)
         except AttemptFailed as error:
             if form.failure is not None:
@@ -333,33 +359,67 @@ class Transport:
     # -- one attempt; failures are raised as AttemptFailed
 
     @contextmanager
-    def _opened(self, request: Request, began: float) -> Iterator[tuple[requests.Response, Bounds]]:
+    def _opened(self, request: Request, call: _Call) -> Iterator[tuple[requests.Response, Bounds]]:
         """Wait for our turn, send, and check the answer's status. Its body has not been read.
 
-        ``began`` is when the call began that this is an attempt of: the head has to come in time for that.
+        The head has to come in time for the ``call`` that this is an attempt of.
         """
+        call.attempts += 1
         if self._stopping.is_set():
             raise self._ended(request)
         scope = scope_of(request.method, request.path)
         self._wait_for_turn(request, scope)
         # A kept connection may just have been closed by the server, and then nobody could tell whether
-        # what must not be sent twice has arrived: so that goes out on a fresh one.
-        with self._sessions.lent(fresh=not request.repeatable) as session:
+        # what must not be sent twice has arrived: so that goes out on a fresh one. So does what failed
+        # before, because what ended one connection may have ended all.
+        fresh = call.attempts > 1 or not request.repeatable
+        with self._sessions.lent(fresh, kept=request.repeatable) as session:
             bounds = session.bounds
-            bounds.set(began + self._longest - self._clock.monotonic(), _LARGEST_HEAD)
+            bounds.set(call.began + self._longest - self._clock.monotonic(), _LARGEST_HEAD)
+            bounds.limit_silence(self._silence(request, call))
             if isinstance(
                 request.body, FileForm
             ):  # which may take hours; what follows its last piece may not
                 patience = self._settings.patience_after_upload(len(request.body))
                 request.body.sending = partial(bounds.set, patience, _LARGEST_HEAD)
-            with understanding(str(request)), bounds.kept_until_answered():
+            asked = self._clock.monotonic()
+            with self._noticing_silence(), understanding(str(request)), bounds.kept_until_answered():
                 response = self._send(session, request)
+            if request.method == "GET":
+                self._slowest = max(self._clock.monotonic() - asked, self._slowest * _FORGETTING)
             try:
                 with understanding(str(request)):
                     self._check(response, request, scope, bounds)
                 yield response, bounds
             finally:
                 response.close()  # closes the connection, too, if the body was not read to its end
+
+    def _silence(self, request: Request, call: _Call) -> float | None:
+        """Seconds that the first byte of an answer may take; None: the settings' limit alone.
+
+        A connection that has died in silence must not cost the whole limit, so what may be asked again at any
+        time is asked again soon, by a fresh connection, and then with more patience: the server may be slow.
+        How slow it was lately is remembered.
+        """
+        if request.method != "GET":
+            return None
+        expected = max(_SOON * 3.0 ** (call.attempts - 1), 2 * self._slowest)
+        return min(expected, self._settings.read_timeout)
+
+    @contextmanager
+    def _noticing_silence(self) -> Iterator[None]:
+        """Use no idle connection any more after one did not answer."""
+        try:
+            yield
+        except AttemptFailed as failed:
+            if isinstance(failed.failure.error, TimedOut):
+                self._sessions.distrust()
+            raise
+
+    def _streamed(self, response: requests.Response, request: Request, bounds: Bounds) -> StreamedAnswer:
+        return StreamedAnswer(
+            response, request, self._clock, bounds, self._longest, broken=self._sessions.distrust
+        )
 
     def _wait_for_turn(self, request: Request, scope: str) -> None:
         began, requesters = self._clock.monotonic(), requester.current()

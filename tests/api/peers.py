@@ -100,6 +100,82 @@ def proxy(
         yield running
 
 
+class Gateway:
+    """Leads to ``target`` from a port of its own, as a firewall or NAT does; `forget` is what those do to
+    connections that are idle: nothing passes any more, and neither end is told. New ones pass."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._lock = threading.Lock()  # guards all below
+        self._epoch = 0
+        self._threads = [threading.Thread(target=self._accept)]
+        self._open: list[socket.socket] = []
+        self.accepted = 0
+        self.passing = True  # False: new connections are accepted and nothing passes either
+        self._threads[0].start()
+
+    def forget(self) -> None:
+        """Let nothing pass on the connections that there are."""
+        with self._lock:
+            self._epoch += 1
+
+    def cut(self) -> None:
+        """End the connections that there are, as a change of the network does at best."""
+        with self._lock:
+            still_open, self._open = self._open, []
+        for each in still_open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._threads[0].join()
+        self.cut()
+        for thread in self._threads[1:]:
+            thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                accepted, _ = self._listener.accept()
+            except OSError:
+                return
+            other = socket.create_connection(self._target)
+            with self._lock:
+                self.accepted += 1
+                epoch = self._epoch if self.passing else -1
+                self._open += [accepted, other]
+            for pair in ((accepted, other), (other, accepted)):
+                thread = threading.Thread(target=self._pump, args=(*pair, epoch))
+                self._threads.append(thread)
+                thread.start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, epoch: int) -> None:
+        with suppress(OSError), source:
+            while data := source.recv(1 << 14):
+                with self._lock:
+                    passes = epoch == self._epoch
+                if passes:
+                    sink.sendall(data)
+        with self._lock:
+            passes = epoch == self._epoch
+        if passes:
+            with suppress(OSError):
+                sink.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def gateway(target: str) -> Iterator[Gateway]:
+    """A gateway to ``target``, host and port."""
+    host, _, port = target.partition(":")
+    with closing(Gateway((host, int(port)))) as running:
+        yield running
+
+
 @contextmanager
 def talker(act: Callable[[socket.socket], None]) -> Iterator[str]:
     """A port at which each connection is handed to ``act``; yields host and port."""
