@@ -10,11 +10,16 @@ from __future__ import annotations
 import http
 import http.client
 import io
+import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from rescalefs.clock import Clock, Since
+
+_EARLY = 4096  # bytes that are read of an answer before its request has been sent
+_STATUS = len(b"HTTP/1.1 413")
 
 
 class TooMuch(OSError):
@@ -29,6 +34,7 @@ class Bounds:
         self._until = clock.monotonic()
         self._left = 0  # bytes
         self._silence: float | None = None  # seconds from one byte to the next
+        self.early = bytearray()  # what has come of an answer while its request was still being sent
         self._used: list[Any] = []  # what the answer under way comes on, each with a close()
 
     def use(self, *used: Any) -> None:
@@ -47,6 +53,28 @@ class Bounds:
             raise
         finally:
             self._used = []
+
+    def is_answered(self) -> bool:
+        """Whether the server has answered a request that is still being sent, or hung up. Never waits.
+
+        What came is kept for whoever reads the answer: TLS cannot be looked at without reading it.
+        """
+        sock = next((each.sock for each in self._used if getattr(each, "sock", None) is not None), None)
+        if sock is None or not hasattr(sock, "recv"):
+            return False
+        limit = sock.gettimeout()
+        try:
+            sock.settimeout(0)
+            data = sock.recv(_EARLY)
+            self.early += data
+            return not data or is_final(bytes(self.early))
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return is_final(bytes(self.early))
+        except (OSError, ValueError):
+            return True  # to send more is of no use; what there is to read says why
+        finally:
+            with suppress(OSError):
+                sock.settimeout(limit)
 
     def moment(self) -> Since:
         """Now, by the clock of these limits."""
@@ -96,6 +124,15 @@ class Bounds:
             raise TooMuch("the answer is too large")
 
 
+def is_final(head: bytes) -> bool:
+    """Pure: whether an answer that begins so is more than interim ones, such as `100 Continue`."""
+    while (found := re.match(rb"HTTP/\d\.\d (\d)", head)) and found[1] == b"1":
+        _, end, head = head.partition(b"\r\n\r\n")
+        if not end:
+            return False
+    return len(head) >= _STATUS
+
+
 class BoundedResponse(http.client.HTTPResponse):
     """An answer that keeps to `Bounds` at every read from its socket: head, chunks, trailers."""
 
@@ -128,17 +165,23 @@ class _BoundedRaw(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int | None:
+        if self._bounds.early:
+            count = min(len(buffer), len(self._bounds.early))
+            buffer[:count] = self._bounds.early[:count]
+            del self._bounds.early[:count]
+            self._bounds.count(count)
+            return count
         left, idle = self._bounds.silence, self._sock.gettimeout()
         shorter = idle is None or left < idle
         if shorter:
             self._sock.settimeout(left)
         try:
-            count: int | None = self._inner.readinto(buffer)
+            read: int | None = self._inner.readinto(buffer)
         finally:
             if shorter:
                 self._sock.settimeout(idle)
-        self._bounds.count(count or 0)
-        return count
+        self._bounds.count(read or 0)
+        return read
 
     def close(self) -> None:
         if not self.closed:

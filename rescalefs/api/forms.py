@@ -51,6 +51,8 @@ class FileForm:
         self._progress = progress
         self._clock = clock
         self.sending: Callable[[], object] = lambda: None  # is called before each piece
+        self.is_answered: Callable[[], bool] = lambda: False  # is asked before each piece
+        self.is_whole = False  # all of it was handed out to be sent
         self.failure: Exception | None = None  # what reading or `progress` raised, before it was renamed
 
     def __len__(self) -> int:
@@ -62,6 +64,8 @@ class FileForm:
         buffer = memoryview(bytearray(min(PIECE, self._size)))
         sent, most = 0, CHUNK
         while sent < self._size:
+            if self.is_answered():
+                return  # a refusal in most cases: the answer is read, and the rest is not sent
             piece = buffer[: min(most, self._size - sent)]
             self._fill(piece, sent)
             began = self._clock.monotonic()
@@ -72,6 +76,7 @@ class FileForm:
             with self._noting_failure():
                 self._progress(sent)
         self.sending()
+        self.is_whole = True
         yield self._end
 
     def _fill(self, piece: memoryview, sent: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
@@ -119,6 +120,13 @@ class OpenSockets:
             def connect(self) -> None:
                 super().connect()
                 note(self.sock)
+
+            def send(self, data: Any) -> None:
+                try:
+                    super().send(data)
+                except ssl.SSLEOFError as error:
+                    # What plain TCP says then; urllib3 knows it, and reads what the server said before.
+                    raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
 
             @property
             def is_connected(self) -> bool:

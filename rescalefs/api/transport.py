@@ -246,6 +246,8 @@ class Transport:
         )
         try:
             with self._opened(request, _Call(self._clock.monotonic())) as (response, bounds):
+                if not form.is_whole:
+                    raise _unexpected(f"{request}: the server took the file before all of it was sent")
                 return self._read(response, request, bounds, LARGEST_ANSWER, read)
         except AttemptFailed as error:
             if form.failure is not None:
@@ -377,11 +379,13 @@ class Transport:
             bounds = session.bounds
             bounds.set(call.began + self._longest - self._clock.monotonic(), _LARGEST_HEAD)
             bounds.limit_silence(self._silence(request, call))
+            bounds.early.clear()
             if isinstance(
                 request.body, FileForm
             ):  # which may take hours; what follows its last piece may not
                 patience = self._settings.patience_after_upload(len(request.body))
                 request.body.sending = partial(bounds.set, patience, _LARGEST_HEAD)
+                request.body.is_answered = bounds.is_answered
             asked = self._clock.monotonic()
             with self._noticing_silence(), understanding(str(request)), bounds.kept_until_answered():
                 response = self._send(session, request)
