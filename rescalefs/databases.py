@@ -107,8 +107,10 @@ def read_alone(file: Path, patience: float) -> sqlite3.Connection:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except BaseException as error:
         connection.close()
-        # With write access, another process may write while it has the lock.
-        if not isinstance(error, sqlite3.OperationalError) or os.access(file, os.W_OK):
+        # With write access, another process may write while it has the lock. That takes the folder as well,
+        # where SQLite puts its log.
+        may_write = os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
+        if not isinstance(error, sqlite3.OperationalError) or may_write:
             raise
         return sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True)
     return connection

@@ -139,10 +139,13 @@ def test_a_folder_with_lists_and_attributes_is_copied_without_an_error(sides: Si
 def test_attributes_that_give_rights_to_programs_are_refused(sides: Sides) -> None:
     file = sides.submit / "run"
     file.write_bytes(b"#!/bin/sh\n")
+    # The kernel itself keeps some of them from an ordinary user: EPERM for a change, ENODATA for a look.
+    numbers = (errno.EOPNOTSUPP,) if os.geteuid() == 0 else (errno.EOPNOTSUPP, errno.EPERM, errno.ENODATA)
+    refused = "|".join(map(os.strerror, numbers))
     for name in ("security.other", "trusted.overlay.opaque", "security.selinux", "system.other"):
-        with pytest.raises(OSError, match=os.strerror(errno.EOPNOTSUPP)):
+        with pytest.raises(OSError, match=refused):
             os.setxattr(file, name, b"x")
-        with pytest.raises(OSError, match=os.strerror(errno.EOPNOTSUPP)):
+        with pytest.raises(OSError, match=refused):
             os.getxattr(file, name)
     assert os.listxattr(sides.backing / "run") == []
 
