@@ -156,7 +156,8 @@ class RescaleClient:
     def submit_job(self, job_id: str) -> None:
         """Start a saved job. On one that has left its saved state, the server answers 200 and does nothing.
 
-        So it is safe to repeat.
+        So it is safe to repeat. That is announced to become 400 (a notebook of Rescale's, 2023): then,
+        after `InvalidRequest`, a status of the job means that it was submitted, perhaps by this very call.
         """
         self._do(Request("POST", _path("jobs", job_id, "submit")))
 

@@ -18,7 +18,8 @@ from rescalefs.assembly.drops import known_drops
 from rescalefs.cli import submit as submit_module
 from rescalefs.cli.main import main
 from rescalefs.clock import SystemClock
-from rescalefs.simulator import Simulator, SimulatorSettings
+from rescalefs.simulator import Fault, Simulator, SimulatorSettings
+from rescalefs.simulator.faults import Status
 from rescalefs.submit import DropReport
 from rescalefs.submit.machine import State
 
@@ -108,6 +109,20 @@ def test_it_prints_the_id_of_the_job_and_says_on_standard_error_what_happened(
     assert done.err.splitlines()[-1].endswith(f"(job {job_id})")
 
 
+def test_a_submission_whose_answer_was_lost_and_that_is_then_refused_is_looked_up(
+    wing: Path, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SimulatorSettings(port=0, data=tmp_path / "server", refuse_resubmit=True)
+    with Simulator(settings) as strict:
+        monkeypatch.setenv("RESCALE_API_URL", strict.url)
+        monkeypatch.setenv("RESCALE_API_KEY", strict.api_key)
+        strict.faults.add(Fault(Status(504, acted=True), "/submit/$", method="POST"))
+        done = submit(wing, "--wait")
+        submissions = [each.status for each in strict.traffic.entries() if each.path.endswith("/submit/")]
+    assert (done.code, submissions) == (0, [504, 400])
+    assert "rejected" not in done.err
+
+
 def test_with_wait_it_returns_when_the_job_has_ended(
     wing: Path, submit: Submit, client: RescaleClient
 ) -> None:
@@ -137,7 +152,7 @@ def test_a_folder_that_has_its_job_is_not_submitted_again(
     before = jobs_called(client, "wing")
     first = submit(wing)
     second = submit(wing)
-    assert (second.code, second.out) == (0, first.out)
+    assert (second.code, second.out) == (0, first.out), second.err
     assert second.err.splitlines()[0].startswith(f"{wing}: ")  # nothing happened
     assert jobs_called(client, "wing") == before + 1
 
