@@ -23,6 +23,8 @@ _ENDS = {
     signal.SIGTERM: {0, 130, 128 + signal.SIGTERM, -signal.SIGTERM},
     signal.SIGINT: {0, 130, -signal.SIGINT},
 }
+# What Python says at a SIGINT before any code of ours; it ends with 1 then.
+_NOT_STARTED = "Failed to import the site module"
 JOB = '{"name": "x", "jobanalyses": [{"analysis": {"code": "user_included"}, "command": "true"}]}'
 
 COMMANDS = {
@@ -129,7 +131,9 @@ def test_a_signal_at_any_moment_ends_it(words: list[str], tmp_path: Path, silent
         with contextlib.closing(running):
             time.sleep(chance.uniform(0.05, 1.5))
             running.process.send_signal(signal_number)
-            assert running.process.wait(PATIENCE) in _ENDS[signal_number], running.said()
+            code = running.process.wait(PATIENCE)
+            # On a busy machine, Python itself may still be starting: then it ends in a way of its own.
+            assert code in _ENDS[signal_number] or _NOT_STARTED in running.said(), running.said()
             assert running.left_behind() == []
 
 
