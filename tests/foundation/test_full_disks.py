@@ -47,15 +47,19 @@ class Disk:
 
     def fill(self) -> None:
         if not IS_ROOT:
-            self.path.chmod(0o500)
+            self._allow(0o500)
             return
         with suppress(OSError), (self.path / "ballast").open("wb", buffering=0) as ballast:
             while True:
                 ballast.write(b"x" * 4096)
 
     def empty(self) -> None:
-        self.path.chmod(0o700)
+        self._allow(0o700)
         (self.path / "ballast").unlink(missing_ok=True)
+
+    def _allow(self, mode: int) -> None:
+        for folder in (self.path, *(each for each in self.path.rglob("*") if each.is_dir())):
+            folder.chmod(mode)
 
     def close(self) -> None:
         if IS_ROOT:
