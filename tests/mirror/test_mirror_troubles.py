@@ -327,6 +327,7 @@ def test_a_drop_folder_that_cannot_be_read_or_written_ends_nothing(
 
 def test_a_list_of_marks_on_a_full_disk_fails_like_a_file(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "mirror.sqlite")
+    ledger._let_go()  # the connection that it has: two would be open
     ledger._open().execute("PRAGMA max_page_count = 1")
     with pytest.raises(OSError, match="full") as caught:
         ledger.note_fact("a long one", "x" * 100_000)
