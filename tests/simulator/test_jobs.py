@@ -78,6 +78,8 @@ class Client:
         """The working directory of a job that runs `WAIT_FOR_GO`, once it does."""
         folder = self.live_folder(job_id)
         self.until((folder / "begun").exists)
+        log = folder / "process_output.log"  # what it prints gets there by way of a thread
+        self.until(lambda: log.exists() and b"]: begun\n" in log.read_bytes())
         return folder
 
 
