@@ -93,7 +93,9 @@ def test_a_command_that_closed_its_output_is_waited_for(tmp_path: Path) -> None:
 
 def test_one_that_left_the_group_and_holds_the_output_does_not_hold_up_the_end(tmp_path: Path) -> None:
     mark = f"test-{tmp_path.name}-{os.getpid()}/"
-    assert run("setsid sh -c 'while :; do echo y; done' & sleep 0.05", tmp_path, env={MARK: mark}) == 0
+    stays = 'trap "" PIPE; : > left; while :; do echo y; done 2> /dev/null'  # also once its output is closed
+    leaves = f"setsid sh -c '{stays}' & until [ -e left ]; do sleep 0.01; done"
+    assert run(leaves, tmp_path, env={MARK: mark}) == 0
     assert kill_marked(mark) >= 1
 
 
@@ -139,7 +141,8 @@ def test_a_leash_pulled_beforehand_keeps_a_command_from_starting(tmp_path: Path)
 
 def test_processes_that_left_their_group_are_found_by_their_mark(tmp_path: Path) -> None:
     mark = f"test-{tmp_path.name}-{os.getpid()}"
-    run("setsid sh -c 'echo $$ > pid; exec sleep 1000' & sleep 0.2", tmp_path, env={MARK: f"{mark}/job"})
+    leaves = "setsid sh -c 'echo $$ > pid; exec sleep 1000' & until [ -s pid ]; do sleep 0.01; done"
+    run(leaves, tmp_path, env={MARK: f"{mark}/job"})
     child = int(wait_until_written(tmp_path / "pid"))
     assert is_alive(child)
     assert kill_marked(f"{mark}/job") >= 1
