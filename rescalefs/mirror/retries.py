@@ -18,6 +18,7 @@ _LONGEST_WITHOUT_ROOM = 600.0  # seconds; what is left of a quota is not told, s
 _LONGEST_TOO_LARGE = 86_400.0  # seconds; a disk that takes no file of this size will not take it soon
 _AT_ONCE = 1  # failures in a row after which the next round tries again
 _AT_ONCE_BY_SERVER = 2  # the same, for what the server or the network did: they cost little and pass soon
+_AT_ONCE_FOR_ROOM = 2  # the same, for a file that did not fit and now would
 
 
 class _Wait(NamedTuple):
@@ -46,7 +47,10 @@ class Retries:
         if error.errno == errno.EFBIG:
             self._wait(file, reason(error, file.path), None, 0, _LONGEST_TOO_LARGE)
         elif error.errno == errno.ENOSPC:
-            self._wait(file, why, self._shelf.free(), 0, _LONGEST_WITHOUT_ROOM)
+            free = self._shelf.free()
+            # Where there is room by now, other files had taken it and are gone.
+            at_once = _AT_ONCE_FOR_ROOM if free >= (file.size or 0) else 0
+            self._wait(file, why, free, at_once, _LONGEST_WITHOUT_ROOM)
         else:
             self._wait(file, why, None, 0, _LONGEST_WITHOUT_ROOM)
 

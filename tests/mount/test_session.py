@@ -27,14 +27,16 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-class ClockOfADay(SystemClock):
-    """A day has passed as soon as a file has something in it."""
+class ClockOfDays(SystemClock):
+    """A day passes at each look, as soon as a file has something in it."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._days = 0
 
     def monotonic(self) -> float:
-        return 86_400.0 if self._file.exists() and self._file.stat().st_size else 0.0
+        self._days += self._file.exists() and self._file.stat().st_size > 0
+        return 86_400.0 * self._days
 
 
 def start(tmp_path: Path, script: str, clock: Clock | None = None) -> int:
@@ -75,7 +77,7 @@ def test_a_daemon_that_ends_without_a_word_is_reported_with_its_exit_code(tmp_pa
 def test_a_daemon_that_never_answers_is_ended(tmp_path: Path) -> None:
     script = "import os, signal, sys; open(sys.argv[1], 'w').write(str(os.getpid())); signal.pause()"
     with pytest.raises(CannotMount, match="no answer within"):
-        start(tmp_path, script, ClockOfADay(tmp_path / "fifo"))
+        start(tmp_path, script, ClockOfDays(tmp_path / "fifo"))
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "fifo").read_text()), signal.SIG_DFL)
 
