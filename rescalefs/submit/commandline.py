@@ -14,7 +14,17 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from rescalefs.submit.programs import INPUT_OPTIONS, OUTPUT_OPTIONS, Kind, is_result, kind_of, unwrapped
+from rescalefs.submit.programs import (
+    INPUT_OPTIONS,
+    MORE_FOLLOW,
+    OUTPUT_OPTIONS,
+    Kind,
+    is_result,
+    kind_of,
+    makes_arguments,
+    starts_elsewhere,
+    unwrapped,
+)
 from rescalefs.submit.shellwords import Simple, pipelines
 
 
@@ -39,7 +49,7 @@ class Named:
 _UNPLAIN = re.compile(r"[$`*?\[\]{}~\\@:\x00-\x1f]")  # what a shell replaces, and what no plain path holds
 _FILE = re.compile(r"(?!-)(?:[^/]*/)*[^/]+\.[A-Za-z][\w+-]{0,9}")  # with an extension
 _NUMBER = re.compile(r"[-+\d.]+[eEdDfFlL][-+]?\d*")  # 1.e5
-_KEY = re.compile(r"-{0,2}([A-Za-z][\w-]*)=(.+)", re.DOTALL)
+_KEY = re.compile(r"[-+~]{0,2}([A-Za-z][\w.-]*)=(.+)", re.DOTALL)
 _CODE_OPTIONS = frozenset({"-c", "-e", "-m", "-E", "--eval", "-eval"})  # the code follows, or a module's name
 
 
@@ -83,6 +93,7 @@ class _Call:
 
     program: str
     words: list[str]
+    own: bool  # whether a program of the folder has to be there
     code: bool  # whether a script that it names has to be there
     data: bool  # whether a file that it reads has to be there
     number: int  # of its pipeline
@@ -95,39 +106,59 @@ class _Reading:
     made: set[str]
     is_untouched: bool  # no program has run that may have made data
     last: dict[str, int]  # each word of the command -> the number of the last pipeline that has it
+    is_unmade: bool = True  # none has run that may have made programs, as compilers and scripts do
     is_unbrought: bool = True  # none has run that may have brought scripts
     where: str | None = ""  # the folder in which it runs, below the drop's; None: not known
+    above: list[str | None] = field(default_factory=list)  # where it ran before each `(` that is open
     found: list[Named] = field(default_factory=list)
 
     def step(self, pipeline: Sequence[Simple], number: int) -> None:
         """Programs that run at the same time."""
         makes = brings = False
         for simple in pipeline:
+            self._enter(simple.depth)
             sure = not simple.is_conditional
             for path in simple.reads:
                 self._note(path, Use.READ, sure and self.is_untouched)
-            program, *rest = unwrapped(simple.words) or [""]
-            call = _Call(program, rest, sure and self.is_unbrought, sure and self.is_untouched, number)
+            call = self._call(simple, sure, number)
             kind = self._program(call)
             makes |= kind in {Kind.OWN, Kind.INTERPRETER, Kind.SHELL, Kind.JAVA, Kind.OTHER}
             brings |= kind in {Kind.BRINGER, Kind.UNPACKER}
             self._make(simple.writes)
         self.is_untouched = self.is_untouched and not (makes or brings)
+        self.is_unmade = self.is_unmade and not makes
         self.is_unbrought = self.is_unbrought and not brings
+
+    def _enter(self, depth: int) -> None:
+        """Go to where a part of the command runs that stands in so many parentheses."""
+        while len(self.above) < depth:
+            self.above.append(self.where)
+        while len(self.above) > max(depth, 0):
+            self.where = self.above.pop()
+
+    def _call(self, simple: Simple, sure: bool, number: int) -> _Call:
+        program, *rest = unwrapped(simple.words) or [""]
+        sure = sure and not (simple.words and starts_elsewhere(simple.words))
+        kind = kind_of(program)
+        if "/dev/null" in simple.writes and kind in _MAY_FAIL:  # `cp old.txt new.txt 2> /dev/null`
+            sure = False
+        code, data = sure and self.is_unbrought, sure and self.is_untouched
+        return _Call(program, rest, code and self.is_unmade, code, data, number)
 
     def _program(self, call: _Call) -> Kind:
         """Note what one program names; return how it has to be taken in what follows."""
         kind = kind_of(call.program)
         if kind is Kind.OWN:
-            self._note(call.program, Use.RUN, call.code)
-            self._arguments(call.words, call)
+            self._note(call.program, Use.RUN, call.own)
+            self._arguments(call.words, call, not makes_arguments(call.program))
         elif kind in {Kind.INTERPRETER, Kind.SHELL, Kind.JAVA}:
             place = _SCRIPTS[kind](call.words)
             if place < len(call.words):
                 self._note(call.words[place], Use.SHELL if kind is Kind.SHELL else Use.READ, call.code)
-            self._arguments(call.words[place + 1 :], call)
+            script = call.words[place] if place < len(call.words) else ""
+            self._arguments(call.words[place + 1 :], call, not makes_arguments(script))
         elif kind is Kind.OTHER:
-            self._arguments(call.words, call)
+            self._arguments(call.words, call, not makes_arguments(call.program))
         else:
             return self._tool(kind, call)
         return kind
@@ -136,11 +167,11 @@ class _Reading:
         """The tools of a shell, of which it is known what they do with their words."""
         words = call.words
         if kind is Kind.FOLDER:
-            is_plain = call.program == "cd" and words and call.code
+            is_plain = call.program == "cd" and words and not words[0].startswith("-") and call.code
             self.where = self._path(words[0]) if is_plain else None
         elif kind is Kind.SOURCE:
             if words and ("/" in words[0] or _is_file(words[0])):
-                self._note(words[0], Use.SHELL, call.code)
+                self._note(words[0], Use.SHELL, call.own)
         elif kind is Kind.TAR:
             if not _unpacks(words):
                 return Kind.MAKER
@@ -162,7 +193,10 @@ class _Reading:
         *sources, target = words or [""]
         self._read(sources, call)
         self._make([target, *(f"{target}/{posixpath.basename(each)}" for each in sources)])
-        return Kind.BRINGER if any(self._path(each) is None for each in sources) else Kind.MAKER
+        spreads = any(posixpath.basename(each) in {"", "."} for each in sources)  # what is in it, not it
+        is_known = all(self._path(each) is not None for each in sources)
+        is_known = is_known and not (spreads and self._path(target) == "")
+        return Kind.MAKER if is_known else Kind.BRINGER
 
     def _read(self, words: Iterable[str], call: _Call) -> None:
         for each in words:
@@ -172,9 +206,9 @@ class _Reading:
     def _make(self, words: Iterable[str]) -> None:
         self.made.update(path for path in map(self._path, words) if path)
 
-    def _arguments(self, words: Sequence[str], call: _Call) -> None:
-        """What a program is given that may do anything with it."""
-        option, is_first = "", True
+    def _arguments(self, words: Sequence[str], call: _Call, is_first: bool) -> None:
+        """What a program is given that may do anything with it; ``is_first``: it reads the first file."""
+        option = ""
         for word in words:
             key = _KEY.fullmatch(word)
             if key:
@@ -184,6 +218,7 @@ class _Reading:
                 continue
             elif option:
                 self._valued(option, word, call)
+                is_first = is_first and (option.lower() in MORE_FOLLOW | OUTPUT_OPTIONS or not _is_file(word))
             elif _is_file(word):
                 is_input = is_first and not is_result(word) and self.last[word] == call.number
                 self._note(word, Use.READ if is_input else Use.PERHAPS, call.data and is_input)
@@ -199,7 +234,7 @@ class _Reading:
 
     def _note(self, word: str, use: Use, is_sure: bool) -> None:
         path = self._path(word)
-        if path and path not in self.made:
+        if path and self.made.isdisjoint(_above(path)):
             self.found.append(Named(path, use, is_sure))
 
     def _path(self, word: str) -> str | None:
@@ -208,6 +243,13 @@ class _Reading:
             return None
         path = posixpath.normpath(posixpath.join(self.where, word))
         return None if path == ".." or path.startswith("../") else "" if path == "." else path
+
+
+def _above(path: str) -> Iterator[str]:
+    """The path, and each folder above it."""
+    while path:
+        yield path
+        path = posixpath.dirname(path)
 
 
 def _script(words: Sequence[str]) -> int:
@@ -238,6 +280,7 @@ def _jar(words: Sequence[str]) -> int:
     return list(words).index("-jar") + 1 if "-jar" in words else len(words)
 
 
+_MAY_FAIL = frozenset({Kind.SOURCE, Kind.READER, Kind.COPIER, Kind.TAR, Kind.UNPACKER})
 _SCRIPTS = {Kind.INTERPRETER: _script, Kind.SHELL: _shell_script, Kind.JAVA: _jar}
 
 

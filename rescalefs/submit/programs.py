@@ -44,7 +44,7 @@ _KINDS = {
     Kind.TAR: "tar",
     Kind.MAKER: "touch mkdir tee zip rm rmdir",
     Kind.BRINGER: "git svn hg wget curl aws gsutil az azcopy rclone rsync scp sftp make cmake ninja find "
-    "xargs eval docker split csplit install",
+    "xargs eval docker split csplit install snakemake scons waf",
     Kind.HARMLESS: "echo printf export set unset module ml ulimit umask date hostname nproc lscpu free df du "
     "ls pwd sleep true false : test [ [[ which type conda mamba micromamba pip pip3 alias "
     "nvidia-smi whoami id uname wait exit return trap shopt grep awk sed kill ssh ping ps top "
@@ -58,10 +58,13 @@ _WRAPPERS = _words(
 
 INPUT_OPTIONS = _words(
     "i in inp input inputfile input-file input_file infile in-file deck config conf cfg case "
-    "casefile mesh geometry geom model macro script batch journal jou param params parameters "
+    "casefile mesh geometry geom macro script batch journal jou param params parameters "
     "material materials"
 )
 """Names of options, and of words before a `=`, whose value is read: `-i case.dat`, `input=wing.inp`."""
+
+MORE_FOLLOW = INPUT_OPTIONS - _words("i in inp input inputfile input-file input_file infile in-file")
+"""Those of them after which a file that stands by itself is still most likely read."""
 
 OUTPUT_OPTIONS = _words(
     "o oo out output outfile out-file outputfile output-file output_file log logfile log-file "
@@ -70,13 +73,16 @@ OUTPUT_OPTIONS = _words(
 """The same of those whose value is written."""
 
 _RESULTS = _words(
-    "png jpg jpeg gif svg pdf ps eps mp4 avi webm log out err html odb rst rth frd sta msg o so "
+    "png jpg jpeg gif svg pdf ps eps mp4 avi webm log out err html odb rst rth frd sta msg o so rout "
     "pvd tmp lock pid"
 )
 _OUTPUT_NAME = re.compile(
     r"(?:^|[^a-z])(?:out|output|res|results?|report|log|plot|fig|figure|summary|final|solution|sol|post|stats)"
     r"(?:[^a-z]|$)"
 )
+_MAKER_NAME = re.compile(r"(?:make|mk|gen|generate|create|write|build|download|fetch|export)(?:[^a-z]|$)")
+_TWO_VALUES = _words("-mca --mca -gmca --gmca -genv -env --env")  # options of `mpirun`
+_ELSEWHERE = _words("-wdir --wdir -wd --wd -workdir --workdir --chdir -C")
 _DURATION = re.compile(r"[\d.]+[smhd]?")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
@@ -96,7 +102,7 @@ def unwrapped(words: list[str]) -> list[str]:
     while words and posixpath.basename(words[0]) in _WRAPPERS:
         place = 1
         while place < len(words) and not _is_program(words[place], words[place - 1]):
-            place += 1
+            place += 3 if words[place] in _TWO_VALUES else 1
         words = words[place:]
     return words
 
@@ -107,6 +113,16 @@ def _is_program(word: str, before: str) -> bool:
         return False
     is_known = kind_of(word) in {Kind.OWN, Kind.SHELL, Kind.INTERPRETER}
     return is_known or not before.startswith("-") or "=" in before
+
+
+def starts_elsewhere(words: list[str]) -> bool:
+    """Whether `mpirun` or its like is told a folder to start the program in."""
+    return posixpath.basename(words[0]) in _WRAPPERS and not _ELSEWHERE.isdisjoint(words)
+
+
+def makes_arguments(program: str) -> bool:
+    """Whether a program or script of this name most likely writes the file that it is given first."""
+    return bool(_MAKER_NAME.match(posixpath.basename(program).lower()))
 
 
 def is_result(path: str) -> bool:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 _HERE = re.compile(r"(?<!<)<<-?(?!<)[ \t]*(['\"]?)(\w+)\1")
 _OPERATOR = re.compile(r"\(\(|&>>|&>|>>|>\||>&|<<<|<>|<&|<|>|\|\||&&|\|&|[;&|()\n]")
 _COMMENT = re.compile(r"(?:^|(?<=[\s;&|(]))#[^\n]*", re.MULTILINE)
+_DESCRIPTOR = re.compile(r"(?<![^\s;&|()])\d+(?=[<>])")  # of `2> err.txt`
 _LONGEST = 16 << 10  # characters that are read; a longer command is a program by itself
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _LEADING = frozenset({"if", "then", "else", "elif", "do", "while", "until", "!", "{"})
 _ALONE = frozenset({"fi", "done", "esac", "}", "for", "case", "select", "function"})
 _CONDITIONS = frozenset({"if", "while", "until", "case", "test", "[", "[["})
+_ENDING = frozenset({"exit", "return"})
 
 
 @dataclass
@@ -24,7 +26,8 @@ class Simple:
     words: list[str] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)  # after <
     writes: list[str] = field(default_factory=list)  # after >
-    is_conditional: bool = False  # it, or what follows it, may not run
+    is_conditional: bool = False  # it, or what follows it, may not run, or it may fail
+    depth: int = 0  # how many `(` are open, whose `cd` ends with them
 
 
 def pipelines(command: str) -> Sequence[Sequence[Simple]]:
@@ -40,7 +43,7 @@ def pipelines(command: str) -> Sequence[Sequence[Simple]]:
         return ()
     found: list[list[Simple]] = [[Simple()]]
     target: list[str] | None = None
-    is_conditional = False
+    is_conditional, depth, alternatives = False, 0, list[int]()
     for word, operator in tokens:
         current = found[-1][-1]
         if not operator:
@@ -49,19 +52,32 @@ def pipelines(command: str) -> Sequence[Sequence[Simple]]:
             target = _target(current, operator)
             continue
         elif operator in {"|", "|&"}:
-            found[-1].append(Simple())
+            found[-1].append(Simple(depth=depth))
         else:
             is_conditional |= operator == "((" or any(_is_condition(each) for each in found[-1])
-            found.append([Simple(is_conditional=is_conditional or operator == "||")])
+            depth += operator.count("(") - operator.count(")")
+            if operator == "||":
+                alternatives.append(len(found))
+            found.append([Simple(is_conditional=is_conditional or operator == "||", depth=depth)])
         target = None
-    stripped = ([_stripped(each) for each in pipeline] for pipeline in found)
+    stripped = [[_stripped(each) for each in pipeline] for pipeline in found]
+    for place in alternatives:
+        _doubt(stripped[place - 1], stripped[place][0])
     return [pipeline for pipeline in stripped if any(each.words or each.reads for each in pipeline)]
+
+
+def _doubt(before: Sequence[Simple], alternative: Simple) -> None:
+    """What stands before a `||` may fail, unless the command ends then."""
+    if not _ENDING.intersection(alternative.words[:1]):
+        for simple in before:
+            simple.is_conditional = True
 
 
 def _tokens(command: str) -> Iterator[tuple[str, str]]:
     """The words, and the operators between them; of each pair one is empty, and the second tells which."""
     text = _without_here(command.replace("\r\n", "\n").replace("\\\n", " "))
-    lexer = shlex.shlex(_COMMENT.sub("", text), posix=True, punctuation_chars=";&|<>()\n")
+    text = _DESCRIPTOR.sub("", _COMMENT.sub("", text))
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=";&|<>()\n")
     lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
     for token in lexer:
         if token and not token.strip(";&|<>()\n"):
