@@ -6,6 +6,9 @@ that rate a drop of 100,000 files would take most of a day.
 
 A program that walks over everything (`find`, `updatedb`, `grep -r`) is one that has caused many requests. It
 gets a part of each scope only. The rest is for reads by other programs, and for drops.
+
+Requests that have to wait stand in a line: what comes back goes to the one that has waited longest. Without a
+line, of several that wait at once some would never be the one that asks at the right moment.
 """
 
 from __future__ import annotations
@@ -47,6 +50,15 @@ def scope_of(method: str, path: str) -> str:
     return "user"
 
 
+class Turn:
+    """A request that may have to wait; for `Limits.take`."""
+
+    __slots__ = ("walks",)
+
+    def __init__(self) -> None:
+        self.walks: bool | None = None  # in which line it stands
+
+
 class Limits:
     """Says how long a request of a scope has to wait. Thread-safe. Times are seconds of a monotonic clock."""
 
@@ -59,11 +71,15 @@ class Limits:
         self._appetites: dict[int, _Appetite] = {}  # by requester
         self._buckets: dict[str, StateBucket] = {}
         self._closed_until: dict[str, float] = {}
+        self._lines: dict[tuple[str, bool], list[Turn]] = {}  # by scope, and whether it is that of walks
 
-    def take(self, scope: str, now: float, requesters: Requesters = OURSELVES) -> float:
+    def take(
+        self, scope: str, now: float, requesters: Requesters = OURSELVES, turn: Turn | None = None
+    ) -> float:
         """Take one request: 0 if it may go now, else the seconds after which to ask again.
 
-        Where all ``requesters`` walk over everything, it comes out of the part that walks share.
+        Where all ``requesters`` walk over everything, it comes out of the part that walks share. With a
+        ``turn``, a request that has to wait stands in a line until it may go, or until `leave`.
         """
         with self._lock:
             closed = self._closed_until.get(scope, 0.0) - now
@@ -71,8 +87,11 @@ class Limits:
                 return closed
             if scope in self._unmetered:
                 return 0.0
-            wait = self._take_from_walks(scope, now) if self._is_walk(requesters, now) else 0.0
+            walks = self._is_walk(requesters, now) if turn is None or turn.walks is None else turn.walks
+            wait = self._wait_in_line(scope, walks, turn)
+            wait = wait or (self._take_from_walks(scope, now) if walks else 0.0)
             wait = wait or self._take_from_all(scope, now)
+            self._queue((scope, walks), turn, waits=wait > 0)
             if not wait:
                 for each in requesters:
                     appetite = self._appetite(each, now)
@@ -83,6 +102,29 @@ class Limits:
         """Whether all of these programs walk over everything."""
         with self._lock:
             return self._is_walk(requesters, now)
+
+    def leave(self, turn: Turn) -> None:
+        """A request does not wait any more."""
+        with self._lock:
+            for line in self._lines.values():
+                if turn in line:
+                    line.remove(turn)
+
+    def _wait_in_line(self, scope: str, walks: bool, turn: Turn | None) -> float:
+        """How long those take that have waited longer."""
+        line = self._lines.get((scope, walks), [])
+        ahead = line.index(turn) if turn in line else len(line)
+        return ahead * 3600.0 / _limit(scope, _WALKS if walks else 1.0)
+
+    def _queue(self, where: tuple[str, bool], turn: Turn | None, waits: bool) -> None:
+        if turn is None:
+            return
+        line = self._lines.setdefault(where, [])
+        if waits and turn not in line:
+            turn.walks = where[1]
+            line.append(turn)
+        elif not waits and turn in line:
+            line.remove(turn)
 
     def _take_from_all(self, scope: str, now: float) -> float:
         first = self._first.setdefault(scope, [])
@@ -123,12 +165,16 @@ class _Appetite:
     since: float  # when that was so
 
 
+def _limit(scope: str, part: float) -> int:
+    """Requests an hour."""
+    return int(_PER_HOUR.get(scope, _DEFAULT) * _SHARE * part)
+
+
 def _bucket(scope: str, first: list[float], part: float = 1.0) -> StateBucket:
     """A bucket of a part of a scope, as it is after its first requests."""
     from pyrate_limiter import Duration, Rate, StateBucket, TokenBucket
 
-    limit = int(_PER_HOUR.get(scope, _DEFAULT) * _SHARE * part)
-    bucket = StateBucket([Rate(limit, Duration.HOUR)], TokenBucket())
+    bucket = StateBucket([Rate(_limit(scope, part), Duration.HOUR)], TokenBucket())
     for then in first:
         _taken(bucket, scope, then)
     return bucket

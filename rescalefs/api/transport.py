@@ -22,7 +22,7 @@ from rescalefs.api.complaints import complaints
 from rescalefs.api.failures import BROKEN, AttemptFailed, error_for, failure_of, understanding
 from rescalefs.api.forms import Content, FileForm
 from rescalefs.api.headers import or_none, retry_after, whole_number
-from rescalefs.api.limits import Limits, scope_of
+from rescalefs.api.limits import Limits, Turn, scope_of
 from rescalefs.api.retry import RETRIED_STATUSES, Failure, wait_before_next
 from rescalefs.api.sessions import CHUNK, LARGE_CHUNK, SMALL_CHUNK, KeyAuth, Session, Sessions, no_auth
 from rescalefs.api.settings import ApiSettings, host_of, is_loopback, is_safe_url
@@ -426,8 +426,15 @@ class Transport:
         )
 
     def _wait_for_turn(self, request: Request, scope: str) -> None:
+        turn = Turn()
+        try:
+            self._wait_in_line(request, scope, turn)
+        finally:
+            self._limits.leave(turn)
+
+    def _wait_in_line(self, request: Request, scope: str, turn: Turn) -> None:
         began, requesters = self._clock.monotonic(), requester.current()
-        while (wait := self._limits.take(scope, now := self._clock.monotonic(), requesters)) > 0:
+        while (wait := self._limits.take(scope, now := self._clock.monotonic(), requesters, turn)) > 0:
             if now - began + wait > self._settings.patience:
                 error = self._used_up(request, wait, self._limits.is_walk(requesters, now))
                 raise AttemptFailed(Failure(error, passing=False, acted=False))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
+
 import pytest
 
-from rescalefs.api.limits import Limits, scope_of
+from rescalefs.api.limits import Limits, Turn, scope_of
 
 
 @pytest.mark.parametrize(
@@ -117,6 +119,40 @@ def test_who_asks_now_and_then_is_no_walk_and_neither_is_work_for_one_who_does()
     assert not limits.is_walk((4711, 4712), 36_000.0)
     assert not limits.is_walk((), 36_000.0)
     assert not limits.is_walk((4711,), 36_000.0 + 120)
+
+
+@pytest.mark.parametrize("requesters", [(4711,), ()])
+def test_of_many_that_wait_the_one_that_waits_longest_goes_first(requesters: tuple[int, ...]) -> None:
+    limits = Limits()
+    while limits.take("file-access", 0.0, requesters) == 0:
+        pass
+    line = [
+        (0.001 * number, number, 0.001 * number, Turn()) for number in range(32)
+    ]  # next, who, since, turn
+    waited, served = 0.0, list[int]()
+    while len(served) < 200:
+        now, number, since, turn = heapq.heappop(line)
+        wait = limits.take("file-access", now, requesters, turn)
+        if not wait:
+            waited, turn = max(waited, now - since), Turn()
+            served.append(number)
+            since, wait = now + 0.1, 0.1  # and then the next one of this reader
+        heapq.heappush(line, (now + wait, number, since, turn))
+    assert served[:32] == sorted(served[:32])
+    assert {served.count(number) for number in range(32)} <= {6, 7}
+    assert waited < 32 * 3600 / (6_120 * 0.75) + 1
+
+
+def test_a_request_that_waits_no_more_holds_none_up() -> None:
+    limits = Limits()
+    while limits.take("file-access", 0.0, (4711,)) == 0:
+        pass
+    gone, next_one = Turn(), Turn()
+    assert 0 < limits.take("file-access", 0.0, (4711,), gone) <= 0.8
+    assert 0.7 < limits.take("file-access", 0.0, (4711,), next_one) <= 0.8  # after the one before it
+    limits.leave(gone)
+    assert limits.take("file-access", 0.8, (4711,), next_one) == 0
+    assert limits.take("file-access", 0.8, (4712,), Turn()) == 0  # a person waits for no walk
 
 
 def test_no_more_than_a_thousand_programs_are_remembered() -> None:

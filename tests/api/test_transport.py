@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from rescalefs.api import ApiSettings, RescaleClient
+from rescalefs.api import ApiSettings, RescaleClient, limits
 from rescalefs.clock import SystemClock
 from rescalefs.errors import (
     ApiError,
@@ -153,6 +153,18 @@ def test_a_get_is_asked_again_until_it_succeeds(
     assert len(server.asked) == 3
     first, second = clock.waits
     assert 0.125 <= first < 0.25 <= second < 0.5
+
+
+def test_a_request_that_was_given_up_keeps_no_place_in_the_line(
+    server: ScriptedServer, connect: MakeClient, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(limits._PER_HOUR, "user", 130)  # one in 33 s
+    client = connect(server.url, patience=5.0)
+    with pytest.raises(Throttled, match="the requests of this hour are used up"):  # noqa: PT012
+        for _ in range(200):
+            client.user()
+    clock.advance(34.0)
+    client.user()
 
 
 def test_it_is_given_up_before_patience_ends(
