@@ -280,12 +280,16 @@ def _jar(words: Sequence[str]) -> int:
     return list(words).index("-jar") + 1 if "-jar" in words else len(words)
 
 
+_UNPACKING = frozenset({"--extract", "--get", "--list"})
 _MAY_FAIL = frozenset({Kind.SOURCE, Kind.READER, Kind.COPIER, Kind.TAR, Kind.UNPACKER})
 _SCRIPTS = {Kind.INTERPRETER: _script, Kind.SHELL: _shell_script, Kind.JAVA: _jar}
 
 
 def _unpacks(words: Sequence[str]) -> bool:
-    return bool(words) and ("--extract" in words or "x" in words[0].lstrip("-") or "t" in words[0])
+    if not words or not _UNPACKING.isdisjoint(words):
+        return bool(words)
+    letters = [words[0], *(each for each in words[1:] if each[:1] == "-")]
+    return any(each[:2] != "--" and ("x" in each or "t" in each) for each in letters)
 
 
 def _is_file(word: str) -> bool:

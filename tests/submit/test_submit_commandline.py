@@ -128,6 +128,7 @@ WAITED_FOR = {
     "R CMD BATCH --no-save fit.R fit.Rout": "",
     "python train.py --model resnet50.a1_in1k": "train.py",
     "python main.py db.host=local.host +experiment=test.v1": "main.py",
+    "tar -C . --use-compress-program=pigz -xf case.tgz && ./Allrun": "case.tgz",
     # What may fail.
     "source setup.sh 2> /dev/null || true; python solve.py": "solve.py",
     "cat restart.txt || echo none; python solve.py": "solve.py",
