@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rescalefs.cli.connection import Connection, with_client, with_connection
+from rescalefs.cli.connection import Connection, with_connection
 from rescalefs.cli.deleting import cluster_history, delete_once_down
 from rescalefs.cli.drops import job_meant
 from rescalefs.cli.endings import outcome_keys, outcome_of
@@ -51,16 +51,22 @@ def jobs(
 
 
 @click.command()
-@with_client
-@click.argument("job")
+@with_connection
+@click.argument("job", metavar="JOB_OR_DROP")
 @click.option("--cluster", is_flag=True, help="The history of its cluster.")
 @json_option
-def statuses(client: RescaleClient, job: str, cluster: bool, as_json: bool) -> None:
+def statuses(connection: Connection, profile: str | None, job: str, cluster: bool, as_json: bool) -> None:
     """Show the history of a job, oldest first.
 
-    JOB is its id. In a pipe, a line has: time, status, reason. How a job ended that is over is said on
-    standard error, and in the last entry of --json: the last status alone does not tell.
+    JOB_OR_DROP is its id, or the name or path of the drop it came from. In a pipe, a line has: time, status,
+    reason. How a job ended that is over is said on standard error, and in the last entry of --json: the last
+    status alone does not tell.
     """
+    with job_meant(connection, job, profile) as (client, job_id):
+        _show_statuses(client, job_id, cluster, as_json)
+
+
+def _show_statuses(client: RescaleClient, job: str, cluster: bool, as_json: bool) -> None:
     with _known(job):
         history = cluster_history(client, job) if cluster else client.statuses(job)
         outcome = None if cluster else outcome_of(client, job, history)

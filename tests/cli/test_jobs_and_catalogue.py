@@ -392,6 +392,14 @@ def drop(name: str, state: State, job_id: str | None = None, **facts: Any) -> Dr
     return DropReport(f"id of {name}", name, state, state.value, job_id, "", **known)
 
 
+def test_statuses_are_told_by_the_name_and_by_the_path_of_a_drop(sh: Shell) -> None:
+    sh.drops = (drop("wing", State.COMPLETED, "bbb"),)
+    sh.found[Path("/mnt/submit/wing"), None] = DropFound(sh.drops[0], None, Key())
+    by_id = sh("statuses", "bbb")
+    assert by_id
+    assert sh("statuses", "wing") == sh("statuses", "/mnt/submit/wing") == by_id
+
+
 def test_a_job_is_stopped_by_the_name_of_its_drop(sh: Shell) -> None:
     sh.drops = (drop("wing", State.RUNNING, "bbb", here=False), drop("wing", State.RUNNING, "ccc"))
     assert sh("stop", "wing", "--yes") == "job ccc has been told to stop\n"
