@@ -53,6 +53,13 @@ def test_a_folder_of_links_takes_new_files(shared_account: MountedAccount, job: 
     assert {name: (case / name).read_bytes() for name in FILES} == FILES
     assert (case / "case.foam").exists()
     assert not (case / "0").is_symlink()  # so that files can be made in it, too
+    (case / "0" / "U").unlink()  # as if the job had not written it before
+    with_the_rest = re.findall("`(cp -[a-zA-Z]+)` in\nplace of `cp -rsT` adds", PAGE)
+    add = block("cp -rs").replace("XkpTse", job).replace("cp -rsT", with_the_rest[0])
+    done = sh(add, shared_account.work)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (case / "0" / "U").read_bytes() == FILES["0/U"]
+    assert {each.name for each in case.iterdir()} == {"0", "constant", "case.foam"}
 
 
 def test_an_overlay_takes_new_and_changed_files(shared_account: MountedAccount, job: str) -> None:
