@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -83,6 +84,7 @@ class RescaleClient:
 
     def take_key(self, api_key: str) -> None:
         """Send another key with all requests from now on: the account's old one was replaced."""
+        self._settings = dataclasses.replace(self._settings, api_key=api_key)  # for children to come
         self._transport.take_key(api_key)
 
     def connect(self) -> None:

@@ -20,11 +20,12 @@ from rescalefs.assembly.folder import submit_settings
 from rescalefs.assembly.memory import keep_few_arenas
 from rescalefs.assembly.openers import SourceByOpeners
 from rescalefs.assembly.ownfiles import LogTail, config_text
-from rescalefs.assembly.places import places_of
+from rescalefs.assembly.places import key_of, places_of, recorded_owner
+from rescalefs.assembly.renewal import Renewal
 from rescalefs.assembly.tails import Tails
 from rescalefs.background import Background
 from rescalefs.clock import SystemClock
-from rescalefs.config import Places, Settings
+from rescalefs.config import Account, Places, Settings
 from rescalefs.descriptors import Descriptors
 from rescalefs.errors import ApiError, BadSettings, Forbidden, Misconfigured, Unauthenticated
 from rescalefs.model import User
@@ -100,6 +101,14 @@ class Daemon:
             concluded=self._tree.concluded,
             user=None if settings.read_only else user,
         )
+        self._renewal = Renewal(
+            settings,
+            self._account,
+            self._clock,
+            known=lambda account: recorded_owner(settings, account),
+            take=self._take_key,
+            is_refused=lambda: isinstance(self._tree.last_error, (Unauthenticated, Forbidden)),
+        )
         self._drops = DropFolder(
             folder,
             self._submitter,
@@ -151,6 +160,14 @@ class Daemon:
             serve(self._metrics_server, self._background)
         if not self._settings.read_only:
             self._submitter.start()
+        self._background.start("renewed-key", self._renewal.run)
+
+    def _take_key(self, account: Account, user: User) -> None:
+        """Go on with a renewed key of this account, which is recorded before it is used."""
+        places_of(self._settings, account, user)
+        self._account = account
+        self._client.take_key(account.api_key)
+        self._submitter.renew(key_of(account), user)
 
     def stop(self) -> None:
         """Make everything that waits for the server give up."""
@@ -252,6 +269,10 @@ class Daemon:
         )
 
     def _reached(self) -> str:
+        refusal = self._renewal.refusal
+        return f"{self._connection()}{'; ' * bool(refusal)}{refusal}"
+
+    def _connection(self) -> str:
         error = self._tree.last_error
         if self._tree.offline:
             return f"not reached: {error}" if error else "not reached"

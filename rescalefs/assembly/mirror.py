@@ -14,6 +14,7 @@ from rescalefs.assembly.client import account_of, client_for
 from rescalefs.assembly.download import UNMETERED, connections_for
 from rescalefs.assembly.memory import keep_few_arenas
 from rescalefs.assembly.places import key_of, places_of
+from rescalefs.assembly.renewal import renewed
 from rescalefs.assembly.tails import Tails
 from rescalefs.background import Background
 from rescalefs.belonging import Belonging, OtherAccount, Verdict
@@ -278,20 +279,13 @@ class Sync:
 
     def _renew_key(self) -> None:
         """Go on with the key that the profile has by now, once the server says that it is of this account."""
-        fresh = account_of(self._base.settings)
-        if fresh.api_key == self._base.account.api_key or fresh.server != self._base.account.server:
+        base = self._base
+        found = renewed(base.settings, base.account, base.clock, self._belonging())
+        if found is None:
             return
-        with closing(client_for(self._base.settings, fresh, self._base.clock)) as client:
-            user = client.user()
-        known = self._belonging()
-        if known is not None and known.verdict(user, key_of(fresh)) is not Verdict.SAME:
-            raise OtherAccount(
-                f"{self._root} holds the files of {known}, and the API key is now of another account",
-                "Put a key of the former account into the profile",
-            )
         log.info("going on with the key that is now in the profile")
-        self._base.account, self._is_confirmed = fresh, False
-        self._base.client.take_key(fresh.api_key)
+        base.account, self._is_confirmed = found[0], False
+        base.client.take_key(base.account.api_key)
 
     def _start_submitter(self) -> Submitter:
         # Imported here: one round needs neither a journal nor a watcher.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rescalefs.assembly.share import share_of
-from rescalefs.belonging import Key
+from rescalefs.assembly.share import owner_of, share_of
+from rescalefs.belonging import Belonging, Key
 from rescalefs.config import Account, Places, Settings
 from rescalefs.model import User
 
@@ -21,3 +21,9 @@ def places_of(settings: Settings, account: Account, user: User | None = None) ->
     """
     usual = Places.of(account.name, settings.cache_dir)
     return Places.of(account.name, settings.cache_dir, share_of(usual.blocks.parent, key_of(account), user))
+
+
+def recorded_owner(settings: Settings, account: Account) -> Belonging | None:
+    """Whose key the account's is, as the cache folder has recorded it; None where it has not."""
+    usual = Places.of(account.name, settings.cache_dir)
+    return owner_of(usual.blocks.parent, key_of(account))

@@ -61,6 +61,12 @@ def share_of(cache: Path, key: Key, user: User | None) -> str:
     return updated.folder
 
 
+def owner_of(cache: Path, key: Key) -> Belonging | None:
+    """The account that the key was confirmed to be of; None where that is not recorded below ``cache``."""
+    share = _found(_read(cache), key, None)
+    return None if share is None else share.belonging
+
+
 def _found(shares: list[_Share] | None, key: Key, user: User | None) -> _Share | None:
     for share in shares or ():
         known = share.belonging

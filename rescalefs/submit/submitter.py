@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rescalefs.background import Background, Rounds
-from rescalefs.belonging import OtherAccount
+from rescalefs.belonging import Key, OtherAccount
 from rescalefs.clock import Clock
 from rescalefs.containment import log_once, shortened
 from rescalefs.errors import RescaleFSError
@@ -121,6 +121,12 @@ class Submitter:
         """Let go of the journal and of the right to act. Its threads must have ended."""
         self._tenure.release()
         self._journal.close()
+
+    def renew(self, key: Key, user: User) -> None:
+        """Go on with a renewed key, which is of ``user``, and try at once what waits for it."""
+        with contextlib.suppress(OtherAccount, JournalFailed):  # the next request tries it again
+            self._warden.renew(key, user)
+        self._bell.set()
 
     def status(self, drop: str) -> bytes | None:
         """The content of a drop's `status`; None where there is no such drop."""

@@ -108,6 +108,11 @@ class Warden:
             with self._lock:
                 self._flight = None
 
+    def renew(self, key: Key, user: User) -> None:
+        """Go on with another key, of ``user``. Raises `OtherAccount` where it is of another account."""
+        self._key = key
+        self.judge(user)
+
     def judge(self, user: User) -> None:
         """Note whose key the server says it is. Raises `OtherAccount`."""
         try:

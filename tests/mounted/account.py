@@ -74,9 +74,9 @@ class MountedAccount:
     def stop_server(self) -> None:
         self._simulator.close()
 
-    def start_server(self) -> None:
+    def start_server(self, api_key: str = CANARY) -> None:
         """Again, on the same port and with the same data."""
-        self._simulator = self._serve(self._port)
+        self._simulator = self._serve(self._port, api_key)
 
     def add_finished_job(self, name: str, files: Mapping[str, bytes]) -> str:
         """Plant a job that has run; return its id."""
@@ -182,8 +182,8 @@ class MountedAccount:
         finally:
             self._simulator.close()
 
-    def _serve(self, port: int) -> Simulator:
-        settings = SimulatorSettings(port=port, data=self._data, api_key=CANARY, unavailable=("onyx",))
+    def _serve(self, port: int, api_key: str = CANARY) -> Simulator:
+        settings = SimulatorSettings(port=port, data=self._data, api_key=api_key, unavailable=("onyx",))
         simulator = Simulator(settings)
         simulator.start()
         return simulator
