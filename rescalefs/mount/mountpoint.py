@@ -143,7 +143,10 @@ def check_fuse(allow_other: bool = False) -> None:
             "hides it (docker run --device /dev/fuse --cap-add SYS_ADMIN)"
         )
     if not os.access(device, os.R_OK | os.W_OK):
-        raise CannotMount("/dev/fuse may not be opened by you: ask for read and write permission on it")
+        raise CannotMount(
+            "/dev/fuse may not be opened by you: ask for read and write permission on it "
+            "(chmod 666 /dev/fuse, as root)"
+        )
     if os.geteuid() == 0:
         return
     if unmounter() is None:

@@ -181,8 +181,10 @@ def _story(before: Drop, event: Event) -> list[str]:  # noqa: C901  # one case p
             costs = [event.estimate] if event.estimate else []
             return [facts, *event.left_out, *costs, *(f"warning: {each}" for each in event.warnings)]
         case machine.Uploaded():
-            known = f"; {event.reused} of them were there already" if event.reused else ""
-            return [f"the server has {_count(before.files, 'file')}, {bytes_text(before.size)}{known}"]
+            return [
+                f"the server has {_count(before.files, 'file')}, {bytes_text(before.size)}"
+                + _known_before(event.reused, before.files)
+            ]
         case machine.CreateBegun():
             return ["creating the job"]
         case machine.NotCreated():
@@ -246,6 +248,14 @@ def _complaint(event: machine.Ended) -> list[str]:
     if event.outcome is None or event.outcome.result is Result.SUCCEEDED:
         return []
     return [event.outcome.words, *(f"| {line}" for line in event.lines)]
+
+
+def _known_before(reused: int, files: int) -> str:
+    if not reused:
+        return ""
+    if files == 1:
+        return "; it was there already"
+    return f"; {reused} of them {'was' if reused == 1 else 'were'} there already"
 
 
 def _count(number: int, noun: str) -> str:

@@ -90,3 +90,11 @@ def test_folders_dropped_while_nothing_was_mounted_are_pointed_out(tmp_path: Pat
     (tmp_path / "submit" / "wing").mkdir(parents=True)
     with pytest.raises(CannotMount, match="was not submitted: move it away"):
         prepare(tmp_path)
+
+
+def test_a_closed_fuse_device_is_refused_with_the_command_that_opens_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(CannotMount, match=r"may not be opened by you.*\(chmod 666 /dev/fuse, as root\)"):
+        mountpoint.check_fuse()
