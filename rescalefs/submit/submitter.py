@@ -126,6 +126,7 @@ class Submitter:
         """Go on with a renewed key, which is of ``user``, and try at once what waits for it."""
         with contextlib.suppress(OtherAccount, JournalFailed):  # the next request tries it again
             self._warden.renew(key, user)
+        self._depot.hurry()
         self._bell.set()
 
     def status(self, drop: str) -> bytes | None:

@@ -13,7 +13,15 @@ from datetime import timedelta
 from pathlib import Path
 
 from rescalefs.clock import Clock
-from rescalefs.errors import Forbidden, InvalidRequest, NotFound, RescaleFSError, Throttled, UnexpectedAnswer
+from rescalefs.errors import (
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    RescaleFSError,
+    Throttled,
+    Unauthenticated,
+    UnexpectedAnswer,
+)
 from rescalefs.submit import packing
 from rescalefs.submit.diary import mishap
 from rescalefs.submit.journal import Journal, Upload
@@ -28,6 +36,17 @@ from rescalefs.submit.streams import ContentChanged, ParcelStream, TrailingHash
 log = logging.getLogger(__name__)
 
 _RATE_AFTER = 3.0  # seconds of sending before the time left is told
+_REMEDY = "Remove the file, or ask who runs the server, or a proxy in between, which files pass"
+_MOST_DENIALS = 3  # of one file (401, 403) with a key that the server takes
+_DENIED_FOR = 120.0  # seconds from the first to the last of them: a proxy may be out of order for a moment
+
+
+@dataclass(slots=True)
+class Denials:
+    """How often the server refused one file with a key that it takes."""
+
+    since: float  # monotonic
+    count: int = 0
 
 
 @dataclass
@@ -51,6 +70,7 @@ class Batch:
     due: float = 0.0
     changed: bool = False
     refused: tuple[str, ...] = ()
+    denials: dict[int, Denials] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
@@ -178,6 +198,23 @@ class Depot:
             batch.due = self._clock.monotonic() + delay
             return delay
 
+    def denied(self, batch: Batch, index: int) -> float | None:
+        """Count a refusal of a parcel. Return the least seconds to the next attempt; None: there is none."""
+        now = self._clock.monotonic()
+        with self._lock:
+            denials = batch.denials.setdefault(index, Denials(now))
+            denials.count += 1
+            if denials.count >= _MOST_DENIALS and now - denials.since >= _DENIED_FOR:
+                return None
+            # The first one may be a proxy's that stumbled. Then slowly, because each attempt sends the file.
+            return 0.0 if denials.count == 1 else _DENIED_FOR / 2
+
+    def hurry(self) -> None:
+        """Have what failed tried again now, because its cause is gone."""
+        with self._lock:
+            for batch in self._batches.values():
+                batch.due = 0.0
+
     def give_up(self, batch: Batch, index: int, refused: tuple[str, ...] = ()) -> None:
         """The drop changed meanwhile, or the server will not have this file."""
         with self._lock:
@@ -223,6 +260,8 @@ class Carrier:
         except InvalidRequest as error:
             problems = tuple(f"{parcel.name}: {each}" for each in error.problems)
             self._depot.give_up(batch, index, problems or (f"{parcel.name}: {error}",))
+        except (Unauthenticated, Forbidden) as error:
+            self._denied(batch, index, error)
         except (RescaleFSError, OSError) as error:
             asked = error.retry_after if isinstance(error, Throttled) else None
             self._put_back(batch, index, str(error), asked)
@@ -237,6 +276,27 @@ class Carrier:
         if self._depot.is_over(batch):
             self._ring()
         return True
+
+    def _denied(self, batch: Batch, index: int, error: RescaleFSError) -> None:
+        """Reject the drop once the server has refused the file for long, with a key that it takes.
+
+        With a bad key the file waits for a renewed one, and `status` says what the server says of the key.
+        """
+        try:
+            self._service.user()
+        except (RescaleFSError, OSError) as trouble:
+            self._put_back(batch, index, str(trouble))
+            return
+        except Exception as trouble:  # noqa: BLE001  # contained, as in `carry_one`
+            self._put_back(batch, index, mishap(log, "asking whose key it is", batch.drop_id, trouble))
+            return
+        wait = self._depot.denied(batch, index)
+        if wait is not None:
+            self._put_back(batch, index, str(error), wait)
+            return
+        name = batch.parcels[index].name
+        why = f"{name}: the server takes the API key and refuses this file ({error}). {_REMEDY}"
+        self._depot.give_up(batch, index, (why,))
 
     def _put_back(self, batch: Batch, index: int, what: str, asked: float | None = None) -> None:
         delay = self._depot.put_back(batch, index, asked)

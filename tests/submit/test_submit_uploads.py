@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rescalefs.api import ApiSettings, RescaleClient
+from rescalefs.errors import Forbidden, Unauthenticated
 from rescalefs.simulator import Fault, Simulator
 from rescalefs.simulator.faults import Status
 from rescalefs.submit import packing
@@ -26,7 +27,7 @@ from rescalefs.submit.listing import Entry, Kind
 from rescalefs.submit.parcels import Parcel
 from rescalefs.submit.streams import ContentChanged, ParcelStream
 from tests.fakes import FakeClock
-from tests.submit.rig import Rig, drop_files, make_settings
+from tests.submit.rig import FakeRescale, Rig, drop_files, make_settings
 
 
 def parcel_of(folder: Path, top: str) -> Parcel:
@@ -177,3 +178,60 @@ def test_files_that_the_server_will_not_have_now_are_sent_when_it_says(
         rig.turns(30, 2.5)
         assert sent() == 3
         assert len(client.jobs()) == 1
+
+
+def test_a_file_that_the_server_finds_too_large_is_sent_once_and_rejects_the_drop(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    clock = FakeClock()
+    simulator.faults.add(Fault(Status(413), "files/contents/", "POST"))
+    client: Any = RescaleClient(ApiSettings(simulator.url, simulator.api_key), clock)
+    with closing(client), Rig(make_settings(tmp_path), client, clock) as rig:
+        drop_files(rig.settings.folder / "wing", files={"mesh.msh": b"1 2 3\n"})
+        rig.turns(100, 5.0)
+        assert rig.status().startswith("rejected: mesh.msh: Status 413")
+        assert sum(entry.path.endswith("files/contents/") for entry in simulator.traffic.entries()) == 1
+        assert client.jobs() == ()
+        (rig.settings.folder / "wing" / "mesh.msh").write_bytes(b"1\n")
+        rig.turns(20, 5.0)
+        assert len(client.jobs()) == 1
+
+
+def test_a_file_that_is_refused_for_minutes_with_a_good_key_rejects_the_drop(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    def refuse(request: str) -> None:
+        if request == "before upload":
+            raise Forbidden("POST files/contents/: 403, blocked")
+
+    rescale.point = refuse
+    folder = rig.settings.folder / "wing"
+    drop_files(folder, files={"solve.py": b"print(42)\n"})
+    rig.turns(10, 5.0)
+    assert rig.status().startswith("uploading"), "a refusal that may pass is waited for"
+    rig.turns(100, 5.0)
+    assert rig.status().startswith("rejected: solve.py: the server takes the API key and refuses this file")
+    assert "403, blocked" in rig.status()
+    assert rescale.requests.count("upload") == 4
+    assert not rescale.on_server
+    rescale.point = lambda _: None
+    (folder / "solve.py").write_bytes(b"print(43)\n")
+    rig.turns(20, 5.0)
+    assert len(rescale.on_server) == 1
+
+
+def test_a_file_waits_for_a_renewed_key_for_as_long_as_the_key_is_refused(
+    rig: Rig, rescale: FakeRescale
+) -> None:
+    def refuse(request: str) -> None:
+        if request in ("before upload", "before user"):
+            raise Unauthenticated(f"{request}: 401")
+
+    rescale.point = refuse
+    drop_files(rig.settings.folder / "wing", files={"solve.py": b"print(42)\n"})
+    rig.turns(300, 20.0)
+    assert re.fullmatch(r"uploading 0 of 1 file, .*solve\.py: before user: 401.* again in .*", rig.status())
+    rescale.point = lambda _: None
+    rig.depot.hurry()
+    rig.turns(5)
+    assert len(rescale.on_server) == 1
