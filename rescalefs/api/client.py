@@ -188,6 +188,23 @@ class RescaleClient:
         params = {"search": search} if search else {}
         return self._all(_path("jobs", job_id, "files"), wire.File, wire.listed_file, params)
 
+    # -- tags
+
+    def tags(self, job_id: str) -> tuple[str, ...]:
+        """The words on a job, in the order of the server (a bare list: scripts of its employees)."""
+        path = _path("jobs", job_id, "tags")
+        return wire.entries(self._get(path, list[msgspec.Raw]), wire.Tag, wire.tag, f"GET {path}")
+
+    def add_tag(self, job_id: str, name: str) -> None:
+        """Put a word on a job; safe to repeat. Those in a new job are ignored (Interlink)."""
+        self._do(Request("POST", _path("jobs", job_id, "tags"), body=_json({"name": name}), headers=_IS_JSON))
+
+    def remove_tag(self, job_id: str, name: str) -> None:
+        """Take a word off a job. `NotFound` may also mean that it is off: an answer was lost."""
+        self._do(
+            Request("DELETE", _path("jobs", job_id, "tags"), body=_json({"name": name}), headers=_IS_JSON)
+        )
+
     # -- runs
 
     def runs(self, job_id: str) -> tuple[model.Run, ...]:

@@ -137,6 +137,10 @@ class Project(_Wire, frozen=True):
     name: str | None = None
 
 
+class Tag(_Wire, frozen=True):
+    name: str
+
+
 class CoreType(_Wire, frozen=True):
     code: str
     name: str | None = None
@@ -494,6 +498,10 @@ def user(wire: User) -> model.User:
 def project(wire: Project) -> model.Project:
     project_id = checked_id(str(wire.id))
     return model.Project(project_id, wire.name or project_id)
+
+
+def tag(wire: Tag) -> str:
+    return wire.name
 
 
 def core_type(wire: CoreType) -> model.CoreType:

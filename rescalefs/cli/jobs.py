@@ -67,7 +67,7 @@ def statuses(connection: Connection, profile: str | None, job: str, cluster: boo
 
 
 def _show_statuses(client: RescaleClient, job: str, cluster: bool, as_json: bool) -> None:
-    with _known(job):
+    with known(job):
         history = cluster_history(client, job) if cluster else client.statuses(job)
         outcome = None if cluster else outcome_of(client, job, history)
     last = len(history) - 1
@@ -140,7 +140,7 @@ def _left_alone(job: str) -> int:
 
 
 @contextmanager
-def _known(job: str) -> Iterator[None]:
+def known(job: str) -> Iterator[None]:
     """Say it in the user's words when there is no such job."""
     try:
         yield
@@ -151,7 +151,7 @@ def _known(job: str) -> Iterator[None]:
 
 def _name_and_status(client: RescaleClient, job: str) -> tuple[str, str]:
     """What people know a job by. Its own page does not tell its status; its history does."""
-    with _known(job):
+    with known(job):
         name = printable(client.job(job).job.name)
         history = client.statuses(job)
     return name, history[-1].status if history else _SAVED

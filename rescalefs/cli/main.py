@@ -48,6 +48,7 @@ OVERVIEW = {
         "statuses": ("jobs", "Show the history of a job, oldest first."),
         "stop": ("jobs", "Stop a job that runs."),
         "delete": ("jobs", "Delete a job and its outputs."),
+        "tag": ("tags", "Show the tags of a job, and put some on it or take them off."),
     },
     "Catalogue": {
         "coretypes": ("catalogue", "List hardware with its price per core and hour."),

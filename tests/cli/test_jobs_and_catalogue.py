@@ -65,6 +65,8 @@ class FakeAccount:
         self.clusters = ["Not Started"]  # one goes at each question, but the last one stays
         self.undeletable = ""
         self.document = b"{}"
+        self.tagged = ["Good"]
+        self.forgets_answers = False
 
     def jobs(self, state: str | None = None) -> tuple[Job, ...]:
         self.told.append(("jobs", state))
@@ -110,6 +112,20 @@ class FakeAccount:
         if self.undeletable or job_id == "ccc" or (*self.clusters, "")[0] not in down:
             raise InvalidRequest(self.undeletable or "400: it runs")
         self.told.append(("delete_job", job_id, with_inputs))
+
+    def tags(self, job_id: str) -> tuple[str, ...]:
+        self.job(job_id)
+        return tuple(self.tagged)
+
+    def add_tag(self, job_id: str, name: str) -> None:
+        self.told.append(("add_tag", job_id, name))
+        self.tagged.append(name)
+
+    def remove_tag(self, job_id: str, name: str) -> None:
+        self.told.append(("remove_tag", job_id, name))
+        self.tagged.remove(name)
+        if self.forgets_answers:
+            raise NotFound(f"DELETE jobs/{job_id}/tags/: 404, Not found.")
 
     def core_types(self) -> tuple[CoreType, ...]:
         return (
@@ -546,3 +562,28 @@ def test_software_as_json_tells_where_each_version_runs(sh: Shell) -> None:
 def test_projects_are_lines_of_id_and_name(sh: Shell) -> None:
     assert sh("projects") == "p1\tWings\np2\tWheels\n"
     assert sh.json("projects")[1] == {"id": "p2", "name": "Wheels"}
+
+
+def test_tag_adds_what_is_missing_and_shows_what_is_there(sh: Shell) -> None:
+    assert sh("tag", "bbb", "wing", "good", "wing") == "Good\nwing\n"
+    assert (sh.code, sh.account.told) == (0, [("add_tag", "bbb", "wing")])
+    assert json.loads(sh("tag", "bbb", "--json")) == [{"name": "Good"}, {"name": "wing"}]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_tag_removes_a_tag_whatever_its_case_also_where_the_answer_was_lost(sh: Shell, lost: bool) -> None:
+    sh.account.forgets_answers = lost
+    assert sh("tag", "bbb", "--remove", "gOOD", "never-there") == ""
+    assert (sh.code, sh.account.told) == (0, [("remove_tag", "bbb", "Good")])
+
+
+@pytest.mark.parametrize("words", [("bbb", " "), ("bbb", "--remove")])
+def test_tag_refuses_what_names_no_tag(sh: Shell, words: tuple[str, ...]) -> None:
+    sh("tag", *words)
+    assert (sh.code, sh.account.told) == (2, [])
+
+
+def test_tag_says_where_there_is_no_such_job(sh: Shell) -> None:
+    sh("tag", "nope", "wing")
+    assert "there is no job 'nope'" in sh.errors
+    assert (sh.code, sh.account.told) == (1, [])

@@ -461,3 +461,14 @@ def test_every_method_of_the_client_is_used_here() -> None:
         name for name, _ in inspect.getmembers(RescaleClient, inspect.isfunction) if not name.startswith("_")
     ]
     assert [name for name in methods if f"client.{name}(" not in source and name != "close"] == []
+
+
+def test_tags_are_put_on_a_job_and_taken_off(client: RescaleClient) -> None:
+    job = client.create_job(job_of("true") | {"tags": ["ignored"]}).id
+    assert client.tags(job) == ()
+    for name in ("good", "with / and ü", "good"):
+        client.add_tag(job, name)
+    client.remove_tag(job, "good")
+    assert client.tags(job) == ("with / and ü",)
+    with pytest.raises(NotFound):
+        client.add_tag("nope", "good")
