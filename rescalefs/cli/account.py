@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
@@ -58,7 +57,6 @@ def login(profile: str | None, url: str | None, key_stdin: bool, keyring: bool) 
     place = f"the system's keyring (as {path} says)" if keyring else str(path)
     click.echo(f"{user.email} at {address}: the key is kept in {place}, profile [{settings.profile}]")
     _say_whose_drops(settings.profile, user)
-    _say_which_mounts(settings.profile)
     if os.environ.get(_KEY_VARIABLE):
         click.echo(f"rescalefs: {_KEY_VARIABLE} is set and goes before the profile", err=True)
 
@@ -71,24 +69,6 @@ def _say_whose_drops(profile: str, user: User) -> None:
         known_drops(profile).check(user)
     except RescaleFSError as error:
         click.echo(f"rescalefs: {error}", err=True)
-
-
-def _say_which_mounts(profile: str) -> None:
-    """A mount sends the key that it began with: where that one was replaced, it has to begin anew."""
-    from rescalefs.cli.mount import read_status
-    from rescalefs.config import resolve_account
-    from rescalefs.mount.mountpoint import our_mounts
-
-    name = resolve_account(profile, chosen=True, environ={}).name
-    for entry in our_mounts():
-        if read_status(entry.path).get("account") == name:
-            where = shlex.quote(str(entry.path))
-            click.echo(
-                f"rescalefs: {entry.path} goes on with the key that it was mounted with. "
-                "If that is another one, mount it again: "
-                f"rescalefs umount {where} && rescalefs mount {where}",
-                err=True,
-            )
 
 
 @click.command()

@@ -65,7 +65,7 @@ def mount(mountpoint: Path, foreground: bool, **flags: str | None) -> None:
     log_file = Places.of(account.name, settings.cache_dir).log
     mount_background(command, place, log_file)
     click.echo(f"mounted on {mountpoint}; its log is {log_file}", err=True)
-    told = read_status(place)
+    told = _read_status(place)
     if "trouble" in told:
         click.echo(f"rescalefs: {place}: {told['trouble']}", err=True)
         return
@@ -136,7 +136,7 @@ def status(as_json: bool) -> None:
     """
     from rescalefs.mount.mountpoint import our_mounts
 
-    found = [read_status(entry.path) for entry in our_mounts()]
+    found = [_read_status(entry.path) for entry in our_mounts()]
     if as_json:
         print_json(found)
     elif not found:
@@ -145,8 +145,7 @@ def status(as_json: bool) -> None:
         click.echo("\n\n".join("\n".join(f"{key}: {value}" for key, value in each.items()) for each in found))
 
 
-def read_status(mountpoint: Path) -> dict[str, str]:
-    """What a mount says of itself, by subject; or `trouble`, where it does not answer within some seconds."""
+def _read_status(mountpoint: Path) -> dict[str, str]:
     from rescalefs.mount import asking
 
     try:

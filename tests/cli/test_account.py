@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from rescalefs.cli.main import main
-from rescalefs.mount.mountpoint import MountEntry
 from rescalefs.simulator import Fault, Simulator
 from rescalefs.simulator.faults import Status
 
@@ -118,24 +117,6 @@ def test_login_says_that_the_environment_goes_first(
     monkeypatch.setenv("RESCALE_API_KEY", "something-else")
     assert log_in(simulator.api_key, monkeypatch, "--url", simulator.url) == 0
     assert "RESCALE_API_KEY is set and goes before the profile" in capsys.readouterr().err
-
-
-def test_login_names_the_mounts_that_go_on_with_their_former_key(
-    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    host = simulator.url.removeprefix("http://").replace(":", "_")
-    for folder, account in (("My jobs", f"default@{host}"), ("other", f"eu@{host}")):
-        (tmp_path / folder / ".rescalefs").mkdir(parents=True)
-        (tmp_path / folder / ".rescalefs" / "status").write_text(f"account: {account}\n")
-    here = [tmp_path / name for name in ("My jobs", "other", "silent")]
-    mounts = [MountEntry(path, "fuse.rescalefs", "rescalefs") for path in here]
-    monkeypatch.setattr("rescalefs.mount.mountpoint.our_mounts", lambda: mounts)
-    assert log_in(simulator.api_key, monkeypatch, "--url", simulator.url) == 0
-    mine, again = here[0], f"'{here[0]}'"
-    assert capsys.readouterr().err == (
-        f"rescalefs: {mine} goes on with the key that it was mounted with. If that is another one, "
-        f"mount it again: rescalefs umount {again} && rescalefs mount {again}\n"
-    )
 
 
 def test_a_key_that_is_typed_does_not_show(simulator: Simulator, home: Path, profile: Path) -> None:
