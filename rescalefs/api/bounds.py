@@ -18,6 +18,7 @@ from typing import Any
 
 from rescalefs.clock import Clock, Since
 
+LARGEST_HEAD = 1 << 18  # bytes of status lines and headers, interim answers included; of trailers
 _EARLY = 4096  # bytes that are read of an answer before its request has been sent
 _STATUS = len(b"HTTP/1.1 413")
 
@@ -139,7 +140,7 @@ class BoundedResponse(http.client.HTTPResponse):
     def __init__(self, bounds: Bounds, sock: Any, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         # `fp` is where http.client and urllib3 read everything from; buffered again, as it was.
-        self.fp = io.BufferedReader(_BoundedRaw(self.fp.detach(), sock, bounds))
+        self.fp = _BoundedLines(_BoundedRaw(self.fp.detach(), sock, bounds))
         bounds.use(self)
 
     def _read_status(self) -> tuple[str, int, str]:
@@ -151,6 +152,37 @@ class BoundedResponse(http.client.HTTPResponse):
                 return version, status, reason
             while self.fp.readline().strip():
                 pass
+
+
+class _BoundedLines(io.BufferedReader):
+    """What is read of an answer, in which so many lines may follow on each other as fit a head.
+
+    http.client and urllib3 read heads, sizes of chunks and trailers by the line, and bodies otherwise.
+    Trailers need this limit of their own: `Bounds` counts them with the body, which may be large.
+    """
+
+    def __init__(self, raw: _BoundedRaw) -> None:
+        super().__init__(raw)
+        self._lines = 0  # bytes of lines since the last piece of a body
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        self._lines += len(line)
+        if self._lines > LARGEST_HEAD:
+            raise TooMuch("the headers or trailers of the answer are too large")
+        return line
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._lines = 0
+        return super().read(size)
+
+    def read1(self, size: int = -1, /) -> bytes:
+        self._lines = 0
+        return super().read1(size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        self._lines = 0
+        return super().readinto(buffer)
 
 
 class _BoundedRaw(io.RawIOBase):

@@ -17,7 +17,7 @@ import requests
 import tenacity
 
 from rescalefs import requester
-from rescalefs.api.bounds import Bounds
+from rescalefs.api.bounds import LARGEST_HEAD, Bounds
 from rescalefs.api.complaints import complaints
 from rescalefs.api.failures import BROKEN, AttemptFailed, error_for, failure_of, understanding
 from rescalefs.api.forms import Content, FileForm
@@ -50,7 +50,6 @@ LARGEST_WHOLE = (
     192 << 20
 )  # bytes, unpacked; of what has all its entries in one answer: a job's 100,000 inputs
 _REDIRECTS = 5
-_LARGEST_HEAD = 1 << 18  # bytes of status lines and headers, interim answers included
 _LONGEST_COMPLAINT = 1 << 14  # bytes of an error answer that are looked at
 _COMPLAINING = 10.0  # seconds that an error answer may take: it is read for its words alone
 _LEFTOVER = 2.0  # seconds for a body that is read for nothing but to keep its connection
@@ -377,14 +376,14 @@ class Transport:
         fresh = call.attempts > 1 or not request.repeatable
         with self._sessions.lent(fresh, kept=request.repeatable) as session:
             bounds = session.bounds
-            bounds.set(call.began + self._longest - self._clock.monotonic(), _LARGEST_HEAD)
+            bounds.set(call.began + self._longest - self._clock.monotonic(), LARGEST_HEAD)
             bounds.limit_silence(self._silence(request, call))
             bounds.early.clear()
             if isinstance(
                 request.body, FileForm
             ):  # which may take hours; what follows its last piece may not
                 patience = self._settings.patience_after_upload(len(request.body))
-                request.body.sending = partial(bounds.set, patience, _LARGEST_HEAD)
+                request.body.sending = partial(bounds.set, patience, LARGEST_HEAD)
                 request.body.is_answered = bounds.is_answered
             asked = self._clock.monotonic()
             with self._noticing_silence(), understanding(str(request)), bounds.kept_until_answered():

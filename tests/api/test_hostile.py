@@ -13,7 +13,7 @@ import socket
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 import pytest
 
@@ -237,6 +237,23 @@ def test_what_never_ends_is_given_up(where: str, call: str, connect: MakeClient)
     with raw(endless(*ENDLESS[where])) as url:
         client = connect(url, patience=0.0)
         with pytest.raises((UnexpectedAnswer, ServerFailed, ApiError)):
+            CALLS[call](client)
+        client.close()
+
+
+TRAILER = b"X: " + b"y" * 995 + b"\r\n"  # 1000 bytes
+
+
+@pytest.mark.parametrize(("count", "given_up"), [(250, False), (300, True)])
+@pytest.mark.parametrize("call", ["create", "whoami"])
+def test_trailers_are_limited_as_headers_are_however_large_the_body_may_be(
+    call: str, count: int, given_up: bool, connect: MakeClient
+) -> None:
+    body = json.dumps({"email": "a@b.c", "id": "aBcDeF", "name": "j"}).encode()
+    answer = OK + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n" % (len(body), body)
+    with raw(lambda connection: connection.sendall(answer + TRAILER * count + b"\r\n")) as url:
+        client = connect(url, patience=0.0)
+        with pytest.raises(UnexpectedAnswer, match="larger than any") if given_up else nullcontext():
             CALLS[call](client)
         client.close()
 
