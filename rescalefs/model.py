@@ -149,6 +149,16 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine of a running cluster, which its user can log in to."""
+
+    address: str  # an IP address or a host name
+    port: int
+    user: str
+    role: str = ""  # as the server calls it
+
+
+@dataclass(frozen=True, slots=True)
 class Project:
     """What jobs are booked on."""
 

@@ -188,6 +188,10 @@ class RescaleClient:
         params = {"search": search} if search else {}
         return self._all(_path("jobs", job_id, "files"), wire.File, wire.listed_file, params)
 
+    def machines(self, job_id: str) -> tuple[model.Machine, ...]:
+        """The machines of the job's cluster while it runs (a notebook and scripts of Rescale's employees)."""
+        return self._all(_path("jobs", job_id, "instances"), wire.Instance, wire.machine)
+
     # -- tags
 
     def tags(self, job_id: str) -> tuple[str, ...]:

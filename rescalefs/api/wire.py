@@ -137,6 +137,13 @@ class Project(_Wire, frozen=True):
     name: str | None = None
 
 
+class Instance(_Wire, frozen=True):
+    public_ip: str
+    username: str
+    ssh_port: int | None = None
+    role: str | None = None
+
+
 class Tag(_Wire, frozen=True):
     name: str
 
@@ -498,6 +505,18 @@ def user(wire: User) -> model.User:
 def project(wire: Project) -> model.Project:
     project_id = checked_id(str(wire.id))
     return model.Project(project_id, wire.name or project_id)
+
+
+_HOST = re.compile(r"[0-9A-Za-z][0-9A-Za-z.:-]{0,252}")
+_LOGIN = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,63}")
+
+
+def machine(wire: Instance) -> model.Machine:
+    """Raises `ValueError` for an address, a port or a user that a command line could misread."""
+    port = 22 if wire.ssh_port is None else wire.ssh_port
+    if not (_HOST.fullmatch(wire.public_ip) and _LOGIN.fullmatch(wire.username) and 0 < port < 65536):
+        raise ValueError(f"{wire.username!r} at {wire.public_ip!r}, port {port}, cannot be logged in to")
+    return model.Machine(wire.public_ip, port, wire.username, wire.role or "")
 
 
 def tag(wire: Tag) -> str:

@@ -48,6 +48,7 @@ OVERVIEW = {
         "statuses": ("jobs", "Show the history of a job, oldest first."),
         "stop": ("jobs", "Stop a job that runs."),
         "delete": ("jobs", "Delete a job and its outputs."),
+        "ssh": ("ssh", "Print the command that logs in to a running job."),
         "tag": ("tags", "Show the tags of a job, and put some on it or take them off."),
     },
     "Catalogue": {

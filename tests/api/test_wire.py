@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rescalefs.api import wire
 from rescalefs.errors import UnexpectedAnswer
-from rescalefs.model import Incomplete, JobStatus, RemoteFile
+from rescalefs.model import Incomplete, JobStatus, Machine, RemoteFile
 
 SHA512 = "0a" * 64
 
@@ -492,3 +492,14 @@ def test_an_answer_in_which_nothing_makes_sense_is_read_no_further() -> None:
 def test_any_bytes_are_an_answer_or_an_error_of_ours(content: bytes, kind: type[Any]) -> None:
     with suppress(UnexpectedAnswer):
         wire.decode(content, kind, "GET it/")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"public_ip": "-oProxyCommand=x"}, {"public_ip": "a b"}, {"username": "$(x)"}, {"ssh_port": 70000}],
+)
+def test_a_machine_that_a_command_line_could_misread_is_refused(odd: dict[str, Any]) -> None:
+    good: dict[str, Any] = {"public_ip": "10.0.0.1", "username": "uprod_x"}
+    assert wire.machine(wire.Instance(**good)) == Machine("10.0.0.1", 22, "uprod_x")
+    with pytest.raises(ValueError, match="cannot be logged in to"):
+        wire.machine(wire.Instance(**good | odd))

@@ -30,6 +30,7 @@ from rescalefs.model import (
     Job,
     JobDetail,
     JobStatus,
+    Machine,
     Outcome,
     Project,
     RemoteFile,
@@ -112,6 +113,11 @@ class FakeAccount:
         if self.undeletable or job_id == "ccc" or (*self.clusters, "")[0] not in down:
             raise InvalidRequest(self.undeletable or "400: it runs")
         self.told.append(("delete_job", job_id, with_inputs))
+
+    def machines(self, job_id: str) -> tuple[Machine, ...]:
+        self.job(job_id)
+        both = (Machine("10.0.0.2", 2222, "uprod", "WORKER"), Machine("10.0.0.1", 22, "uprod", "MASTER"))
+        return both if job_id == "ccc" else ()
 
     def tags(self, job_id: str) -> tuple[str, ...]:
         self.job(job_id)
@@ -587,3 +593,15 @@ def test_tag_says_where_there_is_no_such_job(sh: Shell) -> None:
     sh("tag", "nope", "wing")
     assert "there is no job 'nope'" in sh.errors
     assert (sh.code, sh.account.told) == (1, [])
+
+
+def test_ssh_prints_a_command_for_each_machine_the_head_first(sh: Shell) -> None:
+    assert sh("ssh", "ccc") == "ssh -p 22 uprod@10.0.0.1\nssh -p 2222 uprod@10.0.0.2\n"
+    (head, _) = json.loads(sh("ssh", "ccc", "--json"))
+    assert head == {"command": "ssh -p 22 uprod@10.0.0.1", "role": "MASTER"}
+
+
+def test_ssh_says_that_a_cluster_does_not_run(sh: Shell) -> None:
+    assert sh("ssh", "bbb") == ""
+    assert "job bbb has no machine to log in to: its cluster does not run" in sh.errors
+    assert sh.code == 1

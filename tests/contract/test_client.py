@@ -472,3 +472,13 @@ def test_tags_are_put_on_a_job_and_taken_off(client: RescaleClient) -> None:
     assert client.tags(job) == ("with / and ü",)
     with pytest.raises(NotFound):
         client.add_tag("nope", "good")
+
+
+def test_a_running_job_has_a_machine_to_log_in_to(client: RescaleClient) -> None:
+    job = client.create_job(job_of("sleep 60")).id
+    assert client.machines(job) == ()
+    client.submit_job(job)
+    wait_until(lambda: bool(client.machines(job)), "its cluster runs")
+    (machine,) = client.machines(job)
+    assert (machine.address, machine.port, machine.role) == ("127.0.0.1", 22, "MASTER")
+    client.stop_job(job)
