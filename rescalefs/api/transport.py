@@ -21,7 +21,7 @@ from rescalefs.api.bounds import LARGEST_HEAD, Bounds
 from rescalefs.api.complaints import complaints
 from rescalefs.api.failures import BROKEN, AttemptFailed, error_for, failure_of, understanding
 from rescalefs.api.forms import Content, FileForm
-from rescalefs.api.headers import or_none, retry_after, whole_number
+from rescalefs.api.headers import date, or_none, retry_after, whole_number
 from rescalefs.api.limits import Limits, Turn, scope_of
 from rescalefs.api.retry import RETRIED_STATUSES, Failure, wait_before_next
 from rescalefs.api.sessions import CHUNK, LARGE_CHUNK, SMALL_CHUNK, KeyAuth, Session, Sessions, no_auth
@@ -518,7 +518,9 @@ class Transport:
         status = response.status_code
         if 200 <= status < 300 or status in request.accept:
             return
-        wait = retry_after(response.headers.get("retry-after"), self._clock.now())
+        # By the server's own clock, because the machine's may be wrong by hours.
+        then = date(response.headers.get("date")) or self._clock.now()
+        wait = retry_after(response.headers.get("retry-after"), then)
         bounds.tighten(_COMPLAINING, _LONGEST_COMPLAINT + _BESIDE)
         text = _beginning(response, bounds).decode("utf-8", "replace")
         # Before anything is cut to length: half a key is a secret, too.

@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.drop:
             self.close_connection = True
             return
-        self.send_response(reply.status)
+        self.send_response_only(reply.status)  # without a Date of its own, because the clock is a fake
         for name, value in reply.headers.items():
             self.send_header(name, value)
         if reply.status != 204 and reply.has_length:

@@ -316,6 +316,16 @@ def test_a_date_in_retry_after_is_understood(
     assert 30 <= clock.monotonic() < 31
 
 
+def test_a_date_in_retry_after_counts_from_the_date_of_the_answer(
+    server: ScriptedServer, client: RescaleClient, clock: FakeClock
+) -> None:
+    there = clock.now() + timedelta(hours=-7)  # this machine's clock is wrong, or was set meanwhile
+    dates = [format_datetime(there + timedelta(seconds=each), usegmt=True) for each in (0, 30)]
+    server.script(reply(status=503, Date=dates[0], Retry_After=dates[1]), reply(USER))
+    client.user()
+    assert 29 <= clock.monotonic() < 31
+
+
 # -- redirects
 
 

@@ -14,7 +14,7 @@ class Forwarder:
     """A TCP port that leads to another. Its ``mode`` is how well: it may be changed at any time.
 
     ``pass``: as it should be. ``silent``: connections stay open, and nothing comes through. ``refuse``: no
-    connection is taken, and those there are end. `cut` ends all that there are.
+    connection is taken, and those there are end. `cut` ends all that there are, and `strand` silences them.
     """
 
     def __init__(self, target: Callable[[], tuple[str, int]]) -> None:
@@ -44,6 +44,10 @@ class Forwarder:
         """End every connection, in the middle of what it does."""
         self._loop.call_soon_threadsafe(self._abort)
 
+    def strand(self) -> None:
+        """Let nothing through any connection that there is, ever again. New ones pass."""
+        self._loop.call_soon_threadsafe(self._strand)
+
     def close(self) -> None:
         """End it all."""
         self._loop.call_soon_threadsafe(self._abort)
@@ -58,6 +62,11 @@ class Forwarder:
             self._flows.set()
         if mode == "refuse":
             self._abort()
+
+    def _strand(self) -> None:
+        self._flows.clear()
+        self._flows = asyncio.Event()
+        self._flows.set()
 
     def _abort(self) -> None:
         for writer in list(self._writers):
@@ -82,10 +91,11 @@ class Forwarder:
             return
         self._writers.add(writer)
         other: asyncio.StreamWriter | None = None
+        flows = self._flows
         try:
             from_server, other = await asyncio.open_connection(*self._target())
             self._writers.add(other)
-            await asyncio.gather(self._pump(reader, other), self._pump(from_server, writer))
+            await asyncio.gather(self._pump(reader, other, flows), self._pump(from_server, writer, flows))
         except OSError:
             pass
         finally:
@@ -94,11 +104,12 @@ class Forwarder:
                     self._writers.discard(each)
                     each.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    @staticmethod
+    async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event) -> None:
         while data := await reader.read(_PIECE):
-            await self._flows.wait()
+            await flows.wait()
             writer.write(data)
             await writer.drain()
-        await self._flows.wait()
+        await flows.wait()
         with contextlib.suppress(OSError, RuntimeError):
             writer.write_eof()
