@@ -696,11 +696,10 @@ def in_thread(
 
 @pytest.mark.parametrize("text", ["Tue, 24 Nov 2026 12:00:00 GMT", "Tue, 24 Nov 2026 12:00:00 -0000"])
 def test_the_servers_clock_is_in_its_date_header(
-    server: ScriptedServer, client: RescaleClient, monkeypatch: pytest.MonkeyPatch, text: str
+    server: ScriptedServer, client: RescaleClient, text: str
 ) -> None:
-    monkeypatch.setattr("http.server.BaseHTTPRequestHandler.date_time_string", lambda _: text)
+    server.script(reply(USER, Date=text), reply(USER, Date="noon"))
     assert client.server_time() == datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
-    monkeypatch.setattr("http.server.BaseHTTPRequestHandler.date_time_string", lambda _: "noon")
     assert client.server_time() is None
 
 
