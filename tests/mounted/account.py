@@ -110,7 +110,7 @@ class MountedAccount:
             timeout=PATIENCE,
             check=False,
         )
-        assert not check or done.returncode == 0, done.stderr
+        assert not check or done.returncode == 0, (done.returncode, done.stdout, done.stderr)
         return done
 
     def start(self, *words: str, **variables: str) -> subprocess.Popen[bytes]:
