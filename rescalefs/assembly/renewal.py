@@ -12,6 +12,7 @@ from rescalefs.assembly.places import key_of
 from rescalefs.belonging import Belonging, OtherAccount, Verdict
 from rescalefs.clock import Clock
 from rescalefs.config import Account, Settings, profile_path
+from rescalefs.containment import contained
 from rescalefs.errors import ApiError, RescaleFSError
 from rescalefs.model import User
 
@@ -86,10 +87,11 @@ class Renewal:
             now, look = self._clock.monotonic(), _look()
             if look != seen or (now >= due and (self._is_refused() or self.refusal)):
                 seen, due = look, now + _AGAIN
-                self.look()
+                with contained(log, "looking for a renewed API key"):
+                    self.look()
 
     def look(self) -> None:
-        """Take the key that is in the profile, if it is a new one of this account. Raises nothing."""
+        """Take the key that is in the profile, if it is a new one of this account."""
         known = self._known(self._account)
         try:
             found = renewed(self._settings, self._account, self._clock, known)

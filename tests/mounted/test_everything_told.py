@@ -130,6 +130,8 @@ ARGUMENTS = {
     "download": ("JOB", "--to", "DIR"),
     "submit": ("PI", "--dry-run"),
     "statuses": ("JOB",),
+    "ssh": ("running",),
+    "tag": ("JOB",),
     "top": ("--every", "1"),
     "drops": ("--all",),
 }
