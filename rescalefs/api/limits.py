@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from pyrate_limiter import StateBucket
 
 _DEFAULT = 7_200
-_PER_HOUR = {"job-submission": 1_000, "jobs-usage": 90_000}
+_PER_HOUR = {"job-submission": 1_000, "jobs-usage": 90_000, "file-access": 90_000}
 _SHARE = 0.85  # what Interlink allows itself; the rest is for the user's other clients
 _SCOPES = [
     ("POST", re.compile(r"jobs/[^/]+/submit/"), "job-submission"),
     ("GET", re.compile(r"jobs/.*"), "jobs-usage"),
-    ("GET", re.compile(r"files/[^/]+/(contents|lines)/"), "file-access"),
+    ("GET", re.compile(r"files/.*"), "file-access"),
     ("POST", re.compile(r"files/contents/"), "uploads"),
 ]
 _UNMETERED = frozenset({"uploads"})

@@ -22,8 +22,11 @@ def scope_of(method: str, pattern: str) -> str:
         return "job-submission"
     if pattern.endswith(("/contents/", "/lines/")):
         return "file-access"
-    if method in ("GET", "HEAD") and pattern.startswith(("/api/v2/jobs/", "/api/v2/files/")):
-        return "jobs-usage"
+    if method in ("GET", "HEAD"):
+        if pattern.startswith("/api/v2/files/"):
+            return "file-access"
+        if pattern.startswith("/api/v2/jobs/"):
+            return "jobs-usage"
     return "user"
 
 

@@ -19,7 +19,8 @@ from rescalefs.api.limits import Limits, Turn, scope_of
         ("GET", "jobs/aBc/statuses/", "jobs-usage"),
         ("GET", "files/aBc/contents/", "file-access"),
         ("GET", "files/aBc/lines/", "file-access"),
-        ("GET", "files/aBc/", "user"),
+        ("GET", "files/", "file-access"),
+        ("GET", "files/aBc/", "file-access"),
         ("POST", "files/contents/", "uploads"),
         ("GET", "users/me/", "user"),
     ],
@@ -37,7 +38,7 @@ def spent(limits: Limits, scope: str, now: float) -> int:
 
 
 @pytest.mark.parametrize(
-    ("scope", "share"), [("job-submission", 850), ("file-access", 6_120), ("never heard of", 6_120)]
+    ("scope", "share"), [("job-submission", 850), ("file-access", 76_500), ("user", 6_120)]
 )
 def test_an_hour_gives_the_share_that_is_ours_and_then_says_how_long_to_wait(scope: str, share: int) -> None:
     limits = Limits()
@@ -89,23 +90,23 @@ def test_a_program_that_walks_over_everything_leaves_a_quarter_for_others() -> N
     limits = Limits()
     walk, person = (4711,), (4712,)
     taken = 0
-    while limits.take("file-access", 0.0, walk) == 0:
+    while limits.take("user", 0.0, walk) == 0:
         taken += 1
     assert limits.is_walk(walk, 0.0)
     assert not limits.is_walk(person, 0.0)
     assert taken == 200 + int(6_120 * 0.75)  # it is not known for a walk before it has caused 200 requests
-    assert all(limits.take("file-access", 0.0, person) == 0 for _ in range(200))
-    assert spent(limits, "file-access", 0.0) == 6_120 - taken - 200
+    assert all(limits.take("user", 0.0, person) == 0 for _ in range(200))
+    assert spent(limits, "user", 0.0) == 6_120 - taken - 200
 
 
 def test_a_walk_goes_on_as_fast_as_its_part_comes_back_and_others_still_can_ask() -> None:
     limits, now, taken = Limits(), 0.0, 0
     while now < 600:
-        wait = limits.take("file-access", now, (4711,))
+        wait = limits.take("user", now, (4711,))
         taken += wait == 0
         now += wait
     assert taken == pytest.approx(200 + 6_120 * 0.75 * (1 + 600 / 3600), rel=0.01)
-    assert spent(limits, "file-access", now) > 1000
+    assert spent(limits, "user", now) > 1000
 
 
 def test_who_asks_now_and_then_is_no_walk_and_neither_is_work_for_one_who_does() -> None:
@@ -124,7 +125,7 @@ def test_who_asks_now_and_then_is_no_walk_and_neither_is_work_for_one_who_does()
 @pytest.mark.parametrize("requesters", [(4711,), ()])
 def test_of_many_that_wait_the_one_that_waits_longest_goes_first(requesters: tuple[int, ...]) -> None:
     limits = Limits()
-    while limits.take("file-access", 0.0, requesters) == 0:
+    while limits.take("user", 0.0, requesters) == 0:
         pass
     line = [
         (0.001 * number, number, 0.001 * number, Turn()) for number in range(32)
@@ -132,7 +133,7 @@ def test_of_many_that_wait_the_one_that_waits_longest_goes_first(requesters: tup
     waited, served = 0.0, list[int]()
     while len(served) < 200:
         now, number, since, turn = heapq.heappop(line)
-        wait = limits.take("file-access", now, requesters, turn)
+        wait = limits.take("user", now, requesters, turn)
         if not wait:
             waited, turn = max(waited, now - since), Turn()
             served.append(number)
@@ -145,14 +146,14 @@ def test_of_many_that_wait_the_one_that_waits_longest_goes_first(requesters: tup
 
 def test_a_request_that_waits_no_more_holds_none_up() -> None:
     limits = Limits()
-    while limits.take("file-access", 0.0, (4711,)) == 0:
+    while limits.take("user", 0.0, (4711,)) == 0:
         pass
     gone, next_one = Turn(), Turn()
-    assert 0 < limits.take("file-access", 0.0, (4711,), gone) <= 0.8
-    assert 0.7 < limits.take("file-access", 0.0, (4711,), next_one) <= 0.8  # after the one before it
+    assert 0 < limits.take("user", 0.0, (4711,), gone) <= 0.8
+    assert 0.7 < limits.take("user", 0.0, (4711,), next_one) <= 0.8  # after the one before it
     limits.leave(gone)
-    assert limits.take("file-access", 0.8, (4711,), next_one) == 0
-    assert limits.take("file-access", 0.8, (4712,), Turn()) == 0  # a person waits for no walk
+    assert limits.take("user", 0.8, (4711,), next_one) == 0
+    assert limits.take("user", 0.8, (4712,), Turn()) == 0  # a person waits for no walk
 
 
 def test_no_more_than_a_thousand_programs_are_remembered() -> None:
