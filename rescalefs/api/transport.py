@@ -18,7 +18,7 @@ import tenacity
 
 from rescalefs import requester
 from rescalefs.api.bounds import LARGEST_HEAD, Bounds
-from rescalefs.api.complaints import complaints
+from rescalefs.api.complaints import complaints, without_signatures
 from rescalefs.api.failures import BROKEN, AttemptFailed, error_for, failure_of, understanding
 from rescalefs.api.forms import Content, FileForm
 from rescalefs.api.headers import date, or_none, retry_after, whole_number
@@ -510,7 +510,7 @@ class Transport:
             target = location
         if is_safe_url(target) and (urlsplit(target).scheme == "https" or is_loopback(host_of(url))):
             return target
-        where = self._without_key(location)[:100]
+        where = without_signatures(self._without_key(location))[:100]
         raise _unexpected(f"{request}: the server redirects to {where!r}, which is not https")
 
     def _check(self, response: requests.Response, request: Request, scope: str, bounds: Bounds) -> None:

@@ -65,10 +65,11 @@ class Account:
 
 @home_needed()
 def profile_path(home: Path | None = None, platform: str = sys.platform) -> Path:
-    """Where the profiles are."""
+    """Where the profiles are. On Windows, clients write `config` as well as `.config`."""
     home = home or Path.home()
-    folder = home / "config" if platform == "win32" else home / ".config"
-    return folder / "rescale" / "apiconfig"
+    dotted = home / ".config" / "rescale" / "apiconfig"
+    plain = home / "config" / "rescale" / "apiconfig"
+    return plain if platform == "win32" and (plain.exists() or not dotted.exists()) else dotted
 
 
 def profiles(path: Path) -> tuple[str, ...]:
@@ -112,7 +113,9 @@ def profile_address(path: Path | None, profile: str) -> str:
 
 
 def _address(url: str) -> str:
-    return (url.strip() or PLATFORMS[0]).rstrip("/").removesuffix("/api/v2")
+    """The server's address; as it stands in scripts and profiles, it may end in `/api/v2/` or `/api/v3/`."""
+    given = (url.strip() or PLATFORMS[0]).rstrip("/")
+    return given.removesuffix("/api/v2").removesuffix("/api/v3")
 
 
 def _is_in_keyring(profile: Mapping[str, str]) -> bool:
@@ -173,7 +176,15 @@ def _profile(path: Path, profile: str) -> dict[str, str]:
         raise BadSettings(
             f"there is no profile [{profile}] in {path}; there are: {known}. Run `rescalefs login`"
         )
-    return {name: value or "" for name, value in config[profile].items()}
+    found = {name: _unquoted(value or "") for name, value in config[profile].items()}
+    # The old name of the address, which public clients still write.
+    return {"apibaseurl": found["apiurl"], **found} if "apiurl" in found else found
+
+
+def _unquoted(value: str) -> str:
+    """Without quotes around it: the file is shared with clients that write `apikey = 'abc'`."""
+    value = value.strip()
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
 
 
 def _read(path: Path) -> configparser.RawConfigParser:

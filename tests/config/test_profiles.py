@@ -27,6 +27,34 @@ def test_the_file_is_where_rescales_own_tools_have_it() -> None:
     assert profile_path(home, "win32") == home / "config" / "rescale" / "apiconfig"
 
 
+def test_on_windows_the_folder_with_a_dot_counts_where_it_alone_is_there(tmp_path: Path) -> None:
+    dotted, plain = (tmp_path / name / "rescale" / "apiconfig" for name in (".config", "config"))
+    dotted.parent.mkdir(parents=True)
+    dotted.touch()
+    assert profile_path(tmp_path, "win32") == dotted
+    plain.parent.mkdir(parents=True)
+    plain.touch()
+    assert profile_path(tmp_path, "win32") == plain
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "apibaseurl = 'https://eu.rescale.com'\napikey = '{key}'",
+        'apibaseurl = "https://eu.rescale.com/api/v2/"\napikey = "{key}"',
+        "apibaseurl = https://eu.rescale.com/api/v3/\napikey = {key}",
+        "apiurl = https://eu.rescale.com/api/v2\napikey={key}",
+        "apiurl = https://platform.rescale.com\napibaseurl = https://eu.rescale.com\napikey = {key}",
+    ],
+)
+def test_profiles_as_other_clients_write_them_are_understood(path: Path, lines: str) -> None:
+    path.parent.mkdir()
+    path.write_text(f"[default]\n{lines.format(key=KEY)}\n")
+    path.chmod(0o600)
+    account = resolve_account("default", chosen=False, environ={}, path=path)
+    assert (account.base_url, account.api_key) == ("https://eu.rescale.com", KEY)
+
+
 def test_what_is_written_is_read_again_and_only_its_owner_can(path: Path) -> None:
     write_profile(path, "default", "https://eu.rescale.com", KEY)
     account = resolve_account("default", chosen=False, environ={}, path=path)
