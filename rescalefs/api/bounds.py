@@ -58,7 +58,7 @@ class Bounds:
     def is_answered(self) -> bool:
         """Whether the server has answered a request that is still being sent, or hung up. Never waits.
 
-        What came is kept for whoever reads the answer: TLS cannot be looked at without reading it.
+        What came is kept for the thread that reads the answer: TLS cannot be looked at without reading it.
         """
         sock = next((each.sock for each in self._used if getattr(each, "sock", None) is not None), None)
         if sock is None or not hasattr(sock, "recv"):

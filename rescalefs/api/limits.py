@@ -181,7 +181,7 @@ def _bucket(scope: str, first: list[float], part: float = 1.0) -> StateBucket:
 
 
 def _taken(bucket: StateBucket, scope: str, now: float) -> float:
-    """As `Limits.take`."""
+    """Take a request of this scope, as `Limits.take` does."""
     from pyrate_limiter import RateItem
 
     item = RateItem(scope, int(now * 1000))

@@ -117,7 +117,7 @@ class Mappings:
                     del self._mapped[path]
 
     def check(self, path: str, offset: int, asked: int, count: int) -> None:
-        """As `Sizes.check`."""
+        """Check a size as `Sizes.check` does."""
         self._sizes.check(path, offset, asked, count)
 
 

@@ -195,7 +195,7 @@ class BlockStore:
         return self._attempt("look a block up", get, None)
 
     def peek(self, key: str) -> int | None:
-        """As `get`, and it does not count as used."""
+        """Look a block up as `get` does; it does not count as used."""
 
         def peek() -> int | None:
             blocks = self._blocks
@@ -411,7 +411,7 @@ def _nameless(folder: Path) -> int:
 
 
 class _Index(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
-    """An index that lets go of its database when it cannot be opened: nobody else could."""
+    """An index that lets go of its database when it cannot be opened, because no caller gets to close it."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         try:

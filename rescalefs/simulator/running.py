@@ -95,9 +95,9 @@ def run_command(
 
 
 def _listen(process: subprocess.Popen[bytes], printed: Callable[[bytes], None]) -> None:
-    """Hand on what is printed until the command has ended, whoever still holds the other end of the pipe.
+    """Hand on what is printed until the command has ended, also while another process holds the pipe.
 
-    The status is left unread: until it is, the kernel gives the group's number to nobody else.
+    The status is left unread: until it is, the kernel gives the group's number to no other.
     """
     assert process.stdout is not None
     pipe = process.stdout.fileno()

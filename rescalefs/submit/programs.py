@@ -70,7 +70,7 @@ OUTPUT_OPTIONS = _words(
     "o oo out output outfile out-file outputfile output-file output_file log logfile log-file "
     "dest destination save to report result results export plot"
 )
-"""The same of those whose value is written."""
+"""Names of options, and of words before a `=`, whose value is written: `-o result.csv`."""
 
 _RESULTS = _words(
     "png jpg jpeg gif svg pdf ps eps mp4 avi webm log out err html odb rst rth frd sta msg o so rout "
