@@ -20,7 +20,7 @@ from rescalefs.api.settings import ApiSettings
 from rescalefs.api.sockets import Opened, none_opened
 from rescalefs.api.transport import LARGEST_ANSWER, LARGEST_PAGE, LARGEST_WHOLE, Answer, Request, Transport
 from rescalefs.clock import Clock
-from rescalefs.errors import ApiError, NotFound, UnexpectedAnswer
+from rescalefs.errors import ApiError, Forbidden, NotFound, UnexpectedAnswer
 from rescalefs.forks import generation
 from rescalefs.model import FileType, LiveFile, RemoteFile
 
@@ -111,9 +111,16 @@ class RescaleClient:
         return self._all("coretypes/", wire.CoreType, wire.core_type, rather_none=True)
 
     def prices(self) -> tuple[model.ComputePrice, ...]:
-        """Prices of all plans and operating systems, the inactive ones included."""
+        """Prices of all plans and operating systems, the inactive ones included.
+
+        Empty where an administrator hides them from the members of a workspace (Rescale's documentation). The
+        service then answers with an empty list or 403 (guess).
+        """
         path = "billing/computeprices/"
-        listed = self._get(path, list[msgspec.Raw], most=LARGEST_PAGE)
+        try:
+            listed = self._get(path, list[msgspec.Raw], most=LARGEST_PAGE)
+        except Forbidden:
+            return ()
         return wire.entries(listed, wire.ComputePrice, wire.price, f"GET {path}", rather_none=True)
 
     def analyses(self) -> tuple[model.Analysis, ...]:

@@ -71,7 +71,9 @@ class DropNotes:
         if link.is_symlink() and str(link.readlink()).replace(os.sep, "/").startswith("../../jobs/"):
             link.unlink()  # it came along from the drop that this one is a copy of
         else:
-            self._tell(path, f"{path} is somebody's own; the job is jobs/{job_id}")
+            self._tell(
+                path, f"{path} is a file of the user, and no link to the job; the job is jobs/{job_id}"
+            )
 
     def _put(self, path: str, content: bytes | None) -> None:
         if content is None:
@@ -79,7 +81,9 @@ class DropNotes:
         if self._shelf.of_text(path, content) is Standing.FOREIGN and self._shelf.wrote_elsewhere(path):
             self._shelf.adopt(path)
         if self._shelf.write(path, content, None) is Standing.FOREIGN:
-            self._tell(path, f"{path} is somebody's own file and stays; what it would say: {content!r}")
+            self._tell(
+                path, f"{path} is a file of the user and stays as it is; the drop's would say: {content!r}"
+            )
 
     def _tell(self, key: str, message: str) -> None:
         if key not in self._told:

@@ -19,8 +19,8 @@ class Catalogue:
 
     analyses: tuple[Analysis, ...]
     core_types: tuple[CoreType, ...]
-    projects: tuple[Project, ...]
-    prices: tuple[ComputePrice, ...]
+    projects: tuple[Project, ...] | None  # None: the account may not list them
+    prices: tuple[ComputePrice, ...]  # empty where an administrator hides them
 
     @cached_property
     def software(self) -> dict[str, Analysis]:
@@ -46,8 +46,9 @@ class Catalogue:
 
     def project_called(self, word: str) -> Project | None:
         """By id, else by name."""
-        return _only(each for each in self.projects if each.id == word) or _only(
-            each for each in self.projects if _same(word, each.name)
+        projects = self.projects or ()
+        return _only(each for each in projects if each.id == word) or _only(
+            each for each in projects if _same(word, each.name)
         )
 
     def cheapest(self, among: Sequence[str] = (), cores: int | None = None) -> CoreType | None:

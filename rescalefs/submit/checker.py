@@ -140,11 +140,12 @@ class Checker:
             self._wrong("name", reason, name, shown(without_these(name)))
 
     def _project(self, project_id: Any) -> None:
-        if project_id is None or any(each.id == project_id for each in self.catalogue.projects):
+        projects = self.catalogue.projects
+        if project_id is None or projects is None or any(each.id == project_id for each in projects):
             return
-        ids = [f"{each.id} ({each.name})" for each in self.catalogue.projects]
+        ids = [f"{each.id} ({each.name})" for each in projects]
         reason = f"not one of your projects: {listed(ids) or 'you have none'}"
-        first = next((each.id for each in self.catalogue.projects), None)
+        first = next((each.id for each in projects), None)
         self._wrong("projectId", reason, project_id, shown(first))
 
     def _analysis(self, analysis: dict[str, Any], where: tuple[str | int, ...]) -> None:

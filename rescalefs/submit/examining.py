@@ -10,6 +10,7 @@ from typing import Any
 
 from rescalefs.clock import Clock
 from rescalefs.errors import Forbidden, InvalidRequest, NotFound
+from rescalefs.model import Project
 from rescalefs.submit import spec
 from rescalefs.submit.catalogue import Catalogue
 from rescalefs.submit.folder import job_file_bytes
@@ -42,12 +43,18 @@ class Shelf:
         fresh = Catalogue(
             self._service.analyses(),
             self._service.core_types(),
-            self._service.projects(),
+            self._projects(),
             self._service.prices(),
         )
         with self._lock:
             self._kept = (self._clock.monotonic(), fresh)
         return fresh
+
+    def _projects(self) -> tuple[Project, ...] | None:
+        try:
+            return self._service.projects()
+        except Forbidden:  # the account may not list them; the server judges a project that a drop names
+            return None
 
     def objection(self, borrowed: Borrowed) -> Problem | None:
         """What is wrong with a file that the account is said to have."""

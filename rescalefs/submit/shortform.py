@@ -68,8 +68,14 @@ def _with_project(document: dict[str, Any], catalogue: Catalogue, problems: list
     if wanted is None:
         return rest
     project = catalogue.project_called(wanted) if isinstance(wanted, str) else None
+    if project is None and catalogue.projects is None:
+        reason = (
+            "this account may not list its projects, so that no name can be looked up: give the project's id"
+        )
+        problems.append(Problem("project", reason, wanted, '"projectId": "aBcDeF"'))
+        return rest
     if project is None:
-        names = [each.name for each in catalogue.projects]
+        names = [each.name for each in catalogue.projects or ()]
         problems.append(
             Problem(
                 "project",
@@ -148,9 +154,8 @@ def _core_type(
         if found is None and (nearly := catalogue.cheapest(among)) is not None:
             return nearly  # whose cores are then said not to fit
         if found is None:
-            problems.append(
-                Problem("coretype", "no price is known that fits; name a core type", word, '"granite"')
-            )
+            reason = "no price is known that fits" if catalogue.prices else "this account may see no prices"
+            problems.append(Problem("coretype", f"{reason}; name a core type", word, '"granite"'))
         return found
     found = catalogue.hardware_called(word) if isinstance(word, str) else None
     if found is None:

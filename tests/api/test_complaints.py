@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -89,6 +90,15 @@ def test_whatever_comes_gives_short_printable_lines(document: Any) -> None:
         "SharedAccessSignature sig=CANARY",
         "AWSAccessKeyId=CANARY",
         "password=CANARY",
+        "Authorization: Token CANARY",
+        "sent with Token CANARY0123456789",
+        "Bearer CANARY.0123.abc",
+        "X-Amz-Signature: CANARY",
+        '{"AccountKey": "CANARY"}',
+        "SecretAccessKey=CANARY and sessionToken=CANARY",
+        "url%3Fx%26sig%3DCANARY",
+        "https://h/p?CANARY",
+        "https://user:CANARY@h/p",
     ],
 )
 def test_no_signed_address_and_no_key_of_a_store_is_shown(secret: str) -> None:
@@ -96,6 +106,13 @@ def test_no_signed_address_and_no_key_of_a_store_is_shown(secret: str) -> None:
     for body in (json.dumps(secret), json.dumps({"detail": [secret]}), secret):
         assert "CANARY" not in " ".join(complaints(body, JSON))
     assert "CANARY" not in without_signatures(secret)
+
+
+def test_a_field_that_gives_a_secret_is_hidden_by_its_name() -> None:
+    body = {"AccountKey": "CANARY", "detail": {"sig": "CANARY"}, "a": [{"encodedEncryptionKey": "CANARY"}]}
+    assert complaints(json.dumps(body), JSON) == ("AccountKey: …", "sig: …", "a[0].encodedEncryptionKey: …")
+    asked = {"apiKey": ["This field is required."]}
+    assert complaints(json.dumps(asked), JSON) == ("apiKey: This field is required.",)
 
 
 def test_other_words_stay_as_they_are() -> None:
@@ -106,3 +123,10 @@ def test_other_words_stay_as_they_are() -> None:
         "a = b?",
     ):
         assert without_signatures(said) == said
+
+
+@pytest.mark.parametrize("piece", ["a", "a.", "a://", "key", "x-amz-", "Token ", "%26", "https://a@", "sig="])
+def test_a_long_answer_is_looked_through_in_little_time(piece: str) -> None:
+    began = time.process_time()
+    without_signatures(piece * (16_384 // len(piece)))
+    assert time.process_time() - began < 1.0  # far more than it takes, and far less than a quadratic search

@@ -28,7 +28,7 @@ from rescalefs.errors import (
 )
 from rescalefs.model import FileType, LiveFile, RemoteFile, is_terminal
 from rescalefs.outcome import console_end
-from rescalefs.simulator import Fault, SeedFile, Simulator
+from rescalefs.simulator import Fault, SeedFile, Simulator, SimulatorSettings
 from rescalefs.simulator.faults import (
     Cut,
     Drop,
@@ -105,6 +105,16 @@ def fetched(client: RescaleClient, file: RemoteFile, start: int, stop: int) -> b
 
 
 # -- the account and the catalogue
+
+
+@pytest.mark.parametrize("how", ["refused", "empty"])
+def test_prices_that_an_administrator_hides_are_none(tmp_path: Path, how: str) -> None:
+    with (
+        Simulator(SimulatorSettings(port=0, data=tmp_path, hide_prices=how)) as simulator,
+        closing(_client(simulator)) as client,
+    ):
+        assert client.prices() == ()
+        assert client.core_types()
 
 
 def test_the_key_says_whose_it_is_and_a_wrong_one_is_refused(

@@ -122,7 +122,7 @@ def test_an_odd_catalogue_judges_a_good_drop_or_says_why_not(seed: int) -> None:
     shown = Catalogue(
         tuple(random.sample(CATALOGUE.analyses, random.randrange(4))),
         tuple(random.sample(CATALOGUE.core_types, random.randrange(5))),
-        tuple(random.sample(CATALOGUE.projects, random.randrange(3))),
+        tuple(random.sample(CATALOGUE.projects or (), random.randrange(3))),
         tuple(random.sample(CATALOGUE.prices, random.randrange(7))),
     )
     with TemporaryDirectory() as folder:

@@ -148,7 +148,7 @@ class FakeRescale:
 
     def projects(self) -> tuple[Project, ...]:
         self._begin("projects")
-        return self.catalogue.projects
+        return self.catalogue.projects or ()
 
     def jobs(self) -> tuple[Job, ...]:
         self._begin("jobs")
